@@ -1,0 +1,21 @@
+// Where a cluster comes from on the command line.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "models/cluster/cluster_spec.hpp"
+#include "models/cluster/cluster_view.hpp"
+
+namespace moesim {
+
+// "preset:NAME" or a path to a cluster file (docs/inputs.md). `nodes` > 0 sets how many nodes it has; 0 keeps the
+// file's own number (an error when it has none).
+[[nodiscard]] Result<ClusterSpec> load_cluster(const std::string& source, int nodes);
+[[nodiscard]] std::vector<std::string> preset_names();
+
+// Walks the topology graph and compiles the tiers.
+[[nodiscard]] Result<ClusterView> compile(const ClusterSpec& spec);
+
+}  // namespace moesim

@@ -1,0 +1,45 @@
+// One accelerator: peaks, memory, and the ports it has. Figures are datasheet peaks unless `provenance` says otherwise;
+// what is reachable of them is the business of the cost laws (models/cost).
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+#include "models/precision.hpp"
+#include "models/provenance.hpp"
+
+namespace moesim {
+
+enum class DeviceArch { kVolta, kTuring, kAmpere, kAda, kHopper, kBlackwell, kCdna2, kCdna3, kCdna4, kCpu, kOther };
+
+struct DeviceSpec {
+  std::string name;  // catalogue name, "H100-SXM5-80GB"
+  std::string vendor;
+  DeviceArch arch = DeviceArch::kOther;
+  Bytes memory;                      // as the driver sees it; the vendor's "80GB" of an H100 is 80 GiB on the chip
+  BytesPerSecond memory_bandwidth;   // peak
+  Bytes l2_cache;
+  int compute_units = 1;             // SMs or CUs
+  Hertz boost_clock;
+  // Dense (no sparsity) peak by format; zero: the device has no such unit.
+  [[nodiscard]] FlopsPerSecond peak(DType type) const;
+  void set_peak(DType type, FlopsPerSecond rate);
+  // The best GEMM rate anyone published for it; zero when unknown.
+  FlopsPerSecond best_measured_bf16_gemm;
+  FlopsPerSecond best_measured_fp8_gemm;
+  Provenance provenance;
+
+ private:
+  std::array<FlopsPerSecond, 9> peaks_{};  // indexed by DType
+};
+
+// Devices that input files may name instead of describing. Names are matched without regard to case, and short
+// aliases ("H100", "h100-sxm") resolve to one entry each.
+[[nodiscard]] Result<DeviceSpec> find_device(std::string_view name);
+[[nodiscard]] std::vector<std::string> device_names();
+
+}  // namespace moesim
