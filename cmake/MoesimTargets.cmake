@@ -40,3 +40,36 @@ function(moesim_add_test name)
     MOESIM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" MOESIM_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared")
   gtest_discover_tests(test_${name} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
 endfunction()
+
+# moesim_embed_data(TARGET FUNCTION file...)  ->  std::span<const moesim::EmbeddedFile> moesim::FUNCTION(), declared in
+# the generated header "embedded/FUNCTION.hpp", linked into TARGET. The files are in the order given.
+function(moesim_embed_data target function)
+  set(entries "")
+  foreach(file IN LISTS ARGN)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(READ ${file} content)
+    get_filename_component(stem ${file} NAME_WE)
+    string(APPEND entries "  {\"${stem}\", R\"moesim~(${content})moesim~\"},\n")
+  endforeach()
+  set(folder ${PROJECT_BINARY_DIR}/generated)
+  file(CONFIGURE OUTPUT ${folder}/embedded/${function}.hpp @ONLY CONTENT
+"#pragma once
+#include <span>
+#include \"base/embedded.hpp\"
+namespace moesim {
+std::span<const EmbeddedFile> @function@();
+}
+")
+  file(GENERATE OUTPUT ${folder}/embedded/${function}.cpp CONTENT
+"#include \"embedded/${function}.hpp\"
+namespace moesim {
+namespace {
+constexpr EmbeddedFile kFiles[] = {
+${entries}};
+}
+std::span<const EmbeddedFile> ${function}() { return kFiles; }
+}
+")
+  target_sources(${target} PRIVATE ${folder}/embedded/${function}.cpp)
+  target_include_directories(${target} PRIVATE ${folder})
+endfunction()

@@ -1,0 +1,75 @@
+// All laws of one cluster behind one door. Each law stands in a file of its own (gemm_law.hpp, attention_law.hpp,
+// memory_law.hpp, launch_law.hpp, collective laws); this class only picks the device's parameters and calls it.
+//
+// Deterministic, allocation-free after construction (the rows of a grouped GEMM are read in place), thread-safe (const).
+// Times are for a rank of speed 1 on an idle machine; the engine applies stragglers, overlap and contention.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "models/cluster/cluster_view.hpp"
+#include "models/cost/collective.hpp"
+#include "models/cost/cost.hpp"
+#include "models/cost/work.hpp"
+#include "models/provenance.hpp"
+
+namespace moesim {
+
+// Bytes from rank i of a group to rank j, row-major n x n; the diagonal is a local copy.
+struct ByteMatrix {
+  std::span<const std::int64_t> bytes;
+  int ranks = 0;
+  [[nodiscard]] std::int64_t at(int from, int to) const { return bytes[static_cast<std::size_t>(from) * ranks + to]; }
+};
+
+// Parameters of every law for one kind of device, with where they come from. Defined in law_parameters.hpp.
+struct LawParameters;
+
+struct LawProvenance {
+  std::string law;     // "gemm", "all_reduce", ...
+  std::string device;
+  Provenance provenance;
+};
+
+class CostModel {
+ public:
+  // Parameters per device kind come from shipped profiles where one exists (by device name, then architecture), else
+  // from the datasheet with estimated efficiencies; provenance() tells which.
+  explicit CostModel(const ClusterView& view);
+  CostModel(const ClusterView& view, std::vector<LawParameters> per_device);
+  ~CostModel();
+  CostModel(CostModel&&) noexcept;
+
+  [[nodiscard]] const ClusterView& view() const;
+
+  // `device` is an index into view().devices().
+  [[nodiscard]] Cost gemm(int device, const GemmWork& work) const;
+  [[nodiscard]] Cost grouped_gemm(int device, const GroupedGemmWork& work) const;
+  [[nodiscard]] Cost attention(int device, const AttentionWork& work) const;
+  [[nodiscard]] Cost memory_bound(int device, const MemoryWork& work) const;
+  [[nodiscard]] Seconds launch(int device) const;  // host-side cost of one kernel when the device is idle
+
+  // `size` as in collective.hpp. kAuto takes the cheapest algorithm; `chosen`, when given, receives it.
+  [[nodiscard]] CommCost collective(CollectiveKind kind, const GroupTopology& group, Bytes size,
+                                    CollectiveAlgorithm algorithm = CollectiveAlgorithm::kAuto,
+                                    CollectiveAlgorithm* chosen = nullptr) const;
+  // Completion for the whole group: the busiest port decides, not the mean (FasterMoE, PPoPP'22, section 4.1).
+  [[nodiscard]] CommCost all_to_all_v(const GroupTopology& group, const ByteMatrix& matrix) const;
+
+  // While communication kernels run they hold some of the compute units: the factor (>= 1) by which a compute kernel
+  // that runs beside them takes longer.
+  [[nodiscard]] double compute_slowdown_beside_communication(int device) const;
+
+  [[nodiscard]] std::vector<LawProvenance> provenance() const;
+  // Median relative error to expect of a step made of these laws; what "how wrong may it be" prints.
+  [[nodiscard]] double expected_relative_error() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace moesim
