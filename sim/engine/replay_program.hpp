@@ -1,0 +1,98 @@
+// A priced program in the form the engine plays: flat arrays, integer picoseconds, no strings.
+//
+// Entities are what the engine moves through time: one per rank, or one per role when symmetric ranks are folded. An
+// entity runs its *calls* in order; a call plays one *block*, a straight list of operations that many calls share (the
+// forward pass of a stage, say). Each operation is issued to a stream of its entity; streams run in order.
+//
+// An operation starts when
+//   - all earlier operations of its stream (in issue order: call by call, op by op) have ended,
+//   - its dependencies inside the block have ended,
+//   - for each stream in `wait_streams`, everything issued to it before this operation has ended,
+//   - for a collective: all members have reached it; the k-th collective of a (group, stream) matches the k-th of every
+//     other member, and all members end together,
+//   - for send and receive: both sides have reached it; the k-th send of an (entity, channel) matches the k-th receive of
+//     the peer's same channel.
+// Durations are what the operation takes alone. Communication that runs together on a port whose shares add up to more
+// than one is slowed in proportion; compute beside communication that holds compute units runs slower by a factor.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace moesim {
+
+using Picoseconds = std::int64_t;
+constexpr double kPicosecondsPerSecond = 1e12;
+
+enum class Stream : std::uint8_t {
+  kCompute,
+  kTp,
+  kCp,
+  kEp,
+  kEsp,
+  kDp,
+  kPpForwardSend,
+  kPpForwardReceive,
+  kPpBackwardSend,
+  kPpBackwardReceive,
+};
+constexpr int kStreams = 10;
+[[nodiscard]] const char* stream_name(Stream stream);
+[[nodiscard]] constexpr std::uint16_t stream_bit(Stream stream) {
+  return static_cast<std::uint16_t>(1U << static_cast<unsigned>(stream));
+}
+
+enum class ReplayOpClass : std::uint8_t { kCompute, kCollective, kSend, kReceive };
+
+struct ReplayOp {
+  std::uint32_t duration = 0;    // index into the entity's duration table (its first variant)
+  std::uint32_t first_dep = 0;   // into ReplayBlock::deps
+  std::uint16_t dep_count = 0;
+  std::uint16_t wait_streams = 0;  // bits of Stream
+  Stream stream = Stream::kCompute;
+  ReplayOpClass op_class = ReplayOpClass::kCompute;
+  std::uint8_t group = 0;         // collective: slot in ReplayEntity::groups; send/receive: slot in ReplayEntity::channels
+  bool varies = false;            // duration differs by micro-batch: table[duration + call.variant]
+  bool holds_compute = false;     // communication that takes compute units away
+  std::uint16_t category = 0;     // for the statistics; meaning belongs to the caller
+  std::uint32_t port_use = 0;     // index into ReplayProgram::port_uses; 0: none
+};
+
+struct ReplayBlock {
+  std::vector<ReplayOp> ops;
+  std::vector<std::uint32_t> deps;  // op indices in this block, each smaller than the op that names it
+};
+
+struct ReplayCall {
+  std::uint32_t block = 0;
+  std::uint32_t variant = 0;      // selects durations that vary
+  std::int32_t micro_batch = -1;  // for labels only
+};
+
+struct PortUse {
+  // Share of the entity's port at each tier while the operation runs alone; see CommCost::port_share.
+  std::vector<float> share;
+};
+
+struct ReplayEntity {
+  std::vector<ReplayCall> calls;
+  std::uint32_t durations = 0;              // index of its duration table
+  double compute_scale = 1;                 // multiplies compute durations (stragglers)
+  std::vector<std::int32_t> groups;         // group slot -> rendezvous id, -1: alone (completes by itself)
+  std::vector<std::int32_t> channels;       // channel slot -> peer entity, -1: none
+  std::vector<std::int32_t> ports;          // tier -> port id (shared ports have one id); empty: no contention
+};
+
+struct ReplayProgram {
+  std::vector<ReplayBlock> blocks;
+  std::vector<ReplayEntity> entities;
+  std::vector<std::int32_t> group_sizes;               // members by rendezvous id
+  std::vector<std::vector<Picoseconds>> durations;     // tables
+  std::vector<PortUse> port_uses{PortUse{}};
+  std::int32_t ports = 0;                              // number of port ids
+  double compute_slowdown = 1;                         // of compute beside communication that holds compute units
+};
+
+}  // namespace moesim

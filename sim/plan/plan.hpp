@@ -1,0 +1,84 @@
+// A plan: everything that search varies and that a training job needs to be told. What `rank` prints, `simulate` plays,
+// `export` turns into launch commands and the executor runs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "models/precision.hpp"
+#include "models/shape/model_shape.hpp"
+#include "sim/plan/layout.hpp"
+
+namespace moesim {
+
+enum class Recompute : std::uint8_t {
+  kNone,
+  kSelective,  // norms, activations, permutation and the attention core are run again in the backward pass
+  kFull,       // only the input of each layer is kept
+};
+[[nodiscard]] std::string_view recompute_name(Recompute recompute);
+
+// What data-parallel ranks keep only a shard of (ZeRO, arXiv 1910.02054): 0 nothing, 1 optimizer states,
+// 2 gradients as well, 3 parameters as well.
+enum class ZeroStage : std::uint8_t { kNone = 0, kOptimizer = 1, kGradients = 2, kParameters = 3 };
+
+struct Plan {
+  LayoutSpec layout;
+  bool sequence_parallel = true;  // along TP; without effect when tp == 1
+
+  std::int64_t seq_length = 4096;
+  int micro_batch = 1;    // sequences
+  int global_batch = 1;   // sequences per step
+  std::string precision = "bf16";
+
+  std::string pipeline = "1f1b";            // a name of sim/pipeline/schedules.hpp
+  // Layers of each virtual stage in model order (pp * chunks numbers); empty: as even as the embedding and the head allow.
+  std::vector<int> stage_layers;
+
+  std::string moe_schedule = "megatron-a2a";  // a name of sim/lower/moe_schedules.hpp
+  double capacity_factor = 0;                 // 0: dropless
+  bool pad_to_capacity = false;
+
+  Recompute recompute = Recompute::kNone;
+  ZeroStage zero_dense = ZeroStage::kOptimizer;
+  ZeroStage zero_expert = ZeroStage::kOptimizer;
+  std::int64_t grad_bucket_elements = 40'000'000;  // a reduction starts when this many gradients are ready
+  bool overlap_grad_reduce = true;    // during the last backward passes; otherwise after them
+  bool overlap_param_gather = true;   // ZeRO 1/2: during the first forward passes; otherwise before them
+
+  [[nodiscard]] const ParallelSizes& sizes() const { return layout.sizes; }
+  [[nodiscard]] int micro_batches() const {  // per data-parallel rank and step
+    return global_batch / (micro_batch * layout.sizes.dp);
+  }
+  // Tokens of one micro-batch on one rank of the CP group, before TP or sequence parallelism.
+  [[nodiscard]] std::int64_t tokens_per_micro_batch() const { return micro_batch * seq_length / layout.sizes.cp; }
+  bool operator==(const Plan&) const = default;
+};
+
+// Every rule that does not need the cluster: divisibility, heads by TP, experts by EP, layers conserved, batch sizes,
+// and what the pipeline schedule demands. The error is worded as the user's launcher would word it.
+[[nodiscard]] Status check_plan(const Plan& plan, const ModelShape& model, int world);
+
+// Layers per virtual stage: the plan's own list, or as even as possible with one layer less where the embedding or the
+// head stands when that divides better. The sum always equals the model's layers.
+[[nodiscard]] Result<std::vector<int>> split_layers(const Plan& plan, const ModelShape& model);
+
+// "TP2PP8EP64CP1VPP4-MBS1GBS8192": the habit of the field for run names.
+[[nodiscard]] std::string run_name(const Plan& plan);
+
+// A plan together with what it was made for: the file that `moesim simulate` reads.
+struct PlanFile {
+  Plan plan;
+  std::string model;    // source, as on the command line
+  std::string cluster;  // source
+  int nodes = 0;
+  std::string trace;    // source; empty: balanced routing
+};
+[[nodiscard]] Result<PlanFile> read_plan_file(const std::string& path);
+[[nodiscard]] Result<PlanFile> parse_plan(std::string_view text, const std::string& name);
+[[nodiscard]] std::string plan_to_json(const PlanFile& file, int indent);  // snake_case, stable order, schema_version 1
+
+}  // namespace moesim
