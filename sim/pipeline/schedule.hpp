@@ -4,13 +4,12 @@
 // virtual stage lives where and gives, for every stage, the sequence of slots. Everything else (times, bubbles, memory
 // in flight) follows from replaying the slots; the closed forms of the papers are tests.
 //
-// Contract: every (virtual stage, micro-batch) has exactly one forward and one complete backward (a kBackward, or a
-// kBackwardInput followed later by its kBackwardWeight); the slots of all stages can be executed in order without
-// deadlock when sends do not block.
+// Contract: every micro-batch passes every virtual stage of its model copy with exactly one forward and one complete
+// backward (a kBackward, or a kBackwardInput followed later by its kBackwardWeight); the slots of all stages can be
+// executed in order without deadlock when sends do not block. sim/pipeline/slot_check.hpp checks it.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,7 +39,8 @@ struct Slot {
 struct PipelineShape {
   int stages = 1;
   int micro_batches = 1;
-  int chunks_per_stage = 1;  // vpp as given in the plan
+  int chunks_per_stage = 1;  // vpp as given in the plan; check() demands the number that the schedule holds
+  [[nodiscard]] int chunks() const { return stages * chunks_per_stage; }  // over all model copies
 };
 
 class PipelineSchedule {
@@ -55,10 +55,20 @@ class PipelineSchedule {
   // Copies of the whole model that the stages hold together: 2 for DualPipe (both directions), else 1. With two copies
   // virtual stages 0..n-1 belong to the first and n..2n-1 to the second copy (same layers again).
   [[nodiscard]] virtual int model_copies() const { return 1; }
+  // The copy that a micro-batch passes through.
+  [[nodiscard]] virtual int copy_of(std::int32_t /*micro_batch*/, const PipelineShape& /*shape*/) const { return 0; }
   // The stage that holds a virtual stage.
   [[nodiscard]] virtual int stage_of(std::int32_t chunk, const PipelineShape& shape) const { return chunk % shape.stages; }
   [[nodiscard]] virtual bool splits_backward() const { return false; }
+  // The shape must pass check().
   [[nodiscard]] virtual std::vector<Slot> slots(int stage, const PipelineShape& shape) const = 0;
 };
+
+// What every schedule demands of a shape: positive numbers of bounded size, and vpp equal to the chunks that the
+// schedule holds on a stage. For use in check().
+[[nodiscard]] Status check_pipeline_shape(const PipelineSchedule& schedule, const PipelineShape& shape);
+
+// Virtual stages of one model copy.
+[[nodiscard]] int virtual_stages(const PipelineSchedule& schedule, const PipelineShape& shape);
 
 }  // namespace moesim

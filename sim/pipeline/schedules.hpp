@@ -1,9 +1,8 @@
-// The list of pipeline schedules. Adding one: write its file, add one line to schedules.cpp.
+// The list of pipeline schedules. Adding one: write its file, name it in schedules.cpp (and in CMakeLists.txt).
 #pragma once
 
 #include <span>
-#include <string>
-#include <vector>
+#include <string_view>
 
 #include "sim/pipeline/schedule.hpp"
 

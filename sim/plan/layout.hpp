@@ -6,6 +6,8 @@
 //
 // Ranks are laid out innermost dimension first in the order given, "tp-cp-ep-dp-pp" by default; the dense mesh reads
 // tp, cp, dp, pp from it, the expert mesh esp (at tp's place), ep, edp (at dp's place), pp. Consecutive ranks fill a node.
+// When pp does not stand outermost the dense mesh says which ranks form a stage, and the expert mesh is laid over those
+// ranks; where both meshes have the same number of ranks inside pp this is Megatron's rule, elsewhere Megatron refuses.
 // Example: world 8, tp 2, dp 4, pp 1, esp 1, ep 4, edp 2: TP {0,1}{2,3}.., EP {0..3}{4..7}, EDP {0,4}{1,5}{2,6}{3,7}.
 #pragma once
 
@@ -13,6 +15,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
@@ -57,9 +60,21 @@ struct LayoutSpec {
   bool operator==(const LayoutSpec&) const = default;
 };
 
+constexpr int kLargestWorld = 1 << 20;  // ranks; keeps every product of sizes far from overflow
+
+// The dimensions of an order, innermost first, as a permutation of tp, cp, ep, dp, pp.
+enum class MeshDimension : std::uint8_t { kTp, kCp, kEp, kDp, kPp };
+[[nodiscard]] Result<std::array<MeshDimension, 5>> parse_order(std::string_view order);
+
+// All that Layout::make demands, without building the groups: sizes, order, divisibility (worded as Megatron does),
+// the device map.
+[[nodiscard]] Status check_layout(const LayoutSpec& spec, int world);
+
+// Whether the dense and the expert mesh have equally many ranks inside pp, as Megatron-LM demands of its own orders.
+[[nodiscard]] bool meshes_nest_alike(const LayoutSpec& spec);
+
 class Layout {
  public:
-  // Checks divisibility with the words users know from Megatron ("world size 64 is not divisible by ...").
   [[nodiscard]] static Result<Layout> make(const LayoutSpec& spec, int world);
 
   [[nodiscard]] const ParallelSizes& sizes() const { return spec_.sizes; }
@@ -73,7 +88,7 @@ class Layout {
   [[nodiscard]] const Coordinates& at(RankId rank) const { return coordinates_[rank.index()]; }
   [[nodiscard]] StageId stage(RankId rank) const { return StageId(at(rank).pp); }
 
-  // Members in the order of their coordinate; `rank` is one of them.
+  // Members in the order of their coordinate (innermost dimension fastest in the groups of two); `rank` is one of them.
   [[nodiscard]] std::span<const RankId> group(GroupKind kind, RankId rank) const;
   [[nodiscard]] int index_in_group(GroupKind kind, RankId rank) const;
   [[nodiscard]] int group_size(GroupKind kind) const;
@@ -87,8 +102,12 @@ class Layout {
 
  private:
   Layout() = default;
+  void place_ranks();
+  void build_groups(GroupKind kind);
+
   LayoutSpec spec_;
   int world_ = 0;
+  std::array<MeshDimension, 5> order_{};
   std::vector<Coordinates> coordinates_;
   struct Groups {
     int size = 1;

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
@@ -35,7 +35,8 @@ struct Plan {
   std::string precision = "bf16";
 
   std::string pipeline = "1f1b";            // a name of sim/pipeline/schedules.hpp
-  // Layers of each virtual stage in model order (pp * chunks numbers); empty: as even as the embedding and the head allow.
+  // Layers of each virtual stage of one model copy, in model order (see virtual_stages); empty: as even as the embedding
+  // and the head allow.
   std::vector<int> stage_layers;
 
   std::string moe_schedule = "megatron-a2a";  // a name of sim/lower/moe_schedules.hpp
@@ -62,11 +63,20 @@ struct Plan {
 // and what the pipeline schedule demands. The error is worded as the user's launcher would word it.
 [[nodiscard]] Status check_plan(const Plan& plan, const ModelShape& model, int world);
 
+// What is allowed but worth telling: replicated key/value heads, a padded vocabulary, uneven layers, ...
+[[nodiscard]] std::vector<std::string> plan_notes(const Plan& plan, const ModelShape& model);
+
+// Rows of the embedding in training: a multiple of 128 * TP, Megatron's habit. 32000 rows at TP 8 become 32768.
+[[nodiscard]] std::int64_t padded_vocab(std::int64_t vocab, int tp);
+
+// Virtual stages of one model copy: pp * vpp for 1F1B and interleaved, 2 pp for ZBV, pp for DualPipe.
+[[nodiscard]] Result<int> virtual_stages(const Plan& plan);
+
 // Layers per virtual stage: the plan's own list, or as even as possible with one layer less where the embedding or the
-// head stands when that divides better. The sum always equals the model's layers.
+// head stands when that divides better: 30 layers on 4 stages are 7 8 8 7. The sum always equals the model's layers.
 [[nodiscard]] Result<std::vector<int>> split_layers(const Plan& plan, const ModelShape& model);
 
-// "TP2PP8EP64CP1VPP4-MBS1GBS8192": the habit of the field for run names.
+// "TP2PP8EP64CP1VPP4-MBS1GBS8192": the habit of the field for run names; ETP follows VPP where experts are cut.
 [[nodiscard]] std::string run_name(const Plan& plan);
 
 // A plan together with what it was made for: the file that `moesim simulate` reads.
@@ -76,7 +86,10 @@ struct PlanFile {
   std::string cluster;  // source
   int nodes = 0;
   std::string trace;    // source; empty: balanced routing
+  bool operator==(const PlanFile&) const = default;
 };
+// Strict about keys and ranges (docs/plan.md); a layout that parses is consistent in itself. What depends on the model
+// or the cluster is left to check_plan.
 [[nodiscard]] Result<PlanFile> read_plan_file(const std::string& path);
 [[nodiscard]] Result<PlanFile> parse_plan(std::string_view text, const std::string& name);
 [[nodiscard]] std::string plan_to_json(const PlanFile& file, int indent);  // snake_case, stable order, schema_version 1

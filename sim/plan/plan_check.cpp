@@ -1,0 +1,137 @@
+// The rules of a plan that do not need the cluster. Where Megatron-LM has a word for an error we use the same one, so
+// that a user can look it up.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/pipeline/schedules.hpp"
+#include "sim/plan/plan.hpp"
+
+namespace moesim {
+namespace {
+
+Status divides(std::string_view what, std::int64_t number, std::string_view by, std::int64_t divisor) {
+  if (number % divisor == 0) return {};
+  return invalid_input(fmt::format("{} ({}) must be divisible by {} ({})", what, number, by, divisor));
+}
+
+bool is_moe(const ModelShape& model) {
+  return std::any_of(model.kinds.begin(), model.kinds.end(), [](const LayerShape& kind) { return kind.moe.has_value(); });
+}
+
+// Key/value heads may be fewer than TP ranks: then each is held by several of them.
+Status check_heads(const AttentionShape& attention, int tp) {
+  MOESIM_TRY(divides("number of attention heads", attention.heads, "tensor-model-parallel size", tp));
+  if (attention.kind != AttentionKind::kGrouped || attention.kv_heads < 1) return {};
+  if (attention.kv_heads % tp == 0 || tp % attention.kv_heads == 0) return {};
+  return invalid_input(fmt::format("num_query_groups ({}) must be divisible by tensor-model-parallel size ({}), or divide it",
+                                   attention.kv_heads, tp));
+}
+
+Status check_moe(const MoeShape& moe, const ParallelSizes& s) {
+  MOESIM_TRY(divides("number of experts", moe.experts, "expert-model-parallel size", s.ep));
+  MOESIM_TRY(divides("expert FFN width", moe.expert.width, "expert-tensor-parallel size", s.esp));
+  return divides("shared expert FFN width", moe.shared.width, "tensor-model-parallel size", s.tp);
+}
+
+Status check_model_fits(const Plan& plan, const ModelShape& model) {
+  const ParallelSizes& s = plan.sizes();
+  if (!is_moe(model) && (s.ep > 1 || s.esp > 1))
+    return invalid_input(fmt::format("expert-model-parallel size is {} and expert-tensor-parallel size {}, but the model has "
+                                     "no experts", s.ep, s.esp),
+                         {}, "a dense model needs ep 1 and esp 1");
+  for (const LayerShape& kind : model.kinds) {
+    MOESIM_TRY(check_heads(kind.attention, s.tp));
+    if (kind.dense) {
+      MOESIM_TRY(divides("FFN width", kind.dense->width, "tensor-model-parallel size", s.tp));
+    }
+    if (kind.moe) {
+      MOESIM_TRY(check_moe(*kind.moe, s));
+    }
+  }
+  // Megatron's dispatcher takes the tokens of each TP rank as its own; without sequence parallelism they are copies.
+  if (is_moe(model) && s.tp > 1 && !plan.sequence_parallel && plan.moe_schedule.starts_with("megatron"))
+    return invalid_input("when training, MoE with tensor parallelism requires sequence parallelism", {},
+                         "set sequence_parallel to true, or tp to 1");
+  return {};
+}
+
+Status check_sequence(const Plan& plan, const ModelShape& model) {
+  const ParallelSizes& s = plan.sizes();
+  if (plan.seq_length < 1) return invalid_input(fmt::format("sequence length is {}, expected at least 1", plan.seq_length));
+  if (model.learned_positions > 0 && plan.seq_length > model.learned_positions)
+    return invalid_input(fmt::format("sequence length {} exceeds the {} learned positions of the model", plan.seq_length,
+                                     model.learned_positions));
+  // Causal attention is balanced over CP by giving each rank one piece from either end.
+  if (s.cp > 1) {
+    MOESIM_TRY(divides("sequence length", plan.seq_length, "2 x context-parallel size", 2LL * s.cp));
+  }
+  if (plan.sequence_parallel && s.tp > 1) {
+    MOESIM_TRY(divides("sequence length per context-parallel rank", plan.seq_length / s.cp, "tensor-model-parallel size", s.tp));
+  }
+  return {};
+}
+
+Status check_batch(const Plan& plan) {
+  if (plan.micro_batch < 1) return invalid_input(fmt::format("micro-batch size is {}, expected at least 1", plan.micro_batch));
+  if (plan.global_batch < 1)
+    return invalid_input(fmt::format("global batch size is {}, expected at least 1", plan.global_batch));
+  const std::int64_t per_round = static_cast<std::int64_t>(plan.micro_batch) * plan.sizes().dp;
+  if (plan.global_batch % per_round != 0)
+    return invalid_input(fmt::format("global batch size ({}) is not divisible by micro batch size ({}) times data parallel "
+                                     "size ({})", plan.global_batch, plan.micro_batch, plan.sizes().dp));
+  return {};
+}
+
+Status check_options(const Plan& plan) {
+  if (const auto recipe = find_precision(plan.precision); !recipe)
+    return invalid_input(recipe.error().what, {}, recipe.error().hint);
+  if (!(plan.capacity_factor >= 0 && plan.capacity_factor <= 1e6))
+    return invalid_input(fmt::format("capacity factor is {}, expected 0 (dropless) or a positive number", plan.capacity_factor));
+  if (plan.pad_to_capacity && plan.capacity_factor == 0)
+    return invalid_input("pad_to_capacity needs a capacity factor", {}, "set capacity_factor, or drop pad_to_capacity");
+  if (plan.grad_bucket_elements < 1)
+    return invalid_input(fmt::format("gradient bucket of {} elements, expected at least 1", plan.grad_bucket_elements));
+  return {};
+}
+
+Status check_pipeline(const Plan& plan) {
+  const ParallelSizes& s = plan.sizes();
+  MOESIM_ASSIGN(const PipelineSchedule* schedule, find_pipeline_schedule(plan.pipeline));
+  return schedule->check({s.pp, plan.micro_batches(), s.vpp});
+}
+
+}  // namespace
+
+Status check_plan(const Plan& plan, const ModelShape& model, int world) {
+  MOESIM_TRY(check_layout(plan.layout, world));
+  MOESIM_TRY(check_model_fits(plan, model));
+  MOESIM_TRY(check_sequence(plan, model));
+  MOESIM_TRY(check_batch(plan));
+  MOESIM_TRY(check_options(plan));
+  MOESIM_TRY(check_pipeline(plan));
+  MOESIM_TRY(split_layers(plan, model));
+  return {};
+}
+
+std::vector<std::string> plan_notes(const Plan& plan, const ModelShape& model) {
+  const ParallelSizes& s = plan.sizes();
+  std::vector<std::string> notes;
+  for (const LayerShape& kind : model.kinds) {
+    const AttentionShape& attention = kind.attention;
+    if (attention.kind != AttentionKind::kGrouped || attention.kv_heads < 1 || attention.kv_heads >= s.tp) continue;
+    notes.push_back(fmt::format("{} key/value heads on {} TP ranks: each is held {} times", attention.kv_heads, s.tp,
+                                s.tp / attention.kv_heads));
+    break;
+  }
+  if (const std::int64_t padded = padded_vocab(model.vocab, s.tp); padded != model.vocab)
+    notes.push_back(fmt::format("vocabulary padded from {} to {} rows (a multiple of 128 x TP)", model.vocab, padded));
+  if (model.max_positions > 0 && plan.seq_length > model.max_positions)
+    notes.push_back(fmt::format("sequence length {} exceeds the model's {} positions", plan.seq_length, model.max_positions));
+  if (const auto layers = split_layers(plan, model);
+      layers && std::adjacent_find(layers->begin(), layers->end(), std::not_equal_to<>()) != layers->end())
+    notes.push_back(fmt::format("uneven layers per virtual stage: {}", fmt::join(*layers, " ")));
+  return notes;
+}
+
+}  // namespace moesim
