@@ -1,0 +1,10 @@
+// Every importer of this folder.
+#pragma once
+
+#include "traces/formats/format.hpp"
+
+namespace moesim {
+
+extern const TraceFormat kCountsCsv;
+
+}  // namespace moesim
