@@ -11,10 +11,9 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "traces/remap.hpp"
 
 namespace moesim {
-
-class SelectionTrace;
 
 struct RoutedLoads {
   int moe_layers = 0;
@@ -36,10 +35,11 @@ struct RoutedLoads {
 // Balanced routing: every expert gets the same share; one variant, one source.
 [[nodiscard]] RoutedLoads balanced_routed_loads(int moe_layers, int experts, int top_k, std::int64_t tokens_per_source);
 
-// From a trace, for this many sources (at most 64 distinct ones) and micro-batches (at most what the trace holds).
-[[nodiscard]] Result<RoutedLoads> routed_loads_from_trace(const SelectionTrace& trace, int moe_layers, int experts,
-                                                          int top_k, std::int64_t tokens_per_source, int sources,
-                                                          int micro_batches);
+// From a trace (traces/remap.hpp), for this many sources (at most kMostSources distinct ones are kept) and micro-batches.
+constexpr int kMostSources = 64;
+constexpr int kMostVariants = 4;
+[[nodiscard]] Result<RoutedLoads> routed_loads_from(const LoadMapper& mapper, int moe_layers, int experts, int top_k,
+                                                    std::int64_t tokens_per_source, int sources, int micro_batches);
 
 // Cuts every (source, expert) count at the capacity ceil(factor * tokens * top_k / experts) (GShard, section 2.2); with
 // padding every count becomes the capacity. Returns the token copies dropped.
