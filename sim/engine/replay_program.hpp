@@ -10,10 +10,15 @@
 //   - for each stream in `wait_streams`, everything issued to it before this operation has ended,
 //   - for a collective: all members have reached it; the k-th collective of a (group, stream) matches the k-th of every
 //     other member, and all members end together,
-//   - for send and receive: both sides have reached it; the k-th send of an (entity, channel) matches the k-th receive of
-//     the peer's same channel.
-// Durations are what the operation takes alone. Communication that runs together on a port whose shares add up to more
-// than one is slowed in proportion; compute beside communication that holds compute units runs slower by a factor.
+//   - for send and receive: both sides have reached it. Even channel slots send, odd ones receive, and slot 2i of the
+//     sender is wired to slot 2i+1 of the receiver, each naming the other as its peer (say 0 -> 1 activations forwards,
+//     2 -> 3 gradients backwards, 4 -> 5 and 6 -> 7 the other direction of a bidirectional pipeline). The k-th send of
+//     the one matches the k-th receive of the other. All ops of a slot are issued to one stream.
+// Durations are what the operation takes alone: a collective that of its slowest member, a transfer that of the sender.
+// Communication that runs together on a port whose shares add up to more than one is slowed in proportion (each
+// operation by its busiest port); compute beside communication that holds compute units runs slower by a factor.
+// A transfer presses on the ports of both ends, each with its own op's port use; leave a receive's at 0 where ports stand
+// for what goes out.
 #pragma once
 
 #include <cstdint>
