@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <optional>
 
 #include "base/file.hpp"
+#include "traces/bundled.hpp"
 #include "traces/formats/format.hpp"
 #include "traces/inspector.hpp"
 #include "traces/token_counter.hpp"
@@ -73,27 +73,17 @@ void note_what_is_open(ImportReport& report, const TraceInspector& inspector) {
                         "recorded during inference: training batches and an unfinished gate may look different");
 }
 
-}  // namespace
-
-Result<ImportReport> import_trace(const std::string& path, const ImportOptions& options, TraceSink& sink,
-                                  TraceSink* tokens) {
+// `stream` is null for a folder.
+Result<ImportReport> run_import(InputProbe probe, InputStream* stream, TraceInfo info, const ImportOptions& options,
+                                TraceSink& sink, TraceSink* tokens) {
   ImportReport report;
-  MOESIM_TRY(read_side_file(path, report.info));
+  report.info = std::move(info);
   if (options.top_k > 0) report.info.top_k = options.top_k;
-
-  std::error_code ignored;
-  InputProbe probe{path, false, {}, {}};
-  std::optional<InputStream> stream;
-  if (path != "-" && std::filesystem::is_directory(path, ignored)) {
-    MOESIM_ASSIGN(probe, probe_folder(path));
-  } else {
-    MOESIM_ASSIGN(InputStream opened, InputStream::open(path));
-    stream.emplace(std::move(opened));
+  if (stream != nullptr) {
     MOESIM_ASSIGN(const std::string_view head, stream->peek(kHeadBytes));
-    if (head.empty()) return invalid_input("file is empty", path);
+    if (head.empty()) return invalid_input("file is empty", probe.path);
     probe.head = head;
   }
-
   const auto formats = trace_formats();
   const auto format = std::find_if(formats.begin(), formats.end(),
                                    [&](const TraceFormat* candidate) { return candidate->recognises(probe); });
@@ -102,14 +92,42 @@ Result<ImportReport> import_trace(const std::string& path, const ImportOptions& 
 
   TraceInspector inspector(report.info, report.findings, sink);
   TokenCounter counter(report.info, report.findings, inspector, tokens, options.memory_limit_bytes);
-  ImportJob job{probe, stream ? &*stream : nullptr, options, counter, report.info, report.findings};
+  ImportJob job{probe, stream, options, counter, report.info, report.findings};
   MOESIM_TRY((*format)->read(job));
   MOESIM_TRY(counter.finish());
-  MOESIM_TRY(inspector.finish(path));
+  MOESIM_TRY(inspector.finish(probe.path));
   report.rows = inspector.rows();
   report.experts = inspector.experts();
   note_what_is_open(report, inspector);
   return report;
+}
+
+}  // namespace
+
+Result<ImportReport> import_trace(const std::string& path, const ImportOptions& options, TraceSink& sink,
+                                  TraceSink* tokens) {
+  TraceInfo info;
+  if (path.starts_with(kBundledPrefix)) {
+    MOESIM_ASSIGN(const BundledTrace bundled, find_bundled_trace(path.substr(kBundledPrefix.size())));
+    MOESIM_TRY(merge_side_file(bundled.side_file, path, info));
+    InputStream stream(make_memory_source(bundled.counts), path);
+    return run_import({path, false, {}, {}}, &stream, std::move(info), options, sink, tokens);
+  }
+  MOESIM_TRY(read_side_file(path, info));
+  std::error_code ignored;
+  if (path != "-" && std::filesystem::is_directory(path, ignored)) {
+    MOESIM_ASSIGN(InputProbe probe, probe_folder(path));
+    return run_import(std::move(probe), nullptr, std::move(info), options, sink, tokens);
+  }
+  MOESIM_ASSIGN(InputStream stream, InputStream::open(path));
+  return run_import({path, false, {}, {}}, &stream, std::move(info), options, sink, tokens);
+}
+
+Result<ImportReport> import_trace_bytes(std::string_view content, const std::string& name, const ImportOptions& options,
+                                        TraceSink& sink, TraceSink* tokens) {
+  MOESIM_ASSIGN(auto source, decompressed(make_memory_source(content), name));
+  InputStream stream(std::move(source), name);
+  return run_import({name, false, {}, {}}, &stream, {}, options, sink, tokens);
 }
 
 Result<LoadedTrace> load_trace(const std::string& path, const ImportOptions& options) {

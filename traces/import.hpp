@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "traces/findings.hpp"
@@ -27,10 +28,15 @@ struct ImportReport {
   int experts = 0;
 };
 
-// `path` is a file, a folder or "-". Count rows go to `sink` in the order of the input; token rows too if the format has
+// `path` is a file, a folder, "-" or "bundled:NAME" (bundled.hpp). Count rows go to `sink` in the order of the input; token rows too if the format has
 // them and `tokens` is given (they are counted either way).
 [[nodiscard]] Result<ImportReport> import_trace(const std::string& path, const ImportOptions& options, TraceSink& sink,
                                                 TraceSink* tokens = nullptr);
+
+// The same for bytes in memory, with no side file; `name` stands for the path.
+[[nodiscard]] Result<ImportReport> import_trace_bytes(std::string_view content, const std::string& name,
+                                                      const ImportOptions& options, TraceSink& sink,
+                                                      TraceSink* tokens = nullptr);
 
 struct LoadedTrace {
   SelectionTrace trace;

@@ -13,7 +13,7 @@ std::string_view InputProbe::first_line() const {
 }
 
 std::span<const TraceFormat* const> trace_formats() {
-  static constexpr std::array<const TraceFormat*, 1> kFormats = {&kCountsCsv};
+  static constexpr std::array kFormats = {&kCountsCsv, &kSmartMoeTables};
   return kFormats;
 }
 

@@ -6,5 +6,6 @@
 namespace moesim {
 
 extern const TraceFormat kCountsCsv;
+extern const TraceFormat kSmartMoeTables;
 
 }  // namespace moesim
