@@ -40,10 +40,8 @@ Category category_of(const Op& op) {
     case Stream::kEp: return Category::kEpComm;
     case Stream::kEsp: return Category::kEspComm;
     case Stream::kDp: return Category::kDpComm;
-    case Stream::kPpForwardSend: case Stream::kPpForwardReceive:
-    case Stream::kPpBackwardSend: case Stream::kPpBackwardReceive:
-      return Category::kPpComm;
     case Stream::kCompute: break;
+    default: return Category::kPpComm;
   }
   switch (op.kind) {
     case OpKind::kNorm: case OpKind::kNormGrad: case OpKind::kAdd: case OpKind::kCast: return Category::kNorms;

@@ -77,6 +77,7 @@ class BlockCompiler {
                         .group = op.group,
                         .op_class = op.op_class,
                         .varies = op.varies,
+                        .second_half = op.second_half,
                         .holds_compute = op.holds_compute,
                         .shares = contention_ && shares_resources(program_, op)};
     std::uint32_t named = 0;

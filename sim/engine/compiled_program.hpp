@@ -40,6 +40,7 @@ struct CompiledOp {
   std::uint8_t group = 0;
   ReplayOpClass op_class = ReplayOpClass::kCompute;
   bool varies = false;
+  bool second_half = false;
   bool holds_compute = false;
   bool shares = false;  // its speed depends on what runs beside it
 };

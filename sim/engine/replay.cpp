@@ -220,7 +220,7 @@ class Replayer {
   [[nodiscard]] Picoseconds duration(const Node& node) const {
     const EntityState& entity = state_.entities[node.entity];
     const CompiledOp& op = *node.op;
-    const Picoseconds alone = entity.durations[op.duration + (op.varies ? node.variant : 0)];
+    const Picoseconds alone = entity.durations[op.duration + (!op.varies ? 0 : op.second_half ? node.second_variant : node.variant)];
     if (op.op_class != ReplayOpClass::kCompute || entity.compute_scale == 1) return alone;
     return std::llround(static_cast<double>(alone) * entity.compute_scale);
   }

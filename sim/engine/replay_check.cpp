@@ -73,7 +73,7 @@ Fault channel_fault(const ReplayProgram& program, std::size_t e, const ReplayOp&
 
 Fault use_fault(const ReplayProgram& program, std::size_t e, const ReplayCall& call, const ReplayOp& op) {
   const ReplayEntity& entity = program.entities[e];
-  const std::size_t duration = std::size_t{op.duration} + (op.varies ? call.variant : 0);
+  const std::size_t duration = std::size_t{op.duration} + (!op.varies ? 0 : op.second_half ? call.second_variant : call.variant);
   if (duration >= program.durations[entity.durations].size()) return fmt::format("duration {} does not exist", duration);
   switch (op.op_class) {
     case ReplayOpClass::kCompute:

@@ -14,6 +14,10 @@ const char* stream_name(Stream stream) {
     case Stream::kPpForwardReceive: return "pp-forward-receive";
     case Stream::kPpBackwardSend: return "pp-backward-send";
     case Stream::kPpBackwardReceive: return "pp-backward-receive";
+    case Stream::kPpForwardSendUp: return "pp-forward-send-up";
+    case Stream::kPpForwardReceiveUp: return "pp-forward-receive-up";
+    case Stream::kPpBackwardSendDown: return "pp-backward-send-down";
+    case Stream::kPpBackwardReceiveDown: return "pp-backward-receive-down";
   }
   return "?";
 }

@@ -38,12 +38,19 @@ enum class Stream : std::uint8_t {
   kEp,
   kEsp,
   kDp,
+  // Activations to a later stage and gradients to an earlier one ...
   kPpForwardSend,
   kPpForwardReceive,
   kPpBackwardSend,
   kPpBackwardReceive,
+  // ... and the other way round, where a schedule folds the model back (V shapes, wrap-around of interleaving). Streams of
+  // their own: a transfer must not queue behind one with another neighbour.
+  kPpForwardSendUp,
+  kPpForwardReceiveUp,
+  kPpBackwardSendDown,
+  kPpBackwardReceiveDown,
 };
-constexpr int kStreams = 10;
+constexpr int kStreams = 14;
 [[nodiscard]] const char* stream_name(Stream stream);
 [[nodiscard]] constexpr std::uint16_t stream_bit(Stream stream) {
   return static_cast<std::uint16_t>(1U << static_cast<unsigned>(stream));
@@ -60,6 +67,7 @@ struct ReplayOp {
   ReplayOpClass op_class = ReplayOpClass::kCompute;
   std::uint8_t group = 0;         // collective: slot in ReplayEntity::groups; send/receive: slot in ReplayEntity::channels
   bool varies = false;            // duration differs by micro-batch: table[duration + call.variant]
+  bool second_half = false;       // of a block that joins two micro-batches: varies with call.second_variant instead
   bool holds_compute = false;     // communication that takes compute units away
   std::uint16_t category = 0;     // for the statistics; meaning belongs to the caller
   std::uint32_t port_use = 0;     // index into ReplayProgram::port_uses; 0: none
@@ -73,6 +81,7 @@ struct ReplayBlock {
 struct ReplayCall {
   std::uint32_t block = 0;
   std::uint32_t variant = 0;      // selects durations that vary
+  std::uint32_t second_variant = 0;
   std::int32_t micro_batch = -1;  // for labels only
 };
 

@@ -58,6 +58,7 @@ void enter_call(Node& node, EntityState& entity, const ReplayProgram& program, c
   node.op = &compiled.ops[block.first_op[node.stream]];
   node.left = block.first_op[node.stream + 1U] - block.first_op[node.stream];
   node.variant = calls[call].variant;
+  node.second_variant = calls[call].second_variant;
   node.state = NodeState::kBlocked;
 }
 

@@ -32,6 +32,7 @@ struct alignas(64) Node {
   std::uint32_t entity = 0;
   std::uint32_t left = 0;     // operations in this call, the current one included
   std::uint32_t variant = 0;  // of this call
+  std::uint32_t second_variant = 0;
   std::int32_t cause = -1;    // interval whose end let the operation start
   std::uint16_t cause_category = 0;
   std::uint8_t next_need = 0;

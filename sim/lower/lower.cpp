@@ -12,6 +12,14 @@ namespace {
 
 constexpr std::uint16_t kAllStreams = (1U << kStreams) - 1;
 
+// One stream per payload and direction.
+Stream transfer_stream(bool send, bool activation, bool down) {
+  if (activation && down) return send ? Stream::kPpForwardSend : Stream::kPpForwardReceive;
+  if (activation) return send ? Stream::kPpForwardSendUp : Stream::kPpForwardReceiveUp;
+  if (down) return send ? Stream::kPpBackwardSendDown : Stream::kPpBackwardReceiveDown;
+  return send ? Stream::kPpBackwardSend : Stream::kPpBackwardReceive;
+}
+
 // Blocks of one chunk, as indices into Program::blocks.
 struct ChunkBlocks {
   std::int32_t forward = -1;
@@ -73,14 +81,14 @@ class ProgramAssembler {
   }
 
   // A receive from, or send to, the neighbouring chunk; nothing when it is on the same stage or does not exist.
-  void add_transfer(std::vector<Op>& ops, OpKind kind, const Chunk& chunk, int step, TensorId tensor, Stream stream,
-                    Phase phase) const {
+  void add_transfer(std::vector<Op>& ops, OpKind kind, const Chunk& chunk, int step, TensorId tensor, Phase phase) const {
     const Chunk* peer = neighbour(chunk, step);
     if (peer == nullptr || peer->stage == chunk.stage || !tensor.valid()) return;
     Op op;
     op.kind = kind;
     op.phase = phase;
-    op.stream = stream;
+    const bool down = (peer->stage > chunk.stage) == (kind == OpKind::kSend);
+    op.stream = transfer_stream(kind == OpKind::kSend, phase == Phase::kForward, down);
     op.group = GroupKind::kPp;
     op.peer_stage = static_cast<std::int16_t>(peer->stage.value());
     op.name = phase == Phase::kForward ? "pipeline.activation" : "pipeline.gradient";
@@ -97,9 +105,9 @@ class ProgramAssembler {
 
     const auto forward = [&](WhichPass pass) {
       std::vector<Op> list;
-      add_transfer(list, OpKind::kReceive, chunk, -1, ops.input, Stream::kPpForwardReceive, Phase::kForward);
+      add_transfer(list, OpKind::kReceive, chunk, -1, ops.input, Phase::kForward);
       list.insert(list.end(), ops.forward.begin(), ops.forward.end());
-      add_transfer(list, OpKind::kSend, chunk, +1, ops.output, Stream::kPpForwardSend, Phase::kForward);
+      add_transfer(list, OpKind::kSend, chunk, +1, ops.output, Phase::kForward);
       add_param_gathers(list, chunk, plan, layout, pass);
       return list;
     };
@@ -108,9 +116,9 @@ class ProgramAssembler {
 
     const auto backward = [&](WhichPass pass) {
       std::vector<Op> list;
-      add_transfer(list, OpKind::kReceive, chunk, +1, ops.output_gradient, Stream::kPpBackwardReceive, Phase::kBackwardInput);
+      add_transfer(list, OpKind::kReceive, chunk, +1, ops.output_gradient, Phase::kBackwardInput);
       list.insert(list.end(), ops.backward.input.begin(), ops.backward.input.end());
-      add_transfer(list, OpKind::kSend, chunk, -1, ops.backward.input_gradient, Stream::kPpBackwardSend, Phase::kBackwardInput);
+      add_transfer(list, OpKind::kSend, chunk, -1, ops.backward.input_gradient, Phase::kBackwardInput);
       if (!split()) add_grad_reductions(list, chunk, plan, layout, pass);
       add_param_gathers(list, chunk, plan, layout, WhichPass::kEvery);
       return list;
