@@ -39,8 +39,9 @@ void note_plain_count(ConfigReader& config, const ModelShape& shape, AttentionSh
   plain.output_gate = false;
   ModelShape copy = shape;
   for (LayerShape& kind : copy.kinds) kind.attention = plain;
+  const ParameterCounts counts = count_parameters(copy);
   config.note(fmt::format("linear attention layers are counted as such; with plain grouped attention on every layer the "
-                          "total would be {}", count_parameters(copy).total));
+                          "total would be {} and the active parameters {}", counts.total, counts.active));
 }
 
 Result<ModelShape> read(ConfigReader& config) {
