@@ -33,6 +33,11 @@ std::optional<JsonReader> ConfigReader::find(std::string_view key) const {
 
 bool ConfigReader::has(std::string_view key) const { return find(key).has_value(); }
 
+bool ConfigReader::is_list(std::string_view key) const {
+  const auto reader = find(key);
+  return reader && reader->is_array();
+}
+
 bool ConfigReader::present(std::string_view key) const {
   return object_.is_object() && object_.value().contains(key);
 }
@@ -161,10 +166,13 @@ Status ConfigReader::finish() const {
                        std::move(hint));
 }
 
-Status ConfigReader::reject_unknown_keys() const {
-  for (const std::string& key : object_.keys())
-    if (std::find(asked_.begin(), asked_.end(), key) == asked_.end() && key.front() != '_')
-      return object_.error_at(key, fmt::format("unknown key '{}'{}", key, did_you_mean(key, asked_)));
+Status ConfigReader::reject_unknown_keys(std::span<const std::string_view> known) const {
+  for (const std::string& key : object_.keys()) {
+    if (key.starts_with('_') || std::find(known.begin(), known.end(), key) != known.end()) continue;
+    const std::vector<std::string> names(known.begin(), known.end());
+    return object_.error_at(key, fmt::format("unknown key '{}'{}", key, did_you_mean(key, names)),
+                            fmt::format("known keys: {}", fmt::join(known, ", ")));
+  }
   return {};
 }
 

@@ -40,6 +40,7 @@ class ConfigReader {
   [[nodiscard]] std::vector<std::string> texts(std::string_view key);
 
   [[nodiscard]] bool has(std::string_view key) const;      // present and not null
+  [[nodiscard]] bool is_list(std::string_view key) const;
   [[nodiscard]] bool present(std::string_view key) const;  // null counts
 
   void missing(std::string what);
@@ -48,8 +49,9 @@ class ConfigReader {
 
   // The error collected so far, if any. Call before using what was read.
   [[nodiscard]] Status finish() const;
-  // An error for a key that nobody read; for formats that are ours and therefore closed.
-  [[nodiscard]] Status reject_unknown_keys() const;
+  // An error for the first key that is not in `known` and does not start with '_'; for formats that are ours and
+  // therefore closed.
+  [[nodiscard]] Status reject_unknown_keys(std::span<const std::string_view> known) const;
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
   [[nodiscard]] const JsonReader& object() const { return object_; }
   // Which key filled which reading, in the order of reading: "num_experts".

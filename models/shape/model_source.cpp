@@ -3,13 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "base/json_reader.hpp"
 #include "base/text.hpp"
 #include "embedded/zoo_files.hpp"
+#include "models/shape/checkpoint_index.hpp"
 #include "models/shape/config_reader.hpp"
 #include "models/shape/readers/readers.hpp"
 
@@ -167,7 +166,9 @@ Result<LoadedModel> load_model(const std::string& source) {
       error.hint = fmt::format("for the shipped model write zoo:{}", to_lower(source));
     return tl::unexpected<Error>(std::move(error));
   }
-  return read_model(document->root(), path);
+  MOESIM_ASSIGN(LoadedModel model, read_model(document->root(), path));
+  if (auto remark = compare_with_checkpoint(model.shape, document->root(), path)) model.notes.push_back(*std::move(remark));
+  return model;
 }
 
 }  // namespace moesim

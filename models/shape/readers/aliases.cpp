@@ -12,7 +12,8 @@ namespace {
 
 void refuse_foreign_layers(ConfigReader& config) {
   for (const std::string& key : config.object().keys()) {
-    const bool foreign = key.starts_with("mamba_") || key.starts_with("ssm_") || key.starts_with("linear_") ||
+    const bool foreign = key.starts_with("mamba_") || key.starts_with("ssm_") || key.starts_with("linear_num_") ||
+                         key == "linear_attn_config" ||
                          key == "hybrid_override_pattern" || key == "layers_block_type" || key == "attn_type_list";
     if (foreign && config.has(key))
       config.problem(key, "speaks of state-space or linear attention layers, which only known model types may have",
@@ -51,12 +52,6 @@ AttentionShape read_attention(ConfigReader& config, std::int64_t hidden) {
   return a;
 }
 
-struct Pattern {
-  std::int64_t first_moe = 0;
-  std::int64_t every = 1;
-  std::vector<std::int64_t> dense_layers;
-};
-
 std::optional<MoeShape> read_moe(ConfigReader& config) {
   constexpr std::string_view kExperts[] = {"n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts",
                                            "ffn_config.moe_num_experts"};
@@ -68,7 +63,7 @@ std::optional<MoeShape> read_moe(ConfigReader& config) {
   moe.experts = config.size({"n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts", "ffn_config.moe_num_experts"},
                             ShapeLimits::kExperts);
   moe.top_k = config.size({"num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_top_k",
-                           "ffn_config.moe_top_k", "n_activated_experts", "moe_topk"}, ShapeLimits::kExperts);
+                           "ffn_config.moe_top_k", "n_activated_experts", "moe_topk", "moe_k"}, ShapeLimits::kExperts);
   // Order matters: intermediate_size is an expert's width only where nothing more precise stands.
   if (config.has("moe_intermediate_size")) moe.expert.width = config.size({"moe_intermediate_size"}, ShapeLimits::kWidth);
   else if (config.has("moe_inter_dim")) moe.expert.width = config.size({"moe_inter_dim"}, ShapeLimits::kWidth);
@@ -76,27 +71,34 @@ std::optional<MoeShape> read_moe(ConfigReader& config) {
     moe.expert.width = config.size({"ffn_config.ffn_hidden_size"}, ShapeLimits::kWidth);
   else if (config.has("intermediate_size")) moe.expert.width = config.size({"intermediate_size"}, ShapeLimits::kWidth);
   else config.missing("moe_intermediate_size (or moe_inter_dim, ffn_config.ffn_hidden_size, intermediate_size)");
-  const std::int64_t shared = config.size_or({"n_shared_experts", "num_shared_experts"}, 0, 1000);
+  const std::int64_t shared = config.size_or({"n_shared_experts", "num_shared_experts", "moe_num_shared_experts"}, 0, 1000);
   moe.shared.width = shared > 0 ? shared * moe.expert.width
-                                : config.size_or({"shared_expert_intermediate_size"}, 0, ShapeLimits::kWidth);
+                                : config.size_or({"shared_expert_intermediate_size", "shared_intermediate_size"}, 0, ShapeLimits::kWidth);
   moe.score = config.text_or("scoring_func", "softmax") == "sigmoid" ? RouterScore::kSigmoid : RouterScore::kSoftmax;
   read_groups(config, moe);
   return moe;
 }
 
-Pattern read_pattern(ConfigReader& config) {
-  Pattern pattern;
-  pattern.first_moe = config.size_or({"first_k_dense_replace", "n_dense_layers"}, 0, ShapeLimits::kLayers);
-  pattern.every = std::max<std::int64_t>(1, config.size_or({"moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step"}, 1, ShapeLimits::kLayers));
-  pattern.dense_layers = config.sizes("mlp_only_layers", ShapeLimits::kLayers);
-  return pattern;
-}
-
-// moe_layer_freq counts from layer 0; the two step keys mark the last layer of each group.
-bool is_moe(const ConfigReader& config, const Pattern& pattern, std::int64_t layer) {
-  if (layer < pattern.first_moe) return false;
-  if (std::find(pattern.dense_layers.begin(), pattern.dense_layers.end(), layer) != pattern.dense_layers.end()) return false;
-  return config.has("moe_layer_freq") ? layer % pattern.every == 0 : (layer + 1) % pattern.every == 0;
+// moe_layer_freq counts from layer 0, or is a list with 1 for each MoE layer; the other keys mark the last layer of each
+// group.
+std::vector<bool> read_pattern(ConfigReader& config, std::int64_t layers) {
+  const std::int64_t first = config.size_or({"first_k_dense_replace", "n_dense_layers", "moe_layer_start_index"}, 0, ShapeLimits::kLayers);
+  if (config.has("mlp_layer_types")) return read_sparse_layers(config, layers, 0, 1);
+  if (config.is_list("moe_layer_freq")) {
+    const std::vector<std::int64_t> marks = config.sizes("moe_layer_freq", 1);
+    if (static_cast<std::int64_t>(marks.size()) != layers)
+      config.problem("moe_layer_freq", fmt::format("lists {} layers of {}", marks.size(), layers));
+    return {marks.begin(), marks.end()};
+  }
+  if (config.has("moe_layer_freq"))
+    return read_sparse_layers(config, layers, first, config.size({"moe_layer_freq"}, ShapeLimits::kLayers));
+  const std::int64_t step = std::max<std::int64_t>(
+      1, config.size_or({"decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_interval"}, 1, ShapeLimits::kLayers));
+  std::vector<bool> sparse;
+  for (std::int64_t i = 0; i < layers; ++i) sparse.push_back(i >= first && (i + 1) % step == 0);
+  for (const std::int64_t i : config.sizes("mlp_only_layers", ShapeLimits::kLayers))
+    if (i < layers) sparse[static_cast<std::size_t>(i)] = false;
+  return sparse;
 }
 
 }  // namespace
@@ -112,20 +114,17 @@ Result<ModelShape> read_by_aliases(ConfigReader& config) {
   LayerShape layer;
   layer.attention = read_attention(config, shape.hidden);
   const std::optional<MoeShape> moe = read_moe(config);
-  const Pattern pattern = read_pattern(config);
-  const bool all_moe = moe && pattern.first_moe == 0 && pattern.every == 1 && pattern.dense_layers.empty();
+  const std::vector<bool> sparse = moe ? read_pattern(config, layers) : std::vector<bool>(static_cast<std::size_t>(layers), false);
   FfnShape dense;
-  if (!all_moe) dense.width = config.size({"intermediate_size", "inter_dim", "ffn_hidden_size", "n_inner"}, ShapeLimits::kWidth);
+  if (any_dense(sparse))
+    dense.width = config.size({"intermediate_size", "inter_dim", "ffn_hidden_size", "n_inner"}, ShapeLimits::kWidth);
   shape.mtp_layers = static_cast<int>(config.size_or({"num_nextn_predict_layers"}, 0, 100));
   MOESIM_TRY(config.finish());
+  if (config.has("index_topk"))
+    config.note("index_* keys: the indexer of sparse attention is not counted, and attention is taken as full");
   config.note("FFNs are taken as gated (three matrices) without biases");
   config.note(fmt::format("filled from these keys: {}", fmt::join(config.used(), ", ")));
-  for (std::int64_t i = 0; i < layers; ++i) {
-    const bool sparse = moe && is_moe(config, pattern, i);
-    layer.moe = sparse ? moe : std::nullopt;
-    layer.dense = sparse ? std::nullopt : std::optional(dense);
-    append_layer(shape, layer);
-  }
+  append_layers(shape, layer, sparse, dense, moe.value_or(MoeShape{}));
   return shape;
 }
 

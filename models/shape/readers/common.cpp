@@ -56,21 +56,59 @@ std::int64_t read_top_k(ConfigReader& config) {
                      ShapeLimits::kExperts);
 }
 
-std::vector<std::string> read_layer_types(ConfigReader& config, std::int64_t layers,
+std::vector<std::string> read_layer_names(ConfigReader& config, std::string_view key, std::int64_t layers,
                                           std::initializer_list<std::string_view> known) {
-  std::vector<std::string> types = config.texts("layer_types");
-  if (types.empty()) return types;
-  if (static_cast<std::int64_t>(types.size()) != layers) {
-    config.problem("layer_types", fmt::format("lists {} layers of {}", types.size(), layers));
+  std::vector<std::string> names = config.texts(key);
+  if (!config.has(key)) return {};
+  if (static_cast<std::int64_t>(names.size()) != layers) {
+    config.problem(key, fmt::format("lists {} layers of {}", names.size(), layers));
     return {};
   }
-  for (const std::string& type : types) {
-    if (std::find(known.begin(), known.end(), type) != known.end()) continue;
-    config.problem("layer_types", fmt::format("unknown layer type '{}'", type),
-                   fmt::format("one of {}", fmt::join(known, ", ")));
+  for (const std::string& name : names) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    config.problem(key, fmt::format("unknown layer type '{}'", name), fmt::format("one of {}", fmt::join(known, ", ")));
     return {};
   }
-  return types;
+  return names;
+}
+
+std::vector<bool> read_sparse_layers(ConfigReader& config, std::int64_t layers, std::int64_t first, std::int64_t every) {
+  std::vector<bool> sparse;
+  if (config.has("mlp_layer_types")) {
+    for (const std::string& name : read_layer_names(config, "mlp_layer_types", layers, {"dense", "sparse"}))
+      sparse.push_back(name == "sparse");
+    return sparse;
+  }
+  for (std::int64_t i = 0; i < layers; ++i) sparse.push_back(i >= first && i % every == 0);
+  return sparse;
+}
+
+std::int64_t read_first_sparse_layer(ConfigReader& config) {
+  if (config.has("mlp_layer_types")) return 0;
+  return config.size_or_null({"first_k_dense_replace"}, ShapeLimits::kLayers);
+}
+
+std::vector<bool> read_sparse_steps(ConfigReader& config, std::int64_t layers) {
+  const std::int64_t step = config.size({"decoder_sparse_step"}, ShapeLimits::kLayers);
+  const std::vector<std::int64_t> dense = config.sizes("mlp_only_layers", ShapeLimits::kLayers);
+  std::vector<bool> sparse;
+  for (std::int64_t i = 0; i < layers; ++i) sparse.push_back((i + 1) % step == 0);
+  for (const std::int64_t i : dense)
+    if (i < layers) sparse[static_cast<std::size_t>(i)] = false;
+  return sparse;
+}
+
+bool any_dense(const std::vector<bool>& sparse) {
+  return std::find(sparse.begin(), sparse.end(), false) != sparse.end();
+}
+
+void append_layers(ModelShape& shape, LayerShape layer, const std::vector<bool>& sparse, const FfnShape& dense,
+                   const MoeShape& moe) {
+  for (const bool is_sparse : sparse) {
+    layer.moe = is_sparse ? std::optional(moe) : std::nullopt;
+    layer.dense = is_sparse ? std::nullopt : std::optional(dense);
+    append_layer(shape, layer);
+  }
 }
 
 void read_groups(ConfigReader& config, MoeShape& moe) {

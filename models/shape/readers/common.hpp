@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -28,10 +30,26 @@ enum class HeadDim : std::uint8_t { kRequired, kHiddenOverHeads };
 [[nodiscard]] std::int64_t read_experts(ConfigReader& config);
 [[nodiscard]] std::int64_t read_top_k(ConfigReader& config);
 
-// The attention kinds named by `layer_types`, one per layer; empty where the key is absent. Anything but a list of
+// A list that names the kind of each layer (`layer_types` for attention); empty where the key is absent. Anything but
 // `layers` names out of `known` is a problem.
-[[nodiscard]] std::vector<std::string> read_layer_types(ConfigReader& config, std::int64_t layers,
+[[nodiscard]] std::vector<std::string> read_layer_names(ConfigReader& config, std::string_view key, std::int64_t layers,
                                                         std::initializer_list<std::string_view> known);
+
+// Layers laid out by a rule: `sparse[i]` picks the MoE block, else the dense FFN.
+void append_layers(ModelShape& shape, LayerShape layer, const std::vector<bool>& sparse, const FfnShape& dense,
+                   const MoeShape& moe);
+[[nodiscard]] bool any_dense(const std::vector<bool>& sparse);
+
+// Which layers are MoE, from `mlp_layer_types` ("dense" or "sparse" per layer, transformers 5) where it is present, else
+// the layers from `first` on whose index is a multiple of `every` (moe_layer_freq).
+[[nodiscard]] std::vector<bool> read_sparse_layers(ConfigReader& config, std::int64_t layers, std::int64_t first,
+                                                   std::int64_t every);
+// first_k_dense_replace, not needed where mlp_layer_types says it all.
+[[nodiscard]] std::int64_t read_first_sparse_layer(ConfigReader& config);
+
+// The rule of the Qwen line: MoE where (index + 1) is a multiple of decoder_sparse_step and the index is not in
+// mlp_only_layers.
+[[nodiscard]] std::vector<bool> read_sparse_steps(ConfigReader& config, std::int64_t layers);
 
 // n_group and topk_group, for routers that pick groups first; one group is no limit.
 void read_groups(ConfigReader& config, MoeShape& moe);

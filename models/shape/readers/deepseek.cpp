@@ -52,20 +52,16 @@ Result<ModelShape> read(ConfigReader& config, Generation generation) {
   moe.score_correction_bias = method == "noaux_tc";
   if (method != "greedy") read_groups(config, moe);
 
-  const std::int64_t first_moe = config.size_or_null({"first_k_dense_replace"}, ShapeLimits::kLayers);
+  const std::int64_t first = read_first_sparse_layer(config);
   const std::int64_t every = config.has("moe_layer_freq") ? config.size({"moe_layer_freq"}, ShapeLimits::kLayers) : 1;
+  const std::vector<bool> sparse = read_sparse_layers(config, layers, first, every);
   FfnShape dense;
-  if (first_moe > 0 || every > 1) dense.width = config.size({"intermediate_size"}, ShapeLimits::kWidth);
+  if (any_dense(sparse)) dense.width = config.size({"intermediate_size"}, ShapeLimits::kWidth);
   shape.mtp_layers = static_cast<int>(config.size_or({"num_nextn_predict_layers"}, 0, 100));
   MOESIM_TRY(config.finish());
   MOESIM_ASSIGN(moe.score, read_score(config, generation));
 
-  for (std::int64_t i = 0; i < layers; ++i) {
-    const bool sparse = i >= first_moe && i % every == 0;
-    layer.moe = sparse ? std::optional(moe) : std::nullopt;
-    layer.dense = sparse ? std::nullopt : std::optional(dense);
-    append_layer(shape, layer);
-  }
+  append_layers(shape, layer, sparse, dense, moe);
   return shape;
 }
 

@@ -21,16 +21,12 @@ Result<ModelShape> read(ConfigReader& config) {
   moe.score = RouterScore::kSigmoid;
   moe.score_correction_bias = true;
   read_groups(config, moe);
-  const std::int64_t first_moe = config.size_or_null({"first_k_dense_replace"}, ShapeLimits::kLayers);
+  const std::vector<bool> sparse = read_sparse_layers(config, layers, read_first_sparse_layer(config), 1);
   FfnShape dense;
-  if (first_moe > 0) dense.width = config.size({"intermediate_size"}, ShapeLimits::kWidth);
+  if (any_dense(sparse)) dense.width = config.size({"intermediate_size"}, ShapeLimits::kWidth);
   shape.mtp_layers = static_cast<int>(config.size_or({"num_nextn_predict_layers"}, 0, 100));
   MOESIM_TRY(config.finish());
-  for (std::int64_t i = 0; i < layers; ++i) {
-    layer.moe = i >= first_moe ? std::optional(moe) : std::nullopt;
-    layer.dense = i >= first_moe ? std::nullopt : std::optional(dense);
-    append_layer(shape, layer);
-  }
+  append_layers(shape, layer, sparse, dense, moe);
   return shape;
 }
 

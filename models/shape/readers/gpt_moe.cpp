@@ -3,13 +3,17 @@
 // FFN matrices with biases, LayerNorm, tied embeddings; one note names those that did.
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "models/shape/readers/common.hpp"
 #include "models/shape/readers/readers.hpp"
 
 namespace moesim {
 namespace {
+
+constexpr std::string_view kKnownKeys[] = {
+    "model_type", "name", "layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "tied_embeddings",
+    "learned_positions", "norm", "bias", "qk_norm", "window", "q_lora", "kv_lora", "qk_nope", "qk_rope", "value_head_dim",
+    "ffn_width", "ffn_multiple", "gated", "experts", "top_k", "expert_width", "shared_width", "moe_every", "moe_layers",
+    "dense_layers_first"};
 
 AttentionShape read_attention(ConfigReader& config, std::int64_t hidden) {
   AttentionShape attention;
@@ -66,7 +70,7 @@ std::optional<MoeShape> read_moe(ConfigReader& config, const FfnShape& ffn) {
 }
 
 // MoE are the listed layers, or the last of every moe_every after the first dense ones.
-std::vector<bool> read_sparse_layers(ConfigReader& config, std::int64_t layers, bool moe) {
+std::vector<bool> read_moe_layers(ConfigReader& config, std::int64_t layers, bool moe) {
   std::vector<bool> sparse(static_cast<std::size_t>(layers), false);
   const std::int64_t every = config.has("moe_every") ? config.size({"moe_every"}, ShapeLimits::kLayers) : 1;
   const std::int64_t first = config.size_or({"dense_layers_first"}, 0, ShapeLimits::kLayers);
@@ -99,8 +103,7 @@ void note_defaults(ConfigReader& config) {
 }
 
 Result<ModelShape> read(ConfigReader& config) {
-  (void)config.text_or("model_type", "");
-  (void)config.text_or("name", "");
+  MOESIM_TRY(config.reject_unknown_keys(kKnownKeys));
   ModelShape shape;
   shape.hidden = config.size({"hidden"}, ShapeLimits::kHidden);
   shape.vocab = config.size({"vocab"}, ShapeLimits::kVocab);
@@ -113,15 +116,10 @@ Result<ModelShape> read(ConfigReader& config) {
   layer.attention = read_attention(config, shape.hidden);
   const FfnShape ffn = read_ffn(config, shape.hidden);
   const std::optional<MoeShape> moe = read_moe(config, ffn);
-  const std::vector<bool> sparse = read_sparse_layers(config, layers, moe.has_value());
-  MOESIM_TRY(config.reject_unknown_keys());
+  const std::vector<bool> sparse = read_moe_layers(config, layers, moe.has_value());
   MOESIM_TRY(config.finish());
   note_defaults(config);
-  for (const bool is_moe : sparse) {
-    layer.moe = is_moe ? moe : std::nullopt;
-    layer.dense = is_moe ? std::nullopt : std::optional(ffn);
-    append_layer(shape, layer);
-  }
+  append_layers(shape, layer, sparse, ffn, moe.value_or(MoeShape{}));
   return shape;
 }
 

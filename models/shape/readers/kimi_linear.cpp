@@ -10,6 +10,14 @@
 namespace moesim {
 namespace {
 
+// Later models of this type put the experts into a narrower space and widen the gates; their layers are not these.
+void refuse_later_variants(ConfigReader& config) {
+  if (config.has("routed_expert_hidden_size"))
+    config.problem("routed_expert_hidden_size", "experts that work in a space of their own width are not covered");
+  if (config.flag_or({"linear_attn_config.use_full_rank_gate"}, false) || config.flag_or({"mla_use_output_gate"}, false))
+    config.problem("linear_attn_config", "full-rank or output gates are not covered");
+}
+
 AttentionShape read_delta(ConfigReader& config) {
   AttentionShape attention;
   attention.kind = AttentionKind::kLinear;
@@ -27,7 +35,7 @@ AttentionShape read_latent(ConfigReader& config) {
   attention.kind = AttentionKind::kMla;
   attention.heads = config.size({"num_attention_heads"}, ShapeLimits::kHeads);
   attention.kv_heads = attention.heads;
-  attention.q_lora = config.size_or_null({"q_lora_rank"}, ShapeLimits::kHidden);
+  attention.q_lora = config.size_or({"q_lora_rank"}, 0, ShapeLimits::kHidden);
   attention.kv_lora = config.size({"kv_lora_rank"}, ShapeLimits::kHidden);
   attention.qk_nope = config.size({"qk_nope_head_dim"}, ShapeLimits::kHeadDim);
   attention.qk_rope = config.size({"qk_rope_head_dim"}, ShapeLimits::kHeadDim);
@@ -52,12 +60,15 @@ MoeShape read_moe(ConfigReader& config) {
 Result<ModelShape> read(ConfigReader& config) {
   ModelShape shape = read_trunk(config);
   const std::int64_t layers = read_layer_count(config);
+  refuse_later_variants(config);
   const AttentionShape delta = read_delta(config);
   const AttentionShape latent = read_latent(config);
   const MoeShape moe = read_moe(config);
-  const std::int64_t first_moe = config.size_or_null({"first_k_dense_replace"}, ShapeLimits::kLayers);
+  const std::int64_t first = read_first_sparse_layer(config);
   const std::int64_t every = config.has("moe_layer_freq") ? config.size({"moe_layer_freq"}, ShapeLimits::kLayers) : 1;
-  const FfnShape dense{.width = config.size({"intermediate_size"}, ShapeLimits::kWidth)};
+  const std::vector<bool> sparse = read_sparse_layers(config, layers, first, every);
+  FfnShape dense;
+  if (any_dense(sparse)) dense.width = config.size({"intermediate_size"}, ShapeLimits::kWidth);
   if (!config.has("linear_attn_config.full_attn_layers")) config.missing("linear_attn_config.full_attn_layers");
   const std::vector<std::int64_t> listed = config.sizes("linear_attn_config.full_attn_layers", ShapeLimits::kLayers);
   shape.mtp_layers = static_cast<int>(config.size_or({"num_nextn_predict_layers"}, 0, 100));
@@ -69,12 +80,10 @@ Result<ModelShape> read(ConfigReader& config) {
       return config.object().error(fmt::format("linear_attn_config.full_attn_layers names layer {} of 1 to {}", number, layers));
     full[static_cast<std::size_t>(number - 1)] = true;
   }
-  for (std::int64_t i = 0; i < layers; ++i) {
+  for (std::size_t i = 0; i < sparse.size(); ++i) {
     LayerShape layer;
-    layer.attention = full[static_cast<std::size_t>(i)] ? latent : delta;
-    if (i >= first_moe && i % every == 0) layer.moe = moe;
-    else layer.dense = dense;
-    append_layer(shape, layer);
+    layer.attention = full[i] ? latent : delta;
+    append_layers(shape, layer, {sparse[i]}, dense, moe);
   }
   return shape;
 }

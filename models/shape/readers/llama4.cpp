@@ -5,8 +5,6 @@
 // embedding. The query and key norms have no weights.
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "models/shape/readers/common.hpp"
 #include "models/shape/readers/readers.hpp"
 
@@ -15,7 +13,7 @@ namespace {
 
 constexpr std::int64_t kFullEvery = 4;  // the architecture's own period (no_rope_layer_interval)
 
-std::vector<bool> read_sparse_layers(ConfigReader& config, std::int64_t layers) {
+std::vector<bool> read_moe_layers(ConfigReader& config, std::int64_t layers) {
   std::vector<bool> sparse(static_cast<std::size_t>(layers), false);
   const std::vector<std::int64_t> listed = config.sizes("moe_layers", ShapeLimits::kLayers);
   for (const std::int64_t i : listed) {
@@ -34,7 +32,7 @@ std::vector<bool> read_sparse_layers(ConfigReader& config, std::int64_t layers) 
 
 std::vector<bool> read_chunked_layers(ConfigReader& config, std::int64_t layers) {
   std::vector<bool> chunked;
-  for (const std::string& type : read_layer_types(config, layers, {"chunked_attention", "full_attention"}))
+  for (const std::string& type : read_layer_names(config, "layer_types", layers, {"chunked_attention", "full_attention"}))
     chunked.push_back(type == "chunked_attention");
   if (!chunked.empty()) return chunked;
   const std::vector<std::int64_t> rotary = config.sizes("no_rope_layers", 1);  // 1: rotary, thus chunked
@@ -57,10 +55,9 @@ Result<ModelShape> read(ConfigReader& config) {
   moe.expert = {.width = config.size({"intermediate_size"}, ShapeLimits::kWidth)};
   moe.shared = moe.expert;
   moe.score = RouterScore::kSigmoid;
-  const std::vector<bool> sparse = read_sparse_layers(config, layers);
+  const std::vector<bool> sparse = read_moe_layers(config, layers);
   FfnShape dense;
-  if (std::find(sparse.begin(), sparse.end(), false) != sparse.end())
-    dense.width = config.size({"intermediate_size_mlp"}, ShapeLimits::kWidth);
+  if (any_dense(sparse)) dense.width = config.size({"intermediate_size_mlp"}, ShapeLimits::kWidth);
   const std::int64_t chunk = config.size_or({"attention_chunk_size"}, 0, ShapeLimits::kPositions);
   const std::vector<bool> chunked = read_chunked_layers(config, layers);
   MOESIM_TRY(config.finish());
@@ -70,9 +67,7 @@ Result<ModelShape> read(ConfigReader& config) {
     layer.attention = attention;
     layer.attention.chunked = chunk > 0 && chunked[i];
     layer.attention.window = layer.attention.chunked ? chunk : 0;
-    if (sparse[i]) layer.moe = moe;
-    else layer.dense = dense;
-    append_layer(shape, layer);
+    append_layers(shape, layer, {sparse[i]}, dense, moe);
   }
   return shape;
 }

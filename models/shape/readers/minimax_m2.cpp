@@ -1,6 +1,4 @@
 // MiniMax-M2: Mixtral's spelling with sigmoid scores and a balance bias; the query and key norms span all heads.
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "models/shape/readers/common.hpp"

@@ -5,8 +5,6 @@
 // layer as plain grouped attention; a note gives that figure beside the true one (80B-A3B: 79 039 236 096).
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "models/shape/readers/common.hpp"
 #include "models/shape/readers/readers.hpp"
 
@@ -28,7 +26,7 @@ AttentionShape read_delta_net(ConfigReader& config) {
 std::vector<bool> full_layers(ConfigReader& config, std::int64_t layers) {
   std::vector<bool> full;
   if (config.has("layer_types")) {
-    for (const std::string& type : read_layer_types(config, layers, {"linear_attention", "full_attention"}))
+    for (const std::string& type : read_layer_names(config, "layer_types", layers, {"linear_attention", "full_attention"}))
       full.push_back(type == "full_attention");
     return full;
   }
@@ -41,8 +39,9 @@ void note_plain_count(ConfigReader& config, const ModelShape& shape, AttentionSh
   plain.output_gate = false;
   ModelShape copy = shape;
   for (LayerShape& kind : copy.kinds) kind.attention = plain;
+  const ParameterCounts counts = count_parameters(copy);
   config.note(fmt::format("linear attention layers are counted as such; with plain grouped attention on every layer the "
-                          "total would be {}", count_parameters(copy).total));
+                          "total would be {} and the active parameters {}", counts.total, counts.active));
 }
 
 Result<ModelShape> read(ConfigReader& config) {
@@ -60,19 +59,15 @@ Result<ModelShape> read(ConfigReader& config) {
   moe.expert = {.width = config.size({"moe_intermediate_size"}, ShapeLimits::kWidth)};
   moe.shared = {.width = config.size_or_null({"shared_expert_intermediate_size"}, ShapeLimits::kWidth)};
   moe.shared_gate = moe.shared.width > 0;
-  const std::int64_t step = config.size({"decoder_sparse_step"}, ShapeLimits::kLayers);
-  const std::vector<std::int64_t> dense_layers = config.sizes("mlp_only_layers", ShapeLimits::kLayers);
+  const std::vector<bool> sparse = read_sparse_steps(config, layers);
   FfnShape dense;
-  if (step > 1 || !dense_layers.empty()) dense.width = config.size({"intermediate_size"}, ShapeLimits::kWidth);
+  if (any_dense(sparse)) dense.width = config.size({"intermediate_size"}, ShapeLimits::kWidth);
   MOESIM_TRY(config.finish());
 
-  for (std::int64_t i = 0; i < layers; ++i) {
+  for (std::size_t i = 0; i < sparse.size(); ++i) {
     LayerShape layer;
-    layer.attention = is_full[static_cast<std::size_t>(i)] ? full : linear;
-    const bool listed = std::find(dense_layers.begin(), dense_layers.end(), i) != dense_layers.end();
-    if (!listed && (i + 1) % step == 0) layer.moe = moe;
-    else layer.dense = dense;
-    append_layer(shape, layer);
+    layer.attention = is_full[i] ? full : linear;
+    append_layers(shape, layer, {sparse[i]}, dense, moe);
   }
   MOESIM_TRY(check(shape));
   note_plain_count(config, shape, full);

@@ -1,12 +1,7 @@
-// Qwen2-MoE and Qwen3-MoE. A layer is MoE where (index + 1) is a multiple of decoder_sparse_step and the index is not in
-// mlp_only_layers; `intermediate_size` belongs to the dense layers only.
+// Qwen2-MoE and Qwen3-MoE; `intermediate_size` belongs to the dense layers only.
 //
 // Qwen2: biases on q, k and v, one gated shared expert whose key gives the total width. Qwen3: query and key norms, no
 // biases, no shared expert.
-#include <fmt/format.h>
-
-#include <algorithm>
-
 #include "models/shape/readers/common.hpp"
 #include "models/shape/readers/readers.hpp"
 
@@ -49,19 +44,11 @@ Result<ModelShape> read(ConfigReader& config, Generation generation) {
   moe.top_k = read_top_k(config);
   moe.expert = {.width = config.size({"moe_intermediate_size"}, ShapeLimits::kWidth)};
   read_shared(config, moe, generation);
-  const std::int64_t step = config.size({"decoder_sparse_step"}, ShapeLimits::kLayers);
-  const std::vector<std::int64_t> dense_layers = config.sizes("mlp_only_layers", ShapeLimits::kLayers);
+  const std::vector<bool> sparse = read_sparse_steps(config, layers);
   FfnShape dense;
-  if (step > 1 || !dense_layers.empty()) dense.width = config.size({"intermediate_size"}, ShapeLimits::kWidth);
+  if (any_dense(sparse)) dense.width = config.size({"intermediate_size"}, ShapeLimits::kWidth);
   MOESIM_TRY(config.finish());
-
-  for (std::int64_t i = 0; i < layers; ++i) {
-    const bool listed = std::find(dense_layers.begin(), dense_layers.end(), i) != dense_layers.end();
-    const bool sparse = !listed && (i + 1) % step == 0;
-    layer.moe = sparse ? std::optional(moe) : std::nullopt;
-    layer.dense = sparse ? std::nullopt : std::optional(dense);
-    append_layer(shape, layer);
-  }
+  append_layers(shape, layer, sparse, dense, moe);
   return shape;
 }
 
