@@ -23,10 +23,9 @@ std::vector<Picoseconds> ends_of(const std::vector<Beside>& operations, bool con
   b.own_ports();
   b.program.entities[0].groups = {-1};
   for (std::size_t i = 0; i < operations.size(); ++i) {
+    const std::uint32_t use = b.port_use({operations[i].share});
     b.collective(0, 0, {.stream = kCommStreams[i], .duration = operations[i].delay});
-    b.collective(0, 0, {.stream = kCommStreams[i],
-                        .duration = operations[i].duration,
-                        .port_use = b.port_use({operations[i].share})});
+    b.collective(0, 0, {.stream = kCommStreams[i], .duration = operations[i].duration, .port_use = use});
   }
   const ReplayResult result = replay(b.program, {.record_intervals = true, .contention = contention});
   EXPECT_TRUE(result.finished);
@@ -112,9 +111,12 @@ TEST(Contention, TiersAreSeparatePorts) {
   b.program.entities[0].groups = {-1};
   b.program.entities[0].ports = {0, 1};
   b.program.ports = 2;
-  b.collective(0, 0, {.stream = Stream::kTp, .duration = 100, .port_use = b.port_use({1.0F, 0.0F})});
-  b.collective(0, 0, {.stream = Stream::kDp, .duration = 100, .port_use = b.port_use({0.0F, 1.0F})});
-  b.collective(0, 0, {.stream = Stream::kEp, .duration = 100, .port_use = b.port_use({0.0F, 0.5F})});
+  const std::uint32_t first = b.port_use({1.0F, 0.0F});
+  const std::uint32_t second = b.port_use({0.0F, 1.0F});
+  const std::uint32_t half_of_second = b.port_use({0.0F, 0.5F});
+  b.collective(0, 0, {.stream = Stream::kTp, .duration = 100, .port_use = first});
+  b.collective(0, 0, {.stream = Stream::kDp, .duration = 100, .port_use = second});
+  b.collective(0, 0, {.stream = Stream::kEp, .duration = 100, .port_use = half_of_second});
   const ReplayResult result = replay(b.program, {});
   EXPECT_EQ(result.entities[0].busy[static_cast<std::size_t>(Stream::kTp)], 100);
   EXPECT_EQ(result.entities[0].busy[static_cast<std::size_t>(Stream::kDp)], 150);

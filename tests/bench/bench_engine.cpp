@@ -1,0 +1,58 @@
+// The engine's speed. An event is the end of one operation on one entity; the counters say how many a second.
+#include <benchmark/benchmark.h>
+
+#include "pipeline_program.hpp"
+#include "sim/engine/event_queue.hpp"
+#include "sim/engine/replay.hpp"
+
+namespace moesim {
+namespace {
+
+void replay_pipeline(benchmark::State& state, const ReplayOptions& options) {
+  const auto entities = static_cast<int>(state.range(0));
+  const ReplayProgram program = bench::pipeline_program({.stages = 8, .ranks_per_stage = entities / 8});
+  std::uint64_t events = 0;
+  std::uint64_t queue_events = 0;
+  for (auto _ : state) {
+    const ReplayResult result = replay(program, options);
+    if (!result.finished) state.SkipWithError(result.waiting.front().reason.c_str());
+    events = result.events;
+    queue_events = result.queue_events;
+  }
+  state.counters["events"] = static_cast<double>(events);
+  state.counters["queued"] = static_cast<double>(queue_events);
+  state.counters["events/s"] =
+      benchmark::Counter(static_cast<double>(events), benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void BM_ReplayAlone(benchmark::State& state) { replay_pipeline(state, {.contention = false}); }
+void BM_ReplayContended(benchmark::State& state) { replay_pipeline(state, {.contention = true}); }
+void BM_ReplayContendedRecorded(benchmark::State& state) {
+  replay_pipeline(state, {.record_intervals = true, .contention = true});
+}
+BENCHMARK(BM_ReplayAlone)->Arg(64)->Arg(256)->Arg(1024)->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_ReplayContended)->Arg(64)->Arg(256)->Arg(1024)->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_ReplayContendedRecorded)->Arg(64)->Arg(256)->Arg(1024)->Unit(benchmark::kMillisecond);
+
+// Hold model: pop the earliest, push one later; the number of pending events stays.
+void BM_EventQueueHold(benchmark::State& state) {
+  const auto pending = static_cast<std::uint32_t>(state.range(0));
+  EventQueue queue;
+  std::uint64_t random = 88172645463325252U;  // xorshift64
+  const auto gap = [&random] {
+    random ^= random << 13;
+    random ^= random >> 7;
+    random ^= random << 17;
+    return static_cast<Picoseconds>(random % 1'000'000);
+  };
+  for (std::uint32_t i = 0; i < pending; ++i) queue.push(gap(), i);
+  for (auto _ : state) {
+    const Event event = queue.pop();
+    benchmark::DoNotOptimize(queue.push(event.time + gap(), event.payload));
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(BM_EventQueueHold)->Arg(64)->Arg(1000)->Arg(10'000)->Arg(100'000)->Arg(1'000'000);
+
+}  // namespace
+}  // namespace moesim
