@@ -36,6 +36,7 @@ ReplayState::ReplayState(const ReplayProgram& program)
     }
     EntityState& state = entities[e];
     state.durations = program.durations[entity.durations].data();
+    state.groups = entity.groups.data();
     state.compute_scale = entity.compute_scale;
     for (unsigned stream = 0; stream < kStreams; ++stream) {
       Node& node = nodes[e * kStreams + stream];

@@ -46,6 +46,7 @@ struct EntityState {
   std::array<std::uint16_t, kStreams> watchers{};  // by stream: the streams to look at when it moves on
   std::uint16_t last_category = 0;                 // of the operation that ended last
   const Picoseconds* durations = nullptr;
+  const std::int32_t* groups = nullptr;
   double compute_scale = 1;
   Picoseconds compute_end = 0;  // until when the compute stream's time is accounted for
   Picoseconds end = 0;
