@@ -1,8 +1,10 @@
 // The engine's speed. An event is the end of one operation on one entity; the counters say how many a second.
 #include <benchmark/benchmark.h>
+#include <vector>
 
 #include "pipeline_program.hpp"
 #include "sim/engine/event_queue.hpp"
+#include "sim/engine/message_level.hpp"
 #include "sim/engine/replay.hpp"
 
 namespace moesim {
@@ -33,6 +35,20 @@ void BM_ReplayContendedRecorded(benchmark::State& state) {
 BENCHMARK(BM_ReplayAlone)->Arg(64)->Arg(256)->Arg(1024)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_ReplayContended)->Arg(64)->Arg(256)->Arg(1024)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_ReplayContendedRecorded)->Arg(64)->Arg(256)->Arg(1024)->Unit(benchmark::kMillisecond);
+
+// 64 MiB from every rank at 50 GB/s, one message to every other rank.
+void BM_MessageLevelAllToAll(benchmark::State& state) {
+  const auto ranks = static_cast<int>(state.range(0));
+  const std::vector<std::int64_t> bytes(static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks),
+                                        (std::int64_t{64} << 20) / ranks);
+  MessageLevelResult result;
+  for (auto _ : state) result = simulate_all_to_all(ranks, bytes, BytesPerSecond(50e9), Seconds(0.5e-6));
+  state.counters["messages"] = static_cast<double>(result.messages);
+  state.counters["simulated ms"] = static_cast<double>(result.end) * 1e-9;
+  state.counters["messages/s"] =
+      benchmark::Counter(static_cast<double>(result.messages), benchmark::Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(BM_MessageLevelAllToAll)->Arg(64)->Arg(256)->Arg(1024)->Arg(4096)->Unit(benchmark::kMillisecond);
 
 // Hold model: pop the earliest, push one later; the number of pending events stays.
 void BM_EventQueueHold(benchmark::State& state) {
