@@ -1,6 +1,7 @@
 #include "sim/engine/chrome_trace.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -131,7 +132,7 @@ class ChromeTraceWriter {
     if (label.layer >= 0) argument("layer", label.layer);
     if (micro_batch >= 0) argument("micro_batch", micro_batch);
     if (label.bytes >= 0) argument("bytes", label.bytes);
-    if (label.flop >= 0) argument("flop", label.flop);
+    if (label.flop >= 0 && std::isfinite(label.flop)) argument("flop", label.flop);
     if (!label.group.empty()) argument("group", quote(label.group));
     add_text(separator == '{' ? "{}" : "}");
   }
@@ -156,6 +157,7 @@ class ChromeTraceWriter {
     const std::string name = quote(series.name);
     const std::string unit = quote(series.unit);
     for (const CounterPoint& point : series.points) {
+      MOESIM_ASSERT(std::isfinite(point.value));
       begin("C", series.entity);
       add_time("ts", point.time);
       add(",\"name\":{},\"args\":{{{}:{}}}}}", name, unit, point.value);

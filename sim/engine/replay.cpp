@@ -33,12 +33,13 @@ class Replayer {
     MOESIM_ASSERT(state_.nodes.size() < EventQueue::kPayloads);
     if (options.contention) contention_.emplace(program, state_.nodes);
     queue_.reserve(program.entities.size() * 4);
+    if (record_) intervals_.reserve(operations());
   }
 
   ReplayResult run() {
     for (NodeId id = 0; id < state_.nodes.size(); ++id) {
       Node& node = state_.nodes[id];
-      enter_call(node, state_.entities[node.entity], program_, compiled_, 0);
+      enter_call(node, state_.entities[node.entity], compiled_, 0);
     }
     for (NodeId id = 0; id < state_.nodes.size(); ++id) {
       if (state_.nodes[id].state != NodeState::kDone) wake(id, Cause{});
@@ -49,6 +50,14 @@ class Replayer {
   }
 
  private:
+  [[nodiscard]] std::size_t operations() const {
+    std::size_t count = 0;
+    for (const ReplayEntity& entity : program_.entities) {
+      for (const ReplayCall& call : entity.calls) count += program_.blocks[call.block].ops.size();
+    }
+    return count;
+  }
+
   // Ends the next operation; false when nothing is under way.
   bool advance_time() {
     end_instant_operations();
@@ -111,7 +120,7 @@ class Replayer {
       ++entity.cursors[node.stream];
       node.state = NodeState::kBlocked;
     } else {
-      enter_call(node, entity, program_, compiled_, call + 1);
+      enter_call(node, entity, compiled_, call + 1);
     }
     node.next_need = 0;
     return cause;
@@ -175,9 +184,9 @@ class Replayer {
     node.next_member = meeting.last;
     meeting.last = id;
     meeting.duration = std::max(meeting.duration, duration(node));
-    if (++meeting.arrived < static_cast<std::uint32_t>(program_.group_sizes[static_cast<std::size_t>(group)])) return;
+    if (++meeting.arrived < meeting.members) return;
     const Picoseconds longest = meeting.duration;
-    meeting = {.held = meeting.held + 1};
+    meeting = {.members = meeting.members, .held = meeting.held + 1};
     start(id, longest);
   }
 

@@ -168,9 +168,14 @@ TEST_F(ChromeTraceFile, EqualReplaysGiveEqualBytes) {
   EXPECT_EQ(write(), first);
 }
 
+// Long enough for several pieces of text and of compressed output.
 TEST_F(ChromeTraceFile, CompressesByItsName) {
+  test::Dice dice(1);
+  for (int i = 0; i < 20'000; ++i) builder_.compute(1, {.duration = 1 + dice.below(1'000'000'000)});
+  result_ = replay(builder_.program, {.record_intervals = true});
   const std::string plain = write();
   const std::string gzip = write(".json.gz");
+  EXPECT_GT(gzip.size(), 2U << 16);
   EXPECT_EQ(gzip, write(".json.gz"));
   std::string out(plain.size(), '\0');
   z_stream stream{};

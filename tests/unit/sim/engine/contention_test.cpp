@@ -144,6 +144,28 @@ TEST(Contention, ATransferPressesOnBothEnds) {
   EXPECT_EQ(replay(b.program, {}).end, 200);
 }
 
+// Four streams keep one port busy from beginning to end: whatever the order, the work is done when its sum has passed.
+// Every end may be rounded up by a picosecond.
+TEST(Contention, ABusyPortDoesAllItsWorkAndNoMore) {
+  test::Dice dice(11);
+  for (int round = 0; round < 100; ++round) {
+    ProgramBuilder b(1);
+    b.own_ports();
+    b.program.entities[0].groups = {-1};
+    const std::uint32_t full = b.port_use({1.0F});
+    Picoseconds sum = 0;
+    const int operations = 4 + static_cast<int>(dice.below(40));
+    for (int i = 0; i < operations; ++i) {
+      const Picoseconds duration = 1 + dice.below(1000);
+      b.collective(0, 0, {.stream = kCommStreams[dice.below(4)], .duration = duration, .port_use = full});
+      sum += duration;
+    }
+    const Picoseconds end = replay(b.program, {}).end;
+    EXPECT_GE(end, sum);
+    EXPECT_LE(end, sum + operations);
+  }
+}
+
 // Compute 0-50 alone, then at 1 / 1.25 beside 100 ps of communication: 80 done at 150, the last 20 alone until 170.
 TEST(Contention, ComputeIsSlowerBesideCommunicationThatHoldsIt) {
   ProgramBuilder b(1);
