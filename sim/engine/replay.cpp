@@ -9,7 +9,6 @@
 #include "sim/engine/contention.hpp"
 #include "sim/engine/deadlock_report.hpp"
 #include "sim/engine/event_queue.hpp"
-#include "sim/engine/replay_check.hpp"
 #include "sim/engine/replay_state.hpp"
 
 namespace moesim {
@@ -295,9 +294,6 @@ class Replayer {
 }  // namespace
 
 ReplayResult replay(const ReplayProgram& program, const ReplayOptions& options) {
-#ifndef NDEBUG
-  check_replay_program(program);
-#endif
   return Replayer(program, options).run();
 }
 

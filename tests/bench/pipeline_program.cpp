@@ -143,7 +143,9 @@ ReplayProgram pipeline_program(const PipelineShape& shape) {
   }
   for (int rank = 0; rank < shape.ranks_per_stage; ++rank) {
     std::vector<Picoseconds>& table = program.durations.emplace_back(durations);
-    for (std::uint32_t i = 0; i < durations; ++i) table[i] = 100'000'000 + (i * 7919 + static_cast<unsigned>(rank) * 104729) % 50'000'000;
+    for (std::uint32_t i = 0; i < durations; ++i) {
+      table[i] = 100'000'000 + (i * 7919 + static_cast<unsigned>(rank) * 104729) % 50'000'000;
+    }
   }
   add_groups(shape, program);
   return program;
