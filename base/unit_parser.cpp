@@ -103,8 +103,14 @@ Result<Seconds> parse_seconds(std::string_view text) {
 }
 
 Result<FlopsPerSecond> parse_flops_per_second(std::string_view text) {
-  constexpr std::array<Stem, 4> kStems = {{{"FLOPS", 1}, {"FLOP/s", 1}, {"FLOPs", 1}, {"flops", 1}}};
-  return parse<FlopsPerSecond>(text, kStems, "989TFLOPS, 1.98PFLOP/s");
+  constexpr std::array<Stem, 6> kStems = {
+      {{"FLOPS", 1}, {"FLOP/s", 1}, {"FLOPs", 1}, {"flops", 1}, {"OPS", 1}, {"OP/s", 1}}};
+  return parse<FlopsPerSecond>(text, kStems, "989TFLOPS, 1.98PFLOP/s, 1979TOPS (integer formats)");
+}
+
+Result<Hertz> parse_hertz(std::string_view text) {
+  constexpr std::array<Stem, 1> kStems = {{{"Hz", 1}}};
+  return parse<Hertz>(text, kStems, "1830MHz, 1.83GHz");
 }
 
 }  // namespace moesim

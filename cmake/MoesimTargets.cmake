@@ -48,7 +48,7 @@ function(moesim_embed_data target function)
   foreach(file IN LISTS ARGN)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
     file(READ ${file} content)
-    get_filename_component(stem ${file} NAME_WE)
+    get_filename_component(stem ${file} NAME_WLE)  # qwen1.5-moe.json -> qwen1.5-moe
     string(APPEND entries "  {\"${stem}\", R\"moesim~(${content})moesim~\"},\n")
   endforeach()
   set(folder ${PROJECT_BINARY_DIR}/generated)

@@ -20,19 +20,25 @@ enum class AttentionKind : std::uint8_t {
 
 struct AttentionShape {
   AttentionKind kind = AttentionKind::kGrouped;
-  std::int64_t heads = 0;
-  std::int64_t kv_heads = 0;
+  std::int64_t heads = 0;           // of queries; for linear attention of values
+  std::int64_t kv_heads = 0;        // for linear attention: of queries and keys
   std::int64_t head_dim = 0;        // of queries and keys; for MLA qk_nope + qk_rope
-  std::int64_t value_head_dim = 0;  // of values; equals head_dim except for MLA
+  std::int64_t value_head_dim = 0;  // of values; equals head_dim except for MLA and linear attention
   // MLA only; q_lora 0 means that queries are projected directly.
   std::int64_t q_lora = 0;
   std::int64_t kv_lora = 0;
   std::int64_t qk_nope = 0;
   std::int64_t qk_rope = 0;
+  // Linear attention only: taps of the short convolution over q, k and v, and the rank of the gate projections
+  // (0: the output gate is one full matrix and the decay one number per head, as in Qwen3-Next).
+  std::int64_t conv_kernel = 0;
+  std::int64_t gate_rank = 0;
   std::int64_t window = 0;  // tokens seen back by a sliding or chunked layer; 0: the whole sequence
-  bool qkv_bias = false;
+  bool chunked = false;     // `window` cuts the sequence into chunks that do not see each other (Llama 4)
+  bool qkv_bias = false;    // for MLA: on the projections into the latents
   bool out_bias = false;
-  bool qk_norm = false;  // RMS norm on each query and key head
+  bool qk_norm = false;       // RMS norm on each query and key head
+  bool qk_norm_wide = false;  // that norm has a weight per element of all heads, not one head's shared by all
   bool sinks = false;    // one learned logit per head (gpt-oss)
   bool output_gate = false;  // queries carry a gate of the same width (Qwen3-Next)
   bool operator==(const AttentionShape&) const = default;
@@ -77,6 +83,7 @@ struct ModelShape {
   std::int64_t vocab = 0;
   bool tied_embeddings = false;
   bool norm_bias = false;            // LayerNorm (weight and bias) instead of RMSNorm
+  bool lm_head_bias = false;
   std::int64_t learned_positions = 0;  // rows of a learned position embedding; 0 with rotary
   std::int64_t max_positions = 0;      // a limit, not the training length; 0: unknown
   std::vector<LayerShape> kinds;       // the distinct layer kinds
@@ -90,24 +97,47 @@ struct ModelShape {
   [[nodiscard]] const MoeShape* first_moe() const;
 };
 
+// Bounds that keep every product below inside 64 bits; two to three orders above any model known.
+struct ShapeLimits {
+  static constexpr std::int64_t kLayers = 10'000;
+  static constexpr std::int64_t kHidden = 1'000'000;
+  static constexpr std::int64_t kWidth = 10'000'000;  // of an FFN
+  static constexpr std::int64_t kExperts = 100'000;
+  static constexpr std::int64_t kHeads = 100'000;
+  static constexpr std::int64_t kHeadDim = 100'000;
+  static constexpr std::int64_t kVocab = 100'000'000;
+  static constexpr std::int64_t kPositions = 10'000'000'000;
+  static constexpr std::int64_t kParameters = 10'000'000'000'000'000;
+};
+
+// Adds one layer at the end, as an existing kind where an equal one is there.
+void append_layer(ModelShape& shape, const LayerShape& layer);
+
 // Every invariant above; the error says which field of which layer is wrong.
 [[nodiscard]] Status check(const ModelShape& shape);
 
+// The first three count what published figures count: weight matrices, norms of width `hidden` and embeddings, without
+// MTP modules. Mixtral-8x7B: 46 702 792 704 total, 12 879 925 248 active, 12 748 853 248 without the input embedding.
+// `vectors` is the rest of a checkpoint: biases, query/key and latent norms, attention sinks, balance biases, the gate
+// of a shared expert, short convolutions. DeepSeek-V3: 671 026 279 424 + 139 776 = 671 026 419 200 stored numbers.
 struct ParameterCounts {
   std::int64_t total = 0;
   std::int64_t active = 0;                     // used by one token, the input embedding included
   std::int64_t active_no_input_embedding = 0;  // the convention of DeepSeek-V2 and gpt-oss reports
+  std::int64_t vectors = 0;
+  [[nodiscard]] std::int64_t stored() const { return total + vectors; }
 };
 [[nodiscard]] ParameterCounts count_parameters(const ModelShape& shape);
 
-// Parameters of one layer by part, unsharded.
+// Everything that one layer stores, by part, unsharded: attention + norms + dense_ffn + router + experts * one_expert +
+// shared. The sum over the layers plus embeddings, head and final norm is ParameterCounts::stored().
 struct LayerParameters {
   std::int64_t attention = 0;  // projections, their biases, per-head norms
   std::int64_t norms = 0;
   std::int64_t dense_ffn = 0;
-  std::int64_t router = 0;
+  std::int64_t router = 0;      // with its biases
   std::int64_t one_expert = 0;  // of one routed expert
-  std::int64_t shared = 0;
+  std::int64_t shared = 0;      // all shared experts and their gate
 };
 [[nodiscard]] LayerParameters count_layer(const ModelShape& shape, LayerId layer);
 

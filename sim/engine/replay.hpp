@@ -12,7 +12,8 @@
 namespace moesim {
 
 // One operation as it happened. `call` and `op` lead back to the program's op; `cause` is the index of the interval
-// whose end let this one start (-1: the beginning), which makes the critical path.
+// whose end let this one start (-1: the beginning), which makes the critical path. It starts at the very end of its
+// cause; for a collective or a transfer the cause is that of the member that reached it last.
 struct Interval {
   Picoseconds start = 0;
   Picoseconds end = 0;
@@ -30,11 +31,13 @@ struct ReplayOptions {
 // What one entity did.
 struct EntityStatistics {
   Picoseconds end = 0;
-  std::array<Picoseconds, kStreams> busy{};  // sum of durations by stream
+  std::array<Picoseconds, kStreams> busy{};  // time from start to end of its operations, by stream
   // Time of the compute stream by category of the operation that ran.
   std::vector<Picoseconds> compute_by_category;
   // Idle time of the compute stream by category of the operation that the next compute operation waited for last:
-  // exposed communication where that is a collective, bubble where it is a receive.
+  // exposed communication where that is a collective, bubble where it is a receive. What remains after the last compute
+  // operation goes to the operation that ends the entity; a collective issued to the compute stream itself takes the
+  // time it waits for its members. Hence sum(compute) + sum(exposed) == end.
   std::vector<Picoseconds> exposed_by_category;
 };
 
@@ -49,7 +52,8 @@ struct ReplayResult {
   bool finished = false;
   std::vector<WaitingOp> waiting;  // the heads of the blocked streams, when not finished
   Picoseconds end = 0;
-  std::uint64_t events = 0;
+  std::uint64_t events = 0;        // operations that ended, counted by entity
+  std::uint64_t queue_events = 0;  // what passed through the event queue for them
   std::vector<EntityStatistics> entities;
   std::vector<Interval> intervals;  // by end time; only when recorded
 };

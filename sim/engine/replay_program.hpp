@@ -10,10 +10,15 @@
 //   - for each stream in `wait_streams`, everything issued to it before this operation has ended,
 //   - for a collective: all members have reached it; the k-th collective of a (group, stream) matches the k-th of every
 //     other member, and all members end together,
-//   - for send and receive: both sides have reached it; the k-th send of an (entity, channel) matches the k-th receive of
-//     the peer's same channel.
-// Durations are what the operation takes alone. Communication that runs together on a port whose shares add up to more
-// than one is slowed in proportion; compute beside communication that holds compute units runs slower by a factor.
+//   - for send and receive: both sides have reached it. Even channel slots send, odd ones receive, and slot 2i of the
+//     sender is wired to slot 2i+1 of the receiver, each naming the other as its peer (say 0 -> 1 activations forwards,
+//     2 -> 3 gradients backwards, 4 -> 5 and 6 -> 7 the other direction of a bidirectional pipeline). The k-th send of
+//     the one matches the k-th receive of the other. All ops of a slot are issued to one stream.
+// Durations are what the operation takes alone: a collective that of its slowest member, a transfer that of the sender.
+// Communication that runs together on a port whose shares add up to more than one is slowed in proportion (each
+// operation by its busiest port); compute beside communication that holds compute units runs slower by a factor.
+// A transfer presses on the ports of both ends, each with its own op's port use; leave a receive's at 0 where ports stand
+// for what goes out.
 #pragma once
 
 #include <cstdint>
@@ -33,12 +38,19 @@ enum class Stream : std::uint8_t {
   kEp,
   kEsp,
   kDp,
+  // Activations to a later stage and gradients to an earlier one ...
   kPpForwardSend,
   kPpForwardReceive,
   kPpBackwardSend,
   kPpBackwardReceive,
+  // ... and the other way round, where a schedule folds the model back (V shapes, wrap-around of interleaving). Streams of
+  // their own: a transfer must not queue behind one with another neighbour.
+  kPpForwardSendUp,
+  kPpForwardReceiveUp,
+  kPpBackwardSendDown,
+  kPpBackwardReceiveDown,
 };
-constexpr int kStreams = 10;
+constexpr int kStreams = 14;
 [[nodiscard]] const char* stream_name(Stream stream);
 [[nodiscard]] constexpr std::uint16_t stream_bit(Stream stream) {
   return static_cast<std::uint16_t>(1U << static_cast<unsigned>(stream));
@@ -55,6 +67,7 @@ struct ReplayOp {
   ReplayOpClass op_class = ReplayOpClass::kCompute;
   std::uint8_t group = 0;         // collective: slot in ReplayEntity::groups; send/receive: slot in ReplayEntity::channels
   bool varies = false;            // duration differs by micro-batch: table[duration + call.variant]
+  bool second_half = false;       // of a block that joins two micro-batches: varies with call.second_variant instead
   bool holds_compute = false;     // communication that takes compute units away
   std::uint16_t category = 0;     // for the statistics; meaning belongs to the caller
   std::uint32_t port_use = 0;     // index into ReplayProgram::port_uses; 0: none
@@ -68,6 +81,7 @@ struct ReplayBlock {
 struct ReplayCall {
   std::uint32_t block = 0;
   std::uint32_t variant = 0;      // selects durations that vary
+  std::uint32_t second_variant = 0;
   std::int32_t micro_batch = -1;  // for labels only
 };
 

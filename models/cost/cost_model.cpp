@@ -1,0 +1,184 @@
+#include "models/cost/cost_model.hpp"
+
+#include <array>
+#include <set>
+#include <utility>
+
+#include "base/error.hpp"
+#include "models/cost/all_to_all_v_law.hpp"
+#include "models/cost/attention_law.hpp"
+#include "models/cost/gemm_law.hpp"
+#include "models/cost/grouped_gemm_law.hpp"
+#include "models/cost/hierarchical_law.hpp"
+#include "models/cost/launch_law.hpp"
+#include "models/cost/law_parameters.hpp"
+#include "models/cost/memory_law.hpp"
+#include "models/cost/pairwise_law.hpp"
+#include "models/cost/ring_law.hpp"
+#include "models/cost/switch_law.hpp"
+#include "models/cost/tree_law.hpp"
+
+namespace moesim {
+namespace {
+
+constexpr std::size_t kFormats = 9;
+constexpr double kUnknownResidual = 0.15;  // typical of estimates carried over between GPUs, docs/laws.md
+
+// Everything about one kind of device that does not depend on the operation.
+struct DeviceLaws {
+  LawParameters parameters;
+  std::array<GemmMachine, kFormats> gemm;
+  std::array<AttentionMachine, kFormats> attention;
+  MemoryMachine memory;
+};
+
+DeviceLaws prepare(const DeviceSpec& device, LawParameters parameters) {
+  DeviceLaws laws;
+  for (std::size_t i = 0; i < kFormats; ++i) {
+    const auto type = static_cast<DType>(i);
+    laws.gemm[i] = gemm_machine(device, parameters.gemm, type);
+    laws.attention[i] = attention_machine(device, parameters.attention, type);
+  }
+  laws.memory = memory_machine(device, parameters.memory);
+  laws.parameters = std::move(parameters);
+  return laws;
+}
+
+CommCost cheapest_collective(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters, Bytes size,
+                             CollectiveAlgorithm& chosen) {
+  if (kind == CollectiveKind::kAllToAll || kind == CollectiveKind::kSendRecv) {
+    chosen = CollectiveAlgorithm::kPairwise;
+    return kind == CollectiveKind::kAllToAll ? pairwise_cost(group, parameters, size) : send_recv_cost(group, parameters, size);
+  }
+  chosen = CollectiveAlgorithm::kRing;
+  CommCost best = ring_cost(kind, group, parameters, size);
+  const auto consider = [&](CollectiveAlgorithm algorithm, const CommCost& cost) {
+    if (cost.time < best.time) best = cost, chosen = algorithm;
+  };
+  if (tree_applies(kind, group)) consider(CollectiveAlgorithm::kTree, tree_cost(kind, group, parameters, size));
+  if (switch_applies(kind, group)) consider(CollectiveAlgorithm::kSwitch, switch_cost(group, parameters, size));
+  return best;
+}
+
+CommCost collective_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters, Bytes size,
+                         CollectiveAlgorithm& algorithm) {
+  const bool ring_shaped = kind != CollectiveKind::kAllToAll && kind != CollectiveKind::kSendRecv;
+  switch (algorithm) {
+    case CollectiveAlgorithm::kRing:
+      if (ring_shaped) return ring_cost(kind, group, parameters, size);
+      break;
+    case CollectiveAlgorithm::kTree:
+      if (tree_applies(kind, group)) return tree_cost(kind, group, parameters, size);
+      break;
+    case CollectiveAlgorithm::kSwitch:
+      if (switch_applies(kind, group)) return switch_cost(group, parameters, size);
+      break;
+    case CollectiveAlgorithm::kHierarchical:
+      if (hierarchical_applies(kind, group)) return hierarchical_cost(kind, group, parameters, size);
+      break;
+    case CollectiveAlgorithm::kPairwise: case CollectiveAlgorithm::kAuto: break;
+  }
+  return cheapest_collective(kind, group, parameters, size, algorithm);
+}
+
+std::vector<LawParameters> all_defaults(const ClusterView& view) {
+  std::vector<LawParameters> parameters;
+  for (const DeviceSpec& device : view.devices()) parameters.push_back(default_law_parameters(device));
+  return parameters;
+}
+
+}  // namespace
+
+struct CostModel::State {
+  const ClusterView* view = nullptr;
+  std::vector<DeviceLaws> devices;
+  [[nodiscard]] const DeviceLaws& device(int index) const { return devices[static_cast<std::size_t>(index)]; }
+  // The laws of a group's collectives are those of its first rank's device.
+  [[nodiscard]] const LawParameters& of(const GroupTopology& group) const {
+    return device(view->device_index(group.ranks().front())).parameters;
+  }
+};
+
+CostModel::CostModel(const ClusterView& view) : CostModel(view, all_defaults(view)) {}
+
+CostModel::CostModel(const ClusterView& view, std::vector<LawParameters> per_device) : state_(std::make_unique<State>()) {
+  MOESIM_ASSERT(per_device.size() == view.devices().size());
+  state_->view = &view;
+  for (std::size_t i = 0; i < per_device.size(); ++i)
+    state_->devices.push_back(prepare(view.devices()[i], std::move(per_device[i])));
+}
+
+CostModel::~CostModel() = default;
+CostModel::CostModel(CostModel&&) noexcept = default;
+CostModel& CostModel::operator=(CostModel&&) noexcept = default;
+
+const ClusterView& CostModel::view() const { return *state_->view; }
+const LawParameters& CostModel::parameters(int device) const { return state_->device(device).parameters; }
+
+Cost CostModel::gemm(int device, const GemmWork& work) const {
+  return gemm_cost(state_->device(device).gemm[static_cast<std::size_t>(work.type)], work);
+}
+
+Cost CostModel::grouped_gemm(int device, const GroupedGemmWork& work) const {
+  return grouped_gemm_cost(state_->device(device).gemm[static_cast<std::size_t>(work.type)], work);
+}
+
+Cost CostModel::attention(int device, const AttentionWork& work) const {
+  return attention_cost(state_->device(device).attention[static_cast<std::size_t>(work.type)], work);
+}
+
+Cost CostModel::memory_bound(int device, const MemoryWork& work) const {
+  return memory_cost(state_->device(device).memory, work);
+}
+
+Seconds CostModel::launch(int device) const { return launch_cost(state_->device(device).parameters.launch); }
+
+CommCost CostModel::collective(CollectiveKind kind, const GroupTopology& group, Bytes size, CollectiveAlgorithm algorithm,
+                               CollectiveAlgorithm* chosen) const {
+  CommCost cost;  // nothing to exchange with oneself
+  if (group.size() > 1) cost = collective_cost(kind, group, state_->of(group), size, algorithm);
+  if (chosen != nullptr) *chosen = algorithm;
+  return cost;
+}
+
+CommCost CostModel::all_to_all_v(const GroupTopology& group, const ByteMatrix& matrix) const {
+  if (group.size() <= 1) return {};
+  return all_to_all_v_cost(group, state_->of(group), matrix);
+}
+
+double CostModel::compute_slowdown_beside_communication(int device) const {
+  return slowdown_beside_communication(state_->device(device).parameters.overlap);
+}
+
+std::vector<LawProvenance> CostModel::provenance() const {
+  std::set<LinkClass> used;
+  for (const Tier& tier : state_->view->tiers())
+    used.insert(tier.link == LinkClass::kSwitch ? LinkClass::kNic : tier.link);
+  std::vector<LawProvenance> all;
+  for (const DeviceLaws& laws : state_->devices) {
+    const LawParameters& p = laws.parameters;
+    all.push_back({"gemm", p.device, p.gemm_provenance});
+    all.push_back({"attention", p.device, p.attention_provenance});
+    all.push_back({"memory", p.device, p.memory_provenance});
+    all.push_back({"launch", p.device, p.launch_provenance});
+    all.push_back({"overlap", p.device, p.overlap_provenance});
+    all.push_back({"collective start", p.device, p.collective_provenance});
+    for (const LinkClass link : used)
+      all.push_back({std::string("collectives over ") + link_class_name(link), p.device,
+                     p.link_provenance[static_cast<std::size_t>(link)]});
+  }
+  return all;
+}
+
+double CostModel::expected_relative_error() const {
+  double sum = 0;
+  int laws = 0;
+  for (const LawProvenance& entry : provenance()) {
+    if (entry.law == "launch" || entry.law == "overlap" || entry.law == "collective start") continue;
+    sum += entry.provenance.residual >= 0 ? entry.provenance.residual : kUnknownResidual;
+    ++laws;
+  }
+  return laws > 0 ? sum / laws : kUnknownResidual;
+}
+
+}  // namespace moesim

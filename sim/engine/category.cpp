@@ -1,0 +1,64 @@
+#include "sim/engine/category.hpp"
+
+#include <array>
+
+namespace moesim {
+namespace {
+
+struct Description {
+  std::string_view name;
+  std::string_view description;
+};
+constexpr std::array<Description, kCategories> kDescriptions = {{
+    {"attention", "attention projections and core"},
+    {"dense_ffn", "dense feed-forward layers"},
+    {"experts", "routed experts"},
+    {"shared_experts", "shared experts"},
+    {"routing", "gate, permutation and sorting of tokens"},
+    {"norms", "norms, residuals and casts"},
+    {"head", "embedding, logits and loss"},
+    {"optimizer", "optimizer step"},
+    {"tp_comm", "tensor-parallel communication"},
+    {"cp_comm", "context-parallel communication"},
+    {"ep_comm", "expert dispatch and combine"},
+    {"esp_comm", "expert-shard communication"},
+    {"dp_comm", "gradient and parameter synchronisation"},
+    {"pipeline_wait", "waiting for a neighbouring pipeline stage"},
+}};
+
+}  // namespace
+
+std::string_view category_name(Category category) { return kDescriptions[static_cast<std::size_t>(category)].name; }
+std::string_view category_description(Category category) {
+  return kDescriptions[static_cast<std::size_t>(category)].description;
+}
+
+Category category_of(const Op& op) {
+  switch (op.stream) {
+    case Stream::kTp: return Category::kTpComm;
+    case Stream::kCp: return Category::kCpComm;
+    case Stream::kEp: return Category::kEpComm;
+    case Stream::kEsp: return Category::kEspComm;
+    case Stream::kDp: return Category::kDpComm;
+    case Stream::kCompute: break;
+    default: return Category::kPpComm;
+  }
+  switch (op.kind) {
+    case OpKind::kNorm: case OpKind::kNormGrad: case OpKind::kAdd: case OpKind::kCast: return Category::kNorms;
+    case OpKind::kTopK: case OpKind::kTopKGrad: case OpKind::kPermute: case OpKind::kPermuteGrad:
+    case OpKind::kUnpermute: case OpKind::kUnpermuteGrad: case OpKind::kSortByExpert:
+      return Category::kRouting;
+    case OpKind::kOptimizerStep: return Category::kOptimizer;
+    case OpKind::kEmbedding: case OpKind::kEmbeddingGrad: case OpKind::kCrossEntropy: case OpKind::kCrossEntropyGrad:
+      return Category::kHead;
+    default: break;
+  }
+  if (op.name.starts_with("attention.")) return Category::kAttention;
+  if (op.name.starts_with("experts.")) return Category::kExperts;
+  if (op.name.starts_with("shared.")) return Category::kSharedExperts;
+  if (op.name.starts_with("gate.")) return Category::kRouting;
+  if (op.name.starts_with("head.")) return Category::kHead;
+  return Category::kDenseFfn;
+}
+
+}  // namespace moesim

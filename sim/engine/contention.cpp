@@ -1,0 +1,156 @@
+#include "sim/engine/contention.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace moesim {
+namespace {
+
+constexpr double kFixedOne = 4294967296.0;
+
+std::uint64_t to_fixed(double value) { return static_cast<std::uint64_t>(std::llround(value * kFixedOne)); }
+
+}  // namespace
+
+Contention::Contention(const ReplayProgram& program, std::vector<Node>& nodes)
+    : program_(program),
+      nodes_(nodes),
+      compute_slowness_(std::max(kOne, to_fixed(program.compute_slowdown))),
+      activities_(nodes.size()),
+      ports_(static_cast<std::size_t>(program.ports)),
+      holders_(program.entities.size()),
+      computing_(program.entities.size()) {
+  for (const PortUse& use : program.port_uses) {
+    std::vector<Fixed>& shares = shares_.emplace_back();
+    for (const float share : use.share) shares.push_back(to_fixed(std::clamp(static_cast<double>(share), 0.0, 1.0)));
+    tiers_ = std::max(tiers_, static_cast<std::uint32_t>(shares.size()));
+  }
+  if (program.ports > 0) uses_.resize(nodes.size() * tiers_);
+}
+
+void Contention::mark(NodeId leader) {
+  Activity& activity = activities_[leader];
+  if (activity.dirty || !activity.active) return;
+  activity.dirty = true;
+  dirty_.push_back(leader);
+}
+
+void Contention::mark_all(const Port& port) {
+  for (std::uint32_t use = port.first_use; use != kNoUse; use = uses_[use].next) mark(uses_[use].leader);
+}
+
+void Contention::mark_compute(std::uint32_t entity) {
+  for (unsigned bits = computing_[entity]; bits != 0; bits &= bits - 1) {
+    mark(entity * kStreams + static_cast<unsigned>(std::countr_zero(bits)));
+  }
+}
+
+void Contention::press(NodeId node, NodeId leader) {
+  const std::vector<std::int32_t>& ports = program_.entities[nodes_[node].entity].ports;
+  const std::vector<Fixed>& shares = shares_[nodes_[node].op->port_use];
+  const std::size_t tiers = std::min(ports.size(), shares.size());
+  for (std::size_t tier = 0; tier < tiers; ++tier) {
+    if (shares[tier] == 0 || ports[tier] < 0) continue;
+    Port& port = ports_[static_cast<std::size_t>(ports[tier])];
+    if (port.starting != starts_) {
+      port.starting = starts_;
+      port.pressed = 0;
+    }
+    const Fixed share = std::min(shares[tier], kOne - port.pressed);
+    if (share == 0) continue;
+    port.pressed += share;
+    port.load += share;
+    const auto number = static_cast<std::uint32_t>(node * tiers_ + tier);
+    uses_[number] = {share, kNoUse, port.first_use, leader, ports[tier]};
+    if (port.first_use != kNoUse) uses_[port.first_use].previous = number;
+    port.first_use = number;
+    if (port.load > kOne) mark_all(port);
+  }
+}
+
+void Contention::release(NodeId node) {
+  const std::size_t first = std::size_t{node} * tiers_;
+  const std::size_t tiers = std::min(program_.entities[nodes_[node].entity].ports.size(),
+                                     shares_[nodes_[node].op->port_use].size());
+  for (std::size_t number = first; number < first + tiers; ++number) {
+    Use& use = uses_[number];
+    if (use.share == 0) continue;
+    Port& port = ports_[static_cast<std::size_t>(use.port)];
+    (use.previous == kNoUse ? port.first_use : uses_[use.previous].next) = use.next;
+    if (use.next != kNoUse) uses_[use.next].previous = use.previous;
+    if (port.load > kOne) mark_all(port);
+    port.load -= use.share;
+    use.share = 0;
+  }
+}
+
+void Contention::start(NodeId leader, Picoseconds duration, Picoseconds now) {
+  ++starts_;
+  Activity& activity = activities_[leader];
+  activity.left = static_cast<UInt128>(static_cast<std::uint64_t>(duration)) << kFraction;
+  activity.slowness = 0;
+  activity.since = now;
+  activity.active = true;
+  mark(leader);
+  for (NodeId member = leader; member != kNoNode; member = nodes_[member].next_member) {
+    const Node& node = nodes_[member];
+    if (node.op->op_class == ReplayOpClass::kCompute) {
+      computing_[node.entity] = static_cast<std::uint16_t>(computing_[node.entity] | 1U << node.stream);
+      continue;
+    }
+    press(member, leader);
+    if (node.op->holds_compute && holders_[node.entity]++ == 0) mark_compute(node.entity);
+  }
+}
+
+void Contention::end(NodeId leader) {
+  activities_[leader].active = false;
+  for (NodeId member = leader; member != kNoNode; member = nodes_[member].next_member) {
+    const Node& node = nodes_[member];
+    if (node.op->op_class == ReplayOpClass::kCompute) {
+      computing_[node.entity] = static_cast<std::uint16_t>(computing_[node.entity] & ~(1U << node.stream));
+      continue;
+    }
+    release(member);
+    if (node.op->holds_compute && --holders_[node.entity] == 0) mark_compute(node.entity);
+  }
+}
+
+Contention::Fixed Contention::slowness(NodeId leader) const {
+  const Node& first = nodes_[leader];
+  if (first.op->op_class == ReplayOpClass::kCompute) return holders_[first.entity] > 0 ? compute_slowness_ : kOne;
+  Fixed load = kOne;
+  for (NodeId member = leader; member != kNoNode; member = nodes_[member].next_member) {
+    const std::size_t begin = std::size_t{member} * tiers_;
+    const std::size_t tiers = std::min(program_.entities[nodes_[member].entity].ports.size(),
+                                       shares_[nodes_[member].op->port_use].size());
+    for (std::size_t number = begin; number < begin + tiers; ++number) {
+      if (uses_[number].share != 0) load = std::max(load, ports_[static_cast<std::size_t>(uses_[number].port)].load);
+    }
+  }
+  return load;
+}
+
+void Contention::flush(Picoseconds now, EventQueue& queue) {
+  for (const NodeId leader : dirty_) {
+    Activity& activity = activities_[leader];
+    activity.dirty = false;
+    if (!activity.active) continue;
+    const Fixed slow = slowness(leader);
+    if (slow == activity.slowness) continue;
+    if (activity.slowness != 0) {
+      const auto elapsed = static_cast<UInt128>(static_cast<std::uint64_t>(now - activity.since));
+      const UInt128 done = activity.slowness == kOne ? elapsed << kFraction : (elapsed << (2 * kFraction)) / activity.slowness;
+      activity.left -= std::min(activity.left, done);
+    }
+    activity.slowness = slow;
+    activity.since = now;
+    const UInt128 ticks = slow == kOne ? activity.left : (activity.left * slow + (kOne - 1)) >> kFraction;
+    const auto wait = static_cast<Picoseconds>(static_cast<std::uint64_t>((ticks + (kOne - 1)) >> kFraction));
+    nodes_[leader].event = queue.push(now + wait, leader);
+  }
+  dirty_.clear();
+}
+
+}  // namespace moesim

@@ -1,0 +1,119 @@
+#include "sim/engine/entity_pricer.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.hpp"
+
+namespace moesim {
+
+EntityPricer::EntityPricer(const Program& program, const CostModel& costs, std::vector<RankId> group,
+                           const GroupLoads* loads, std::optional<int> member, int shard, int device)
+    : program_(program),
+      costs_(costs),
+      group_(std::move(group)),
+      loads_(loads),
+      member_(member),
+      shard_(shard),
+      device_(device),
+      esp_(program.plan.sizes().esp) {
+  rank_ = rank(member.value_or(0), shard);
+  int moe_layers = 0;
+  for (int layer = 0; layer < program.model.layer_count(); ++layer)
+    moe_index_.push_back(program.model.layer(LayerId(layer)).moe ? moe_layers++ : -1);
+  if (loads_ != nullptr) busiest_.assign(static_cast<std::size_t>(moe_layers * loads_->variants()), -1);
+}
+
+const GroupTopology& EntityPricer::topology(GroupKind kind) {
+  auto& known = topologies_[static_cast<std::size_t>(kind)];
+  if (!known) known = std::make_unique<GroupTopology>(costs_.view(), program_.layout->group(kind, rank_));
+  return *known;
+}
+
+int EntityPricer::busiest_member(int moe_layer, int variant) {
+  if (member_) return *member_;
+  int& known = busiest_[static_cast<std::size_t>(moe_layer * loads_->variants() + variant)];
+  if (known >= 0) return known;
+  // By the time of the up-projection: quantisation to tiles can make fewer rows on more experts dearer.
+  const MoeShape& shape = *program_.model.first_moe();
+  Seconds longest(-1);
+  for (int i = 0; i < loads_->ep(); ++i) {
+    GroupedGemmWork work;
+    work.rows = loads_->expert_rows(moe_layer, variant, i);
+    work.n = shape.expert.width / esp_;
+    work.k = program_.model.hidden;
+    work.type = program_.recipe.compute;
+    const Seconds time = costs_.grouped_gemm(device_, work).time;
+    if (time > longest) {
+      longest = time;
+      known = i;
+    }
+  }
+  return known;
+}
+
+RoutedRows EntityPricer::routed_rows(const Op& op, const Chunk& chunk, int variant) {
+  if (loads_ == nullptr || !op.layer.valid() || moe_index(op) < 0 || !depends_on_routing(op, chunk)) return {};
+  const int layer = moe_index(op);
+  const int i = busiest_member(layer, variant);
+  RoutedRows rows;
+  rows.per_expert = loads_->expert_rows(layer, variant, i);
+  rows.arrived_shards = loads_->arrived_shards(layer, variant, i);
+  rows.routed = loads_->routed(layer, variant, i, shard_);
+  if (esp_ == 1) {
+    rows.arrived = rows.arrived_shards;
+  } else {
+    for (int j = 0; j < esp_; ++j)
+      if (!member_ || j == shard_) rows.arrived = std::max(rows.arrived, loads_->arrived(layer, variant, i, j));
+  }
+  return rows;
+}
+
+CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int variant) {
+  MOESIM_ASSERT(loads_ != nullptr);
+  const int layer = moe_index(op);
+  const std::int64_t row_bytes = token_row_bytes(op, chunk).count();
+  const auto [entry, fresh] = exchanges_.try_emplace({layer, variant, row_bytes});
+  if (!fresh) return entry->second;
+  if (exchange_groups_.empty()) exchange_groups_.resize(static_cast<std::size_t>(esp_));
+  CommCost worst;
+  for (int j = 0; j < esp_; ++j) {
+    if (member_ && j != shard_) continue;
+    auto& group = exchange_groups_[static_cast<std::size_t>(j)];
+    if (!group) {
+      std::vector<RankId> ranks;
+      for (int i = 0; i < loads_->ep(); ++i) ranks.push_back(rank(i, j));
+      group = std::make_unique<GroupTopology>(costs_.view(), ranks);
+    }
+    loads_->send_matrix(layer, variant, j, matrix_);
+    for (std::int64_t& count : matrix_) count *= row_bytes;
+    const CommCost cost = costs_.all_to_all_v(*group, {matrix_, loads_->ep()});
+    if (cost.time > worst.time) worst = cost;
+  }
+  entry->second = worst;
+  return worst;
+}
+
+PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
+  if (!is_communication(op.kind)) {
+    const Cost cost = compute_cost(costs_, device_, op, chunk, program_.recipe, routed_rows(op, chunk, variant));
+    return {cost.time, cost.extrapolated, {}};
+  }
+  CommCost cost;
+  if (op.kind == OpKind::kDispatch || op.kind == OpKind::kCombine) {
+    cost = token_exchange(op, chunk, variant);
+  } else if (op.kind == OpKind::kSend || op.kind == OpKind::kReceive) {
+    const auto own = program_.layout->stage_ranks(program_.layout->stage(rank_));
+    const auto position = std::find(own.begin(), own.end(), rank_) - own.begin();
+    const RankId peer = program_.layout->stage_ranks(StageId(op.peer_stage))[static_cast<std::size_t>(position)];
+    const std::array<RankId, 2> pair = {rank_, peer};
+    cost = costs_.collective(CollectiveKind::kSendRecv, GroupTopology(costs_.view(), pair), collective_bytes(op, chunk, 2, {}));
+  } else {
+    const GroupTopology& group = topology(op.group);
+    const Bytes size = collective_bytes(op, chunk, group.size(), routed_rows(op, chunk, variant));
+    cost = costs_.collective(collective_kind(op, program_.plan), group, size);
+  }
+  return {cost.time, cost.extrapolated, cost.port_share};
+}
+
+}  // namespace moesim

@@ -1,0 +1,62 @@
+// Prices the operations of one stage for one rank, or for the role that a rank stands for.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "sim/engine/op_cost.hpp"
+#include "sim/engine/replay_program.hpp"
+#include "sim/program/group_loads.hpp"
+
+namespace moesim {
+
+struct PricedOp {
+  Seconds time;
+  bool extrapolated = false;
+  std::array<float, kMaxTiers> port_share{};
+};
+
+class EntityPricer {
+ public:
+  // `group` holds the ranks of the EP x ESP group, [i * esp + j]. `member` is the EP member to price; nullopt prices, for
+  // each layer and micro-batch, the member with the most expert work. `device` indexes the cluster's devices.
+  EntityPricer(const Program& program, const CostModel& costs, std::vector<RankId> group, const GroupLoads* loads,
+               std::optional<int> member, int shard, int device);
+
+  [[nodiscard]] PricedOp price(const Op& op, const Chunk& chunk, int variant);
+
+ private:
+  [[nodiscard]] RankId rank(int i, int j) const { return group_[static_cast<std::size_t>(i * esp_ + j)]; }
+  [[nodiscard]] const GroupTopology& topology(GroupKind kind);
+  [[nodiscard]] RoutedRows routed_rows(const Op& op, const Chunk& chunk, int variant);
+  [[nodiscard]] int busiest_member(int moe_layer, int variant);
+  [[nodiscard]] CommCost token_exchange(const Op& op, const Chunk& chunk, int variant);
+  [[nodiscard]] int moe_index(const Op& op) const { return moe_index_[op.layer.index()]; }
+
+  const Program& program_;
+  const CostModel& costs_;
+  std::vector<RankId> group_;
+  const GroupLoads* loads_;
+  std::optional<int> member_;
+  int shard_;
+  int device_;
+  int esp_;
+  RankId rank_;
+  std::vector<int> moe_index_;  // by model layer
+  std::array<std::unique_ptr<GroupTopology>, kGroupKinds> topologies_;
+  std::vector<std::unique_ptr<GroupTopology>> exchange_groups_;  // EP group of each shard
+  std::vector<int> busiest_;    // [moe_layer][variant], -1 unknown
+  struct ExchangeKey {
+    int layer;
+    int variant;
+    std::int64_t row_bytes;
+    auto operator<=>(const ExchangeKey&) const = default;
+  };
+  std::map<ExchangeKey, CommCost> exchanges_;
+  std::vector<std::int64_t> matrix_;
+};
+
+}  // namespace moesim

@@ -1,0 +1,186 @@
+#include "sim/engine/op_cost.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+
+namespace moesim {
+namespace {
+
+const Tensor& operand(const Chunk& chunk, TensorId id) { return chunk.tensors[id.index()]; }
+
+Bytes bytes_of(const Tensor& tensor, const RoutedRows& rows) {
+  return storage(rows_of(tensor, rows) * tensor.columns * tensor.groups, tensor.type);
+}
+
+GemmWork gemm_work(std::int64_t m, std::int64_t n, std::int64_t k, DType type, DType output) {
+  GemmWork work;
+  work.m = m;
+  work.n = n;
+  work.k = k;
+  work.type = type;
+  work.output = output;
+  return work;
+}
+
+// Forward and input gradient multiply rows by the weight (or its transpose); the weight gradient sums over the rows.
+Cost gemm_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk, const RoutedRows& rows) {
+  const Tensor& first = operand(chunk, op.inputs[0]);
+  const Tensor& second = operand(chunk, op.inputs[1]);
+  const Tensor& result = operand(chunk, op.outputs[0]);
+  const std::int64_t m = rows_of(first, rows);
+  const DType type = first.type;
+  switch (op.kind) {
+    case OpKind::kGemm: return costs.gemm(device, gemm_work(m, second.columns, second.rows.count, type, result.type));
+    case OpKind::kGemmDgrad: return costs.gemm(device, gemm_work(m, second.rows.count, second.columns, type, result.type));
+    default: return costs.gemm(device, gemm_work(result.rows.count, result.columns, m, type, result.type));
+  }
+}
+
+Cost grouped_gemm_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk, const RoutedRows& rows) {
+  const Tensor& first = operand(chunk, op.inputs[0]);
+  const Tensor& second = operand(chunk, op.inputs[1]);
+  const Tensor& result = operand(chunk, op.outputs[0]);
+  GroupedGemmWork work;
+  work.rows = rows.per_expert;
+  work.type = first.type;
+  work.output = result.type;
+  switch (op.kind) {
+    case OpKind::kGroupedGemm:
+      work.n = second.columns;
+      work.k = second.rows.count;
+      break;
+    case OpKind::kGroupedGemmDgrad:
+      work.n = second.rows.count;
+      work.k = second.columns;
+      break;
+    default:
+      work.n = result.columns;
+      work.k = result.rows.count;
+      work.reduce_rows = true;
+  }
+  return costs.grouped_gemm(device, work);
+}
+
+// AdamW reads and writes the master weight and two moments, reads the gradient and writes the weight.
+Cost optimizer_cost(const CostModel& costs, int device, const Op& op, const PrecisionRecipe& recipe) {
+  if (op.payload_elements == 0) return {};
+  MemoryWork work;
+  const Bytes states = storage(op.payload_elements, recipe.master) + storage(op.payload_elements, recipe.moment) * 2;
+  work.read = states + storage(op.payload_elements, recipe.gradient);
+  work.written = states + storage(op.payload_elements, recipe.weight);
+  return costs.memory_bound(device, work);
+}
+
+bool scatters_rows(OpKind kind) {
+  switch (kind) {
+    case OpKind::kPermute: case OpKind::kPermuteGrad: case OpKind::kUnpermute: case OpKind::kUnpermuteGrad:
+    case OpKind::kSortByExpert: case OpKind::kEmbedding: case OpKind::kEmbeddingGrad:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Everything else moves its operands once through memory.
+Cost traffic_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk, const RoutedRows& rows) {
+  MemoryWork work;
+  for (const TensorId id : op.inputs) {
+    const Tensor& tensor = operand(chunk, id);
+    const bool table = op.kind == OpKind::kEmbedding && tensor.role == TensorRole::kWeight;
+    if (!table) work.read += bytes_of(tensor, rows);
+  }
+  for (const TensorId id : op.outputs) {
+    const Tensor& tensor = operand(chunk, id);
+    const bool table = op.kind == OpKind::kEmbeddingGrad;
+    if (!table) work.written += bytes_of(tensor, rows);
+  }
+  if (op.kind == OpKind::kEmbedding) work.read += work.written;           // the rows that were picked
+  if (op.kind == OpKind::kEmbeddingGrad) work.written += work.read;       // the rows that were added to
+  if (op.kind == OpKind::kCrossEntropy) work.read += work.read;           // one pass for the maximum, one for the sum
+  if (scatters_rows(op.kind)) {
+    const TensorId wide = op.kind == OpKind::kEmbeddingGrad ? op.inputs[0] : op.outputs[0];
+    const Tensor& tensor = operand(chunk, wide);
+    work.row_bytes = storage(tensor.columns, tensor.type).count();
+  }
+  return costs.memory_bound(device, work);
+}
+
+}  // namespace
+
+std::int64_t rows_of(const Tensor& tensor, const RoutedRows& rows) {
+  switch (tensor.rows.source) {
+    case RowSource::kFixed: return tensor.rows.count;
+    case RowSource::kRouted: return rows.routed;
+    case RowSource::kArrived: return rows.arrived;
+    case RowSource::kArrivedShards: return rows.arrived_shards;
+  }
+  return 0;
+}
+
+bool depends_on_routing(const Op& op, const Chunk& chunk) {
+  const auto routed = [&](TensorId id) { return operand(chunk, id).rows.source != RowSource::kFixed; };
+  return std::any_of(op.inputs.begin(), op.inputs.end(), routed) || std::any_of(op.outputs.begin(), op.outputs.end(), routed);
+}
+
+Cost compute_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk, const PrecisionRecipe& recipe,
+                  const RoutedRows& rows) {
+  switch (op.kind) {
+    case OpKind::kGemm: case OpKind::kGemmDgrad: case OpKind::kGemmWgrad: return gemm_cost(costs, device, op, chunk, rows);
+    case OpKind::kGroupedGemm: case OpKind::kGroupedGemmDgrad: case OpKind::kGroupedGemmWgrad:
+      return grouped_gemm_cost(costs, device, op, chunk, rows);
+    case OpKind::kAttention: case OpKind::kAttentionGrad: {
+      AttentionWork work = chunk.attentions[static_cast<std::size_t>(op.attention)];
+      work.backward = op.kind == OpKind::kAttentionGrad;
+      return costs.attention(device, work);
+    }
+    case OpKind::kOptimizerStep: return optimizer_cost(costs, device, op, recipe);
+    default: return traffic_cost(costs, device, op, chunk, rows);
+  }
+}
+
+Bytes collective_bytes(const Op& op, const Chunk& chunk, int group_size, const RoutedRows& rows) {
+  switch (op.kind) {
+    case OpKind::kReduceGrads: case OpKind::kGatherParams: case OpKind::kGradNorm:
+      return storage(op.payload_elements, op.payload_type);
+    case OpKind::kAllGather: {  // the gathered size; rows that differ by rank count as the largest for all
+      Bytes sum;
+      for (int i = 0; i < op.inputs.size(); ++i) {
+        const Tensor& out = operand(chunk, op.outputs[i]);
+        sum += out.rows.source == RowSource::kFixed ? bytes_of(out, rows) : bytes_of(operand(chunk, op.inputs[i]), rows) * group_size;
+      }
+      return sum;
+    }
+    case OpKind::kReceive: return bytes_of(operand(chunk, op.outputs[0]), rows);
+    default: {
+      Bytes sum;
+      for (const TensorId id : op.inputs) sum += bytes_of(operand(chunk, id), rows);
+      return sum;
+    }
+  }
+}
+
+CollectiveKind collective_kind(const Op& op, const Plan& plan) {
+  switch (op.kind) {
+    case OpKind::kAllGather: case OpKind::kGatherParams: return CollectiveKind::kAllGather;
+    case OpKind::kReduceScatter: return CollectiveKind::kReduceScatter;
+    case OpKind::kSend: case OpKind::kReceive: return CollectiveKind::kSendRecv;
+    case OpKind::kReduceGrads: {
+      if (op.group == GroupKind::kTp) return CollectiveKind::kAllReduce;
+      const ZeroStage zero = op.group == GroupKind::kEdp ? plan.zero_expert : plan.zero_dense;
+      return zero == ZeroStage::kNone ? CollectiveKind::kAllReduce : CollectiveKind::kReduceScatter;
+    }
+    default: return CollectiveKind::kAllReduce;
+  }
+}
+
+Bytes token_row_bytes(const Op& op, const Chunk& chunk) {
+  Bytes sum;
+  for (const TensorId id : op.inputs) {
+    const Tensor& tensor = operand(chunk, id);
+    sum += storage(tensor.columns, tensor.type);
+  }
+  return sum;
+}
+
+}  // namespace moesim

@@ -1,0 +1,35 @@
+// What one operation costs, from the shapes of its operands.
+#pragma once
+
+#include <span>
+
+#include "models/cost/cost_model.hpp"
+#include "sim/program/program.hpp"
+
+namespace moesim {
+
+// Row counts that depend on the gate, for the rank that is priced.
+struct RoutedRows {
+  std::int64_t routed = 0;
+  std::int64_t arrived = 0;
+  std::int64_t arrived_shards = 0;
+  std::span<const std::int64_t> per_expert;  // rows of each local expert
+};
+
+// True when a size of the operation depends on the gate, so that its cost differs by micro-batch.
+[[nodiscard]] bool depends_on_routing(const Op& op, const Chunk& chunk);
+
+// Rows of a tensor for this rank and micro-batch.
+[[nodiscard]] std::int64_t rows_of(const Tensor& tensor, const RoutedRows& rows);
+
+// Time of a compute operation on a device of speed 1.
+[[nodiscard]] Cost compute_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk,
+                                const PrecisionRecipe& recipe, const RoutedRows& rows);
+
+// Bytes of a collective in the convention of models/cost/collective.hpp. Not for dispatch and combine, whose bytes are a
+// matrix: token_row_bytes() gives the bytes of one row of theirs.
+[[nodiscard]] Bytes collective_bytes(const Op& op, const Chunk& chunk, int group_size, const RoutedRows& rows);
+[[nodiscard]] CollectiveKind collective_kind(const Op& op, const Plan& plan);
+[[nodiscard]] Bytes token_row_bytes(const Op& op, const Chunk& chunk);
+
+}  // namespace moesim

@@ -1,0 +1,290 @@
+#include "sim/engine/price.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "sim/engine/entity_pricer.hpp"
+
+namespace moesim {
+namespace {
+
+// Channels connect stages: one per payload (activations or gradients) and direction (to a later or an earlier stage), each
+// with an even slot for sending and the next odd one for receiving.
+constexpr int kChannelSlots = 8;
+
+int channel_slot(const Op& op, StageId stage) {
+  const bool gradient = op.phase != Phase::kForward;
+  const bool send = op.kind == OpKind::kSend;
+  const int from = send ? stage.value() : op.peer_stage;
+  const int to = send ? op.peer_stage : stage.value();
+  return (gradient ? 4 : 0) + (to > from ? 0 : 2) + (send ? 0 : 1);
+}
+
+Picoseconds to_picoseconds(Seconds time) { return std::llround(time.value() * kPicosecondsPerSecond); }
+
+class Pricer {
+ public:
+  Pricer(const Program& program, const CostModel& costs, const PriceOptions& options)
+      : program_(program), costs_(costs), options_(options) {}
+
+  PricedProgram run() {
+    compile_blocks();
+    if (program_.loads) classes_ = load_classes(*program_.layout, *program_.loads);
+    if (options_.folding == Folding::kRoles) {
+      make_role_entities();
+    } else {
+      make_rank_entities();
+    }
+    connect_groups();
+    connect_channels();
+    result_.replay.compute_slowdown = 1;
+    for (const PricedEntity& entity : result_.entities)
+      result_.replay.compute_slowdown = std::max(
+          result_.replay.compute_slowdown,
+          costs_.compute_slowdown_beside_communication(costs_.view().device_index(entity.representative)));
+    return std::move(result_);
+  }
+
+ private:
+  [[nodiscard]] const Layout& layout() const { return *program_.layout; }
+  [[nodiscard]] StageId stage_of(const Block& block) const {
+    return program_.chunks[static_cast<std::size_t>(block.chunk)].stage;
+  }
+  [[nodiscard]] int variants() const { return program_.loads ? program_.loads->variants : 1; }
+
+  // Dependencies and table offsets; the same for all entities of a stage.
+  void compile_blocks() {
+    std::vector<std::uint32_t> next_offset(program_.stages.size(), 0);
+    for (const Block& block : program_.blocks) {
+      ReplayBlock compiled;
+      std::map<std::pair<int, std::int32_t>, std::uint32_t> producer;  // (half, tensor) -> op
+      std::uint32_t& offset = next_offset[stage_of(block).index()];
+      for (std::uint32_t i = 0; i < block.ops.size(); ++i) {
+        const Op& op = block.ops[i];
+        ReplayOp out;
+        out.first_dep = static_cast<std::uint32_t>(compiled.deps.size());
+        const auto depend_on = [&](std::uint32_t dep) {
+          const auto begin = compiled.deps.begin() + out.first_dep;
+          if (std::find(begin, compiled.deps.end(), dep) == compiled.deps.end()) compiled.deps.push_back(dep);
+        };
+        for (const TensorId id : op.inputs)
+          if (const auto found = producer.find({op.second_half, id.value()}); found != producer.end()) depend_on(found->second);
+        if (op.after >= 0) depend_on(static_cast<std::uint32_t>(op.after));
+        out.dep_count = static_cast<std::uint16_t>(compiled.deps.size() - out.first_dep);
+        for (const TensorId id : op.outputs) producer[{op.second_half, id.value()}] = i;
+
+        out.wait_streams = op.wait_streams;
+        out.stream = op.stream;
+        out.category = static_cast<std::uint16_t>(category_of(op));
+        out.varies = variants() > 1 && depends_on_routing(op, program_.chunk_of(block, op));
+        out.second_half = op.second_half != 0;
+        out.duration = offset;
+        offset += out.varies ? static_cast<std::uint32_t>(variants()) : 1;
+        if (op.kind == OpKind::kSend || op.kind == OpKind::kReceive) {
+          out.op_class = op.kind == OpKind::kSend ? ReplayOpClass::kSend : ReplayOpClass::kReceive;
+          out.group = static_cast<std::uint8_t>(channel_slot(op, stage_of(block)));
+        } else if (is_communication(op.kind)) {
+          out.op_class = ReplayOpClass::kCollective;
+          out.group = static_cast<std::uint8_t>(op.group);
+          out.holds_compute = true;
+        }
+        compiled.ops.push_back(out);
+      }
+      result_.replay.blocks.push_back(std::move(compiled));
+    }
+    table_size_ = next_offset;
+  }
+
+  void add_calls(ReplayEntity& entity, StageId stage) const {
+    for (const Call& call : program_.stages[stage.index()].calls) {
+      ReplayCall out;
+      out.block = static_cast<std::uint32_t>(call.block);
+      out.micro_batch = call.micro_batch;
+      out.variant = static_cast<std::uint32_t>(std::max(0, call.micro_batch) % variants());
+      out.second_variant = static_cast<std::uint32_t>(std::max(0, call.second_micro_batch) % variants());
+      entity.calls.push_back(out);
+    }
+  }
+
+  std::uint32_t port_use(const PricedOp& priced) {
+    PortUse use;
+    const std::size_t tiers = costs_.view().tiers().size();
+    use.share.assign(priced.port_share.begin(), priced.port_share.begin() + static_cast<std::ptrdiff_t>(tiers));
+    if (std::all_of(use.share.begin(), use.share.end(), [](float share) { return share == 0; })) return 0;
+    const auto [entry, fresh] = known_uses_.try_emplace(use.share, static_cast<std::uint32_t>(result_.replay.port_uses.size()));
+    if (fresh) result_.replay.port_uses.push_back(std::move(use));
+    return entry->second;
+  }
+
+  void add_entity(StageId stage, EntityPricer& pricer, double compute_scale, const PricedEntity& description) {
+    std::vector<Picoseconds> table(table_size_[stage.index()], 0);
+    for (std::size_t b = 0; b < program_.blocks.size(); ++b) {
+      const Block& block = program_.blocks[b];
+      if (stage_of(block) != stage) continue;
+      for (std::size_t i = 0; i < block.ops.size(); ++i) {
+        ReplayOp& out = result_.replay.blocks[b].ops[i];
+        const Op& op = block.ops[i];
+        for (int variant = 0; variant < (out.varies ? variants() : 1); ++variant) {
+          const PricedOp priced = pricer.price(op, program_.chunk_of(block, op), variant);
+          table[out.duration + static_cast<std::uint32_t>(variant)] = to_picoseconds(priced.time);
+          result_.extrapolated_ops += priced.extrapolated ? 1 : 0;
+          ++result_.priced_ops;
+          if (out.op_class != ReplayOpClass::kCompute && out.port_use == 0) out.port_use = port_use(priced);
+        }
+      }
+    }
+    ReplayEntity entity;
+    entity.durations = static_cast<std::uint32_t>(result_.replay.durations.size());
+    entity.compute_scale = compute_scale;
+    const auto index = static_cast<std::int32_t>(result_.replay.entities.size());
+    const auto tiers = static_cast<std::int32_t>(costs_.view().tiers().size());
+    for (std::int32_t tier = 0; tier < tiers; ++tier) entity.ports.push_back(index * tiers + tier);
+    result_.replay.ports = (index + 1) * tiers;
+    add_calls(entity, stage);
+    result_.replay.durations.push_back(std::move(table));
+    result_.replay.entities.push_back(std::move(entity));
+    result_.entities.push_back(description);
+  }
+
+  [[nodiscard]] std::vector<RankId> ranks_at(StageId stage, const std::vector<int>& positions) const {
+    std::vector<RankId> ranks;
+    for (const int position : positions) ranks.push_back(layout().stage_ranks(stage)[static_cast<std::size_t>(position)]);
+    return ranks;
+  }
+
+  void make_role_entities() {
+    entity_of_rank_.assign(static_cast<std::size_t>(layout().world()), -1);
+    const int played = std::min<int>(static_cast<int>(classes_.size()), std::max(1, options_.most_load_classes));
+    for (int stage = 0; stage < layout().sizes().pp; ++stage)
+      for (int c = 0; c < played; ++c) {
+        const LoadClass& one = classes_[static_cast<std::size_t>(c)];
+        // The class stands for all its groups: the slowest device and rank among them set the pace.
+        PricedEntity description{StageId(stage), RankId(), 0, c};
+        double slowest = 1;
+        int device = -1;
+        for (const auto& positions : one.members)
+          for (const RankId rank : ranks_at(StageId(stage), positions)) {
+            entity_of_rank_[rank.index()] = static_cast<std::int32_t>(result_.entities.size());
+            ++description.ranks;
+            slowest = std::min(slowest, costs_.view().speed(rank));
+            const int candidate = costs_.view().device_index(rank);
+            if (device < 0 || rate_of(candidate) < rate_of(device)) device = candidate;
+          }
+        std::vector<RankId> group = ranks_at(StageId(stage), one.members.front());
+        description.representative = group.front();
+        const GroupLoads* loads = loads_of(c);
+        EntityPricer pricer(program_, costs_, std::move(group), loads, std::nullopt, 0, device);
+        add_entity(StageId(stage), pricer, 1 / slowest, description);
+      }
+  }
+
+  void make_rank_entities() {
+    entity_of_rank_.assign(static_cast<std::size_t>(layout().world()), -1);
+    const int esp = layout().sizes().esp;
+    for (int stage = 0; stage < layout().sizes().pp; ++stage)
+      for (std::size_t c = 0; c < classes_.size(); ++c)
+        for (const auto& positions : classes_[c].members) {
+          const std::vector<RankId> group = ranks_at(StageId(stage), positions);
+          for (std::size_t slot = 0; slot < group.size(); ++slot) {
+            const RankId rank = group[slot];
+            entity_of_rank_[rank.index()] = static_cast<std::int32_t>(result_.entities.size());
+            EntityPricer pricer(program_, costs_, group, loads_of(static_cast<int>(c)), static_cast<int>(slot) / esp,
+                                static_cast<int>(slot) % esp, costs_.view().device_index(rank));
+            add_entity(StageId(stage), pricer, 1 / costs_.view().speed(rank), {StageId(stage), rank, 1, static_cast<int>(c)});
+          }
+        }
+  }
+
+  [[nodiscard]] double rate_of(int device) const {
+    return costs_.view().devices()[static_cast<std::size_t>(device)].peak(program_.recipe.compute).value();
+  }
+
+  const GroupLoads* loads_of(int load_class) {
+    if (!program_.loads || program_.loads->moe_layers == 0) return nullptr;
+    const auto [entry, fresh] = group_loads_.try_emplace(load_class);
+    if (fresh)
+      entry->second = std::make_unique<GroupLoads>(*program_.loads, classes_[static_cast<std::size_t>(load_class)].sources,
+                                                   layout().sizes().ep, layout().sizes().esp);
+    return entry->second.get();
+  }
+
+  // Entities that any group of a kind ties together meet in one rendezvous. Ranks that are not played are left out.
+  void connect_groups() {
+    const auto entities = result_.entities.size();
+    for (ReplayEntity& entity : result_.replay.entities) entity.groups.assign(kGroupKinds, -1);
+    for (int kind = 0; kind < kGroupKinds; ++kind) {
+      if (static_cast<GroupKind>(kind) == GroupKind::kPp || static_cast<GroupKind>(kind) == GroupKind::kSelf) continue;
+      std::vector<std::int32_t> parent(entities);
+      std::iota(parent.begin(), parent.end(), 0);
+      const auto root = [&parent](std::int32_t i) {
+        while (parent[static_cast<std::size_t>(i)] != i) i = parent[static_cast<std::size_t>(i)];
+        return i;
+      };
+      const auto groups = layout().all_groups(static_cast<GroupKind>(kind));
+      const auto size = static_cast<std::size_t>(layout().group_size(static_cast<GroupKind>(kind)));
+      for (std::size_t start = 0; start < groups.size(); start += size) {
+        std::int32_t first = -1;
+        for (std::size_t i = start; i < start + size; ++i) {
+          const std::int32_t entity = entity_of_rank_[groups[i].index()];
+          if (entity < 0) continue;
+          if (first < 0) first = entity;
+          const std::int32_t a = root(first);
+          const std::int32_t b = root(entity);
+          parent[static_cast<std::size_t>(std::max(a, b))] = std::min(a, b);
+        }
+      }
+      std::vector<std::int32_t> members(entities, 0);
+      for (std::size_t e = 0; e < entities; ++e) ++members[static_cast<std::size_t>(root(static_cast<std::int32_t>(e)))];
+      std::vector<std::int32_t> rendezvous(entities, -1);
+      for (std::size_t e = 0; e < entities; ++e) {
+        const auto r = static_cast<std::size_t>(root(static_cast<std::int32_t>(e)));
+        if (members[r] < 2) continue;
+        if (rendezvous[r] < 0) {
+          rendezvous[r] = static_cast<std::int32_t>(result_.replay.group_sizes.size());
+          result_.replay.group_sizes.push_back(members[r]);
+        }
+        result_.replay.entities[e].groups[static_cast<std::size_t>(kind)] = rendezvous[r];
+      }
+    }
+  }
+
+  void connect_channels() {
+    for (std::size_t e = 0; e < result_.entities.size(); ++e) {
+      ReplayEntity& entity = result_.replay.entities[e];
+      entity.channels.assign(kChannelSlots, -1);
+      const PricedEntity& own = result_.entities[e];
+      const auto stage = layout().stage_ranks(own.stage);
+      const auto position = std::find(stage.begin(), stage.end(), own.representative) - stage.begin();
+      for (const Block& block : program_.blocks) {
+        if (stage_of(block) != own.stage) continue;
+        for (const Op& op : block.ops) {
+          if (op.peer_stage < 0) continue;
+          const RankId peer = layout().stage_ranks(StageId(op.peer_stage))[static_cast<std::size_t>(position)];
+          entity.channels[static_cast<std::size_t>(channel_slot(op, own.stage))] = entity_of_rank_[peer.index()];
+        }
+      }
+    }
+  }
+
+  const Program& program_;
+  const CostModel& costs_;
+  PriceOptions options_;
+  PricedProgram result_;
+  std::vector<LoadClass> classes_;
+  std::vector<std::uint32_t> table_size_;
+  std::vector<std::int32_t> entity_of_rank_;  // -1: not played
+  std::map<int, std::unique_ptr<GroupLoads>> group_loads_;
+  std::map<std::vector<float>, std::uint32_t> known_uses_;
+};
+
+}  // namespace
+
+PricedProgram price(const Program& program, const CostModel& costs, const PriceOptions& options) {
+  return Pricer(program, costs, options).run();
+}
+
+}  // namespace moesim

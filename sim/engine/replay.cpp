@@ -1,0 +1,285 @@
+#include "sim/engine/replay.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <optional>
+
+#include "sim/engine/compiled_program.hpp"
+#include "sim/engine/contention.hpp"
+#include "sim/engine/deadlock_report.hpp"
+#include "sim/engine/event_queue.hpp"
+#include "sim/engine/replay_check.hpp"
+#include "sim/engine/replay_state.hpp"
+
+namespace moesim {
+namespace {
+
+// What lets an operation start: the end of an operation of the same entity.
+struct Cause {
+  std::int32_t interval = -1;
+  std::uint16_t category = 0;
+};
+
+class Replayer {
+ public:
+  Replayer(const ReplayProgram& program, const ReplayOptions& options)
+      : program_(program),
+        compiled_(compile(program, options.contention)),
+        state_(program),
+        record_(options.record_intervals),
+        compute_time_(program.entities.size() * compiled_.categories),
+        exposed_time_(program.entities.size() * compiled_.categories) {
+    MOESIM_ASSERT(state_.nodes.size() < EventQueue::kPayloads);
+    if (options.contention) contention_.emplace(program, state_.nodes);
+    queue_.reserve(program.entities.size() * 4);
+  }
+
+  ReplayResult run() {
+    for (NodeId id = 0; id < state_.nodes.size(); ++id) {
+      Node& node = state_.nodes[id];
+      enter_call(node, state_.entities[node.entity], program_, compiled_, 0);
+    }
+    for (NodeId id = 0; id < state_.nodes.size(); ++id) {
+      if (state_.nodes[id].state != NodeState::kDone) wake(id, Cause{});
+    }
+    while (advance_time()) {
+    }
+    return take_result();
+  }
+
+ private:
+  // Ends the next operation; false when nothing is under way.
+  bool advance_time() {
+    end_instant_operations();
+    // Rates are settled once per instant, after everything that starts or ends at it.
+    if (contention_ && contention_->changed() && (queue_.empty() || queue_.next_time() > now_)) {
+      contention_->flush(now_, queue_);
+    }
+    if (queue_.empty()) return false;
+    const Event event = queue_.pop();
+    ++queue_events_;
+    if (state_.nodes[event.payload].event != event.sequence) return true;  // its end has moved
+    now_ = event.time;
+    finish(event.payload);
+    return true;
+  }
+
+  // Operations of no duration end in the order in which they started, without passing through the queue.
+  void end_instant_operations() {
+    for (std::size_t i = 0; i < instant_.size(); ++i) finish(instant_[i]);
+    instant_.clear();
+  }
+
+  void finish(NodeId leader) {
+    if (state_.nodes[leader].shares) contention_->end(leader);
+    for (NodeId id = leader; id != kNoNode;) {
+      const NodeId next = state_.nodes[id].next_member;
+      const Cause cause = close(id);
+      wake_after(id, cause);
+      id = next;
+    }
+  }
+
+  // Books the node's operation and moves the stream on.
+  Cause close(NodeId id) {
+    Node& node = state_.nodes[id];
+    EntityState& entity = state_.entities[node.entity];
+    const std::uint16_t category = node.op->category;
+    const std::uint32_t call = cursor_call(entity.cursors[node.stream]);
+    const Cause cause{record_ ? record(node, call) : -1, category};
+    ++ended_;
+    node.busy += now_ - node.start;
+    entity.end = now_;
+    entity.last_category = category;
+    if (node.stream == static_cast<std::uint8_t>(Stream::kCompute)) {
+      compute_time_[node.entity * compiled_.categories + category] += now_ - node.start;
+      entity.compute_end = now_;
+    }
+    if (--node.left > 0) {
+      ++node.op;
+      ++entity.cursors[node.stream];
+      node.state = NodeState::kBlocked;
+    } else {
+      enter_call(node, entity, program_, compiled_, call + 1);
+    }
+    node.next_need = 0;
+    return cause;
+  }
+
+  std::int32_t record(const Node& node, std::uint32_t call) {
+    intervals_.push_back({node.start, now_, node.entity, call, node.op->op, node.cause});
+    return static_cast<std::int32_t>(intervals_.size() - 1);
+  }
+
+  // Looks at what may start now that the node's stream has moved on.
+  void wake_after(NodeId id, Cause cause) {
+    const Node& node = state_.nodes[id];
+    const NodeId first = node.entity * kStreams;
+    EntityState& entity = state_.entities[node.entity];
+    unsigned watchers = entity.watchers[node.stream];
+    entity.watchers[node.stream] = 0;
+    if (node.state != NodeState::kDone) wake(id, cause);
+    for (; watchers != 0; watchers &= watchers - 1) wake(first + static_cast<unsigned>(std::countr_zero(watchers)), cause);
+  }
+
+  // Goes on through the needs of the node's operation. The one that is met last is the one that wakes it.
+  void wake(NodeId id, Cause cause) {
+    Node& node = state_.nodes[id];
+    EntityState& entity = state_.entities[node.entity];
+    const CompiledOp& op = *node.op;
+    const Need* const needs = compiled_.needs.data() + op.first_need;
+    const StreamCursor call = entity.cursors[node.stream] & ~StreamCursor{0xFFFFFFFF};
+    for (; node.next_need < op.need_count; ++node.next_need) {
+      const Need need = needs[node.next_need];
+      if (entity.cursors[need.stream] >= (call | need.place)) continue;
+      entity.watchers[need.stream] = static_cast<std::uint16_t>(entity.watchers[need.stream] | 1U << node.stream);
+      return;
+    }
+    node.cause = cause.interval;
+    node.cause_category = cause.category;
+    node.next_member = kNoNode;
+    reach(id);
+  }
+
+  void reach(NodeId id) {
+    Node& node = state_.nodes[id];
+    if (node.stream == static_cast<std::uint8_t>(Stream::kCompute)) account_idle(node, node.cause_category);
+    switch (node.op->op_class) {
+      case ReplayOpClass::kCompute:
+        return start(id, duration(node));
+      case ReplayOpClass::kCollective:
+        return join_group(id);
+      case ReplayOpClass::kSend:
+      case ReplayOpClass::kReceive:
+        return meet_peer(id);
+    }
+  }
+
+  void join_group(NodeId id) {
+    Node& node = state_.nodes[id];
+    const std::int32_t group = program_.entities[node.entity].groups[node.op->group];
+    if (group < 0) return start(id, duration(node));
+    Rendezvous& meeting = state_.rendezvous[static_cast<std::size_t>(group) * kStreams + node.stream];
+    node.state = NodeState::kMeeting;
+    node.next_member = meeting.last;
+    meeting.last = id;
+    meeting.duration = std::max(meeting.duration, duration(node));
+    if (++meeting.arrived < static_cast<std::uint32_t>(program_.group_sizes[static_cast<std::size_t>(group)])) return;
+    const Picoseconds longest = meeting.duration;
+    meeting = {.held = meeting.held + 1};
+    start(id, longest);
+  }
+
+  void meet_peer(NodeId id) {
+    Node& node = state_.nodes[id];
+    const bool sends = node.op->op_class == ReplayOpClass::kSend;
+    const std::uint32_t number = state_.channel(node.entity, node.op->group);
+    node.state = NodeState::kMeeting;
+    // A pair that can never meet stays, and shows in the report.
+    if (number == kNoChannel || (node.op->group % 2 == 0) != sends) return;
+    Channel& channel = state_.channels[number];
+    if (channel.waiting == kNoNode) {
+      channel.waiting = id;
+      return;
+    }
+    const NodeId other = channel.waiting;
+    if (state_.nodes[other].op->op_class == node.op->op_class) return;
+    channel.waiting = kNoNode;
+    ++channel.held;
+    const NodeId sender = sends ? id : other;
+    const NodeId receiver = sends ? other : id;
+    state_.nodes[other].cause = node.cause;
+    state_.nodes[sender].next_member = receiver;
+    start(sender, duration(state_.nodes[sender]));
+  }
+
+  // The members of `leader`, linked, start together; the last to arrive has caused it for all.
+  void start(NodeId leader, Picoseconds length) {
+    const std::int32_t cause = state_.nodes[leader].cause;
+    bool shares = false;
+    for (NodeId id = leader; id != kNoNode; id = state_.nodes[id].next_member) {
+      Node& node = state_.nodes[id];
+      node.state = NodeState::kRunning;
+      node.start = now_;
+      node.cause = cause;
+      shares |= node.op->shares;
+      if (node.stream == static_cast<std::uint8_t>(Stream::kCompute)) account_idle(node, node.op->category);
+    }
+    Node& first = state_.nodes[leader];
+    first.shares = shares && length > 0;
+    if (length == 0) {
+      instant_.push_back(leader);
+    } else if (first.shares) {
+      contention_->start(leader, length, now_);
+    } else {
+      first.event = queue_.push(now_ + length, leader);
+    }
+  }
+
+  [[nodiscard]] Picoseconds duration(const Node& node) const {
+    const EntityState& entity = state_.entities[node.entity];
+    const CompiledOp& op = *node.op;
+    const Picoseconds alone = entity.durations[op.duration + (!op.varies ? 0 : op.second_half ? node.second_variant : node.variant)];
+    if (op.op_class != ReplayOpClass::kCompute || entity.compute_scale == 1) return alone;
+    return std::llround(static_cast<double>(alone) * entity.compute_scale);
+  }
+
+  // The compute stream has been idle since its time was last accounted for.
+  void account_idle(const Node& node, std::uint16_t category) {
+    EntityState& entity = state_.entities[node.entity];
+    exposed_time_[node.entity * compiled_.categories + category] += now_ - entity.compute_end;
+    entity.compute_end = now_;
+  }
+
+  ReplayResult take_result() {
+    ReplayResult result;
+    result.waiting = waiting_operations(program_, compiled_, state_);
+    result.finished = result.waiting.empty();
+    result.end = now_;
+    result.events = ended_;
+    result.queue_events = queue_events_;
+    result.intervals = std::move(intervals_);
+    result.entities.resize(state_.entities.size());
+    for (std::size_t e = 0; e < state_.entities.size(); ++e) take_statistics(e, result.entities[e]);
+    return result;
+  }
+
+  void take_statistics(std::size_t e, EntityStatistics& out) {
+    const EntityState& entity = state_.entities[e];
+    const auto first = static_cast<std::ptrdiff_t>(e * compiled_.categories);
+    const auto last = first + static_cast<std::ptrdiff_t>(compiled_.categories);
+    exposed_time_[e * compiled_.categories + entity.last_category] += entity.end - entity.compute_end;
+    out.end = entity.end;
+    for (std::size_t stream = 0; stream < kStreams; ++stream) {
+      out.busy[stream] = state_.nodes[e * kStreams + stream].busy;
+    }
+    out.compute_by_category.assign(compute_time_.begin() + first, compute_time_.begin() + last);
+    out.exposed_by_category.assign(exposed_time_.begin() + first, exposed_time_.begin() + last);
+  }
+
+  const ReplayProgram& program_;
+  CompiledProgram compiled_;
+  ReplayState state_;
+  std::optional<Contention> contention_;
+  EventQueue queue_;
+  std::vector<NodeId> instant_;  // leaders that started at `now_` and take no time
+  Picoseconds now_ = 0;
+  std::uint64_t ended_ = 0;
+  std::uint64_t queue_events_ = 0;
+  bool record_ = false;
+  std::vector<Interval> intervals_;
+  std::vector<Picoseconds> compute_time_;  // by entity and category
+  std::vector<Picoseconds> exposed_time_;
+};
+
+}  // namespace
+
+ReplayResult replay(const ReplayProgram& program, const ReplayOptions& options) {
+#ifndef NDEBUG
+  check_replay_program(program);
+#endif
+  return Replayer(program, options).run();
+}
+
+}  // namespace moesim

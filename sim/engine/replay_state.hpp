@@ -1,0 +1,89 @@
+// What a replay keeps of every entity, stream, rendezvous and channel while it runs.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "sim/engine/compiled_program.hpp"
+#include "sim/engine/replay_program.hpp"
+
+namespace moesim {
+
+// A stream of an entity; number entity * kStreams + stream.
+using NodeId = std::uint32_t;
+constexpr NodeId kNoNode = ~NodeId{0};
+
+enum class NodeState : std::uint8_t {
+  kDone,     // no operation left
+  kBlocked,  // its operation needs another stream of the entity: needs[next_need]
+  kMeeting,  // its operation waits for the other members or the peer
+  kRunning,
+};
+
+// The operation that a stream has before it. One that several nodes run together is known by its leader; `next_member`
+// leads from there through the others. One cache line.
+struct alignas(64) Node {
+  const CompiledOp* op = nullptr;
+  Picoseconds start = 0;
+  Picoseconds busy = 0;     // sum of what has ended
+  std::uint64_t event = 0;  // of a leader: sequence number of the event that counts
+  NodeId next_member = kNoNode;
+  std::uint32_t entity = 0;
+  std::uint32_t left = 0;     // operations in this call, the current one included
+  std::uint32_t variant = 0;  // of this call
+  std::uint32_t second_variant = 0;
+  std::int32_t cause = -1;    // interval whose end let the operation start
+  std::uint16_t cause_category = 0;
+  std::uint8_t next_need = 0;
+  std::uint8_t stream = 0;
+  NodeState state = NodeState::kDone;
+  bool shares = false;  // of a leader: Contention knows it
+};
+static_assert(sizeof(Node) == 64);
+
+struct EntityState {
+  std::array<StreamCursor, kStreams> cursors{};
+  std::array<std::uint16_t, kStreams> watchers{};  // by stream: the streams to look at when it moves on
+  std::uint16_t last_category = 0;                 // of the operation that ended last
+  const Picoseconds* durations = nullptr;
+  double compute_scale = 1;
+  Picoseconds compute_end = 0;  // until when the compute stream's time is accounted for
+  Picoseconds end = 0;
+};
+
+// Where the members of a group meet on one stream; number rendezvous id * kStreams + stream. A member cannot reach the
+// next meeting before this one has ended, so one at a time is all there is.
+struct Rendezvous {
+  std::uint32_t arrived = 0;
+  std::uint32_t held = 0;  // meetings that have taken place
+  NodeId last = kNoNode;   // who arrived, linked by next_member
+  Picoseconds duration = 0;
+};
+
+// From an even slot of its sender to the next odd slot of its receiver.
+struct Channel {
+  NodeId waiting = kNoNode;  // the side that is there first
+  std::uint32_t held = 0;
+};
+constexpr std::uint32_t kNoChannel = ~std::uint32_t{0};
+
+struct ReplayState {
+  std::vector<Node> nodes;
+  std::vector<EntityState> entities;
+  std::vector<Rendezvous> rendezvous;
+  std::vector<Channel> channels;
+  std::vector<std::uint32_t> first_slot;    // by entity, into slot_channels
+  std::vector<std::uint32_t> slot_channels;  // kNoChannel where the two ends do not name each other
+
+  explicit ReplayState(const ReplayProgram& program);
+  [[nodiscard]] std::uint32_t channel(std::uint32_t entity, std::uint8_t slot) const {
+    return slot_channels[first_slot[entity] + slot];
+  }
+};
+
+// Puts the node before the first operation of its stream in call `call` or later.
+void enter_call(Node& node, EntityState& entity, const ReplayProgram& program, const CompiledProgram& compiled,
+                std::uint32_t call);
+
+}  // namespace moesim

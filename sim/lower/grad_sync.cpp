@@ -1,0 +1,174 @@
+#include "sim/lower/grad_sync.hpp"
+
+#include <utility>
+
+#include "base/error.hpp"
+
+namespace moesim {
+namespace {
+
+ZeroStage zero_of(const Plan& plan, GroupKind replicas) {
+  return replicas == GroupKind::kEdp ? plan.zero_expert : plan.zero_dense;
+}
+
+Op bucket_op(OpKind kind, GroupKind replicas, std::int64_t elements, DType type, std::int32_t after) {
+  const bool expert = replicas == GroupKind::kEdp;
+  Op op;
+  op.kind = kind;
+  op.phase = Phase::kGradSync;
+  op.stream = Stream::kDp;
+  op.group = replicas;
+  op.name = kind == OpKind::kReduceGrads ? (expert ? "sync.expert_grads" : "sync.dense_grads")
+                                         : (expert ? "sync.expert_params" : "sync.dense_params");
+  op.payload_elements = elements;
+  op.payload_type = type;
+  op.after = after;
+  return op;
+}
+
+bool reduces_in(ZeroStage zero, WhichPass pass, bool overlap) {
+  if (zero >= ZeroStage::kGradients) return true;
+  return pass == WhichPass::kLastBackward && overlap;
+}
+
+DType gradient_type(const Chunk& chunk) {
+  for (const Tensor& tensor : chunk.tensors)
+    if (tensor.role == TensorRole::kWeightGradient) return tensor.type;
+  return DType::kFp32;
+}
+
+// Parameters by layer (index 0: embedding and head) and replica group.
+struct LayerWeights {
+  LayerId layer;
+  std::int64_t dense = 0;
+  std::int64_t expert = 0;
+  DType type = DType::kBf16;
+};
+std::vector<LayerWeights> weights_by_layer(const Chunk& chunk) {
+  std::vector<LayerWeights> layers;
+  for (const Tensor& tensor : chunk.tensors) {
+    if (tensor.role != TensorRole::kWeight || tensor.tied) continue;
+    if (layers.empty() || layers.back().layer != tensor.layer) layers.push_back({tensor.layer, 0, 0, tensor.type});
+    (tensor.is_expert_weight() ? layers.back().expert : layers.back().dense) += tensor.elements();
+  }
+  return layers;
+}
+
+}  // namespace
+
+LocalParameters local_parameters(const Chunk& chunk) {
+  LocalParameters sum;
+  for (const Tensor& tensor : chunk.tensors) {
+    if (tensor.role != TensorRole::kWeight || tensor.tied) continue;
+    (tensor.is_expert_weight() ? sum.expert : sum.dense) += tensor.elements();
+    if (tensor.same_on_tp) sum.same_on_tp += tensor.elements();
+  }
+  return sum;
+}
+
+void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout,
+                         WhichPass pass) {
+  const DType type = gradient_type(chunk);
+  LocalParameters left = local_parameters(chunk);
+  struct Bucket {
+    GroupKind replicas;
+    std::int64_t ready = 0;
+    std::int64_t* left;
+  };
+  Bucket buckets[2] = {{GroupKind::kDpCp, 0, &left.dense}, {GroupKind::kEdp, 0, &left.expert}};
+  std::vector<Op> result;
+  std::vector<std::int32_t> moved_to(ops.size());
+  std::int32_t last_gradient = -1;
+  for (std::size_t i = 0; i < ops.size(); ++i) {
+    Op op = ops[i];
+    if (op.after >= 0) op.after = moved_to[static_cast<std::size_t>(op.after)];
+    moved_to[i] = static_cast<std::int32_t>(result.size());
+    result.push_back(op);
+    if (op.phase != Phase::kBackwardWeight) continue;
+    last_gradient = moved_to[i];
+    for (Bucket& bucket : buckets) {
+      const Tensor& gradient = chunk.tensors[op.outputs[0].index()];
+      if (gradient.replicas != bucket.replicas) continue;
+      bucket.ready += gradient.elements();
+      // A full bucket goes; the vectors that have no gradient operation of their own (norms, biases) go with the last.
+      if (bucket.ready < plan.grad_bucket_elements) continue;
+      if (layout.group_size(bucket.replicas) > 1 && reduces_in(zero_of(plan, bucket.replicas), pass, plan.overlap_grad_reduce))
+        result.push_back(bucket_op(OpKind::kReduceGrads, bucket.replicas, bucket.ready, type, last_gradient));
+      *bucket.left -= bucket.ready;
+      bucket.ready = 0;
+    }
+  }
+  for (const Bucket& bucket : buckets)
+    if (*bucket.left > 0 && layout.group_size(bucket.replicas) > 1 &&
+        reduces_in(zero_of(plan, bucket.replicas), pass, plan.overlap_grad_reduce))
+      result.push_back(bucket_op(OpKind::kReduceGrads, bucket.replicas, *bucket.left, type, last_gradient));
+  ops = std::move(result);
+}
+
+void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout,
+                       WhichPass pass) {
+  const auto gathers = [&](GroupKind replicas) {
+    const ZeroStage zero = zero_of(plan, replicas);
+    if (layout.group_size(replicas) == 1) return false;
+    if (zero == ZeroStage::kParameters) return true;
+    return pass == WhichPass::kFirstForward && plan.overlap_param_gather && zero >= ZeroStage::kOptimizer;
+  };
+  if (!gathers(GroupKind::kDpCp) && !gathers(GroupKind::kEdp)) return;
+  const std::vector<LayerWeights> layers = weights_by_layer(chunk);
+  // With ZeRO 3 a layer's parameters are fetched while the layer before it runs, not earlier: they take memory.
+  std::vector<Op> result;
+  std::vector<std::int32_t> moved_to(ops.size());
+  LayerId current(-2);
+  std::int32_t layer_start = -1;
+  for (std::size_t i = 0; i < ops.size(); ++i) {
+    Op op = ops[i];
+    if (op.after >= 0) op.after = moved_to[static_cast<std::size_t>(op.after)];
+    std::int32_t gathered = -1;
+    if (op.stream == Stream::kCompute && op.layer != current) {
+      current = op.layer;
+      for (const LayerWeights& weights : layers) {
+        if (weights.layer != current) continue;
+        const std::pair<GroupKind, std::int64_t> parts[] = {{GroupKind::kDpCp, weights.dense}, {GroupKind::kEdp, weights.expert}};
+        for (const auto& [replicas, elements] : parts) {
+          if (elements == 0 || !gathers(replicas)) continue;
+          const bool prefetch_one = zero_of(plan, replicas) == ZeroStage::kParameters;
+          result.push_back(bucket_op(OpKind::kGatherParams, replicas, elements, weights.type, prefetch_one ? layer_start : -1));
+          gathered = static_cast<std::int32_t>(result.size()) - 1;
+        }
+      }
+      layer_start = static_cast<std::int32_t>(result.size());
+    }
+    if (gathered >= 0) {
+      MOESIM_ASSERT(op.after < 0);
+      op.after = gathered;  // gathers run in order, so the last one stands for all
+    }
+    moved_to[i] = static_cast<std::int32_t>(result.size());
+    result.push_back(op);
+  }
+  ops = std::move(result);
+}
+
+std::vector<Op> whole_chunk_reductions(const Chunk& chunk, const Plan& plan, const Layout& layout) {
+  std::vector<Op> ops;
+  const LocalParameters sum = local_parameters(chunk);
+  const std::pair<GroupKind, std::int64_t> parts[] = {{GroupKind::kDpCp, sum.dense}, {GroupKind::kEdp, sum.expert}};
+  for (const auto& [replicas, elements] : parts)
+    if (elements > 0 && layout.group_size(replicas) > 1 && zero_of(plan, replicas) < ZeroStage::kGradients)
+      ops.push_back(bucket_op(OpKind::kReduceGrads, replicas, elements, gradient_type(chunk), -1));
+  return ops;
+}
+
+std::vector<Op> whole_chunk_gathers(const Chunk& chunk, const Plan& plan, const Layout& layout) {
+  std::vector<Op> ops;
+  for (const LayerWeights& weights : weights_by_layer(chunk)) {
+    const std::pair<GroupKind, std::int64_t> parts[] = {{GroupKind::kDpCp, weights.dense}, {GroupKind::kEdp, weights.expert}};
+    for (const auto& [replicas, elements] : parts) {
+      const ZeroStage zero = zero_of(plan, replicas);
+      if (elements > 0 && layout.group_size(replicas) > 1 && (zero == ZeroStage::kOptimizer || zero == ZeroStage::kGradients))
+        ops.push_back(bucket_op(OpKind::kGatherParams, replicas, elements, weights.type, -1));
+    }
+  }
+  return ops;
+}
+
+}  // namespace moesim

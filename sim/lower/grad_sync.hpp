@@ -1,0 +1,36 @@
+// Gradient reduction and parameter gathering of one chunk: buckets, and where they go.
+//   ZeRO 0    all-reduce of each bucket in the last backward pass
+//   ZeRO 1    reduce-scatter there; the updated parameters are gathered in the next first forward pass
+//   ZeRO 2    reduce-scatter in every backward pass (only the shard of the gradients is kept)
+//   ZeRO 3    as 2, and each layer's parameters are gathered before use in every pass
+// Dense parameters are shared by the DP x CP group, expert parameters by EDP; both have a ZeRO stage of their own.
+#pragma once
+
+#include <vector>
+
+#include "sim/program/program.hpp"
+
+namespace moesim {
+
+enum class WhichPass { kEvery, kFirstForward, kLastBackward };
+
+// Adds kReduceGrads operations to a backward pass, each after the weight gradient that completes its bucket; only those
+// that belong into this pass (kLastBackward also holds those of every pass).
+void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout, WhichPass pass);
+
+// Adds kGatherParams to a forward or backward pass where ZeRO needs them.
+void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout, WhichPass pass);
+
+// One operation for the whole chunk instead: when reductions or gathers are not to be overlapped.
+[[nodiscard]] std::vector<Op> whole_chunk_reductions(const Chunk& chunk, const Plan& plan, const Layout& layout);
+[[nodiscard]] std::vector<Op> whole_chunk_gathers(const Chunk& chunk, const Plan& plan, const Layout& layout);
+
+// Parameters of this rank's shard of the chunk, by the group that replicates them.
+struct LocalParameters {
+  std::int64_t dense = 0;
+  std::int64_t expert = 0;
+  std::int64_t same_on_tp = 0;  // part of dense
+};
+[[nodiscard]] LocalParameters local_parameters(const Chunk& chunk);
+
+}  // namespace moesim

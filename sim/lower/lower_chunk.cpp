@@ -1,0 +1,68 @@
+#include "sim/lower/lower_chunk.hpp"
+
+#include "sim/lower/attention.hpp"
+#include "sim/lower/ffn.hpp"
+#include "sim/lower/moe_schedule.hpp"
+#include "sim/lower/tp_region.hpp"
+
+namespace moesim {
+namespace {
+
+TensorId lower_layer(ChunkBuilder& b, TensorId x, LayerId id, const MoeSchedule& schedule) {
+  const LayerShape& layer = b.model().layer(id);
+  b.begin_layer(id, x);
+  const TensorId attended = lower_attention(b, x, layer.attention);
+  const TensorId normed = b.norm("ffn.norm", attended);
+  TensorId y;
+  if (layer.dense) {
+    y = lower_ffn(b, normed, *layer.dense, FfnPlace::kDense);
+  } else {
+    MoeLayerBuilder moe(b, *layer.moe);
+    y = schedule.forward(moe, normed);
+  }
+  const TensorId out = b.add("ffn.residual", attended, y);
+  // Models with norms after attention and FFN too, or without some, differ by vectors of the hidden width only.
+  if (layer.norms > 2) b.parameter("layer.extra_norms", (layer.norms - 2) * b.model().hidden * (b.model().norm_bias ? 2 : 1));
+  b.end_layer();
+  return out;
+}
+
+void lower_head(ChunkBuilder& b, TensorId x, bool tied) {
+  const TensorId entered = enter_tp(b, "head.enter", b.norm("head.norm", x));
+  const std::int64_t columns = padded_vocab(b.model(), b.plan()) / b.plan().sizes().tp;
+  const TensorId logits = tied ? b.tied_linear("head.logits", entered, columns)
+                               : b.linear("head.logits", entered,
+                                          {.in = b.model().hidden, .out = columns, .high_precision = true});
+  b.loss("head.loss", logits);
+}
+
+}  // namespace
+
+Result<ChunkOps> lower_chunk(const Plan& plan, const ModelShape& model, const Layout& layout,
+                             const PrecisionRecipe& recipe, WeightGradients weights, Chunk& chunk) {
+  MOESIM_ASSIGN(const MoeSchedule* schedule, find_moe_schedule(plan.moe_schedule));
+  ChunkBuilder b(plan, model, layout, recipe, chunk);
+  ChunkOps ops;
+  TensorId x;
+  if (chunk.has_embedding) {
+    x = exit_tp(b, "embedding.exit", b.embedding(plan.tokens_per_micro_batch()));
+  } else {
+    x = b.external("chunk.input", {rows_outside_tp(plan)}, model.hidden);
+    ops.input = x;
+  }
+  for (int layer = chunk.first_layer; layer < chunk.last_layer; ++layer) x = lower_layer(b, x, LayerId(layer), *schedule);
+  if (chunk.has_head) {
+    lower_head(b, x, model.tied_embeddings && chunk.has_embedding);
+  } else {
+    ops.output = x;
+  }
+  for (const ChunkBuilder::Entry& entry : b.tape())
+    if (entry.forward) ops.forward.push_back(entry.op);
+  if (ops.output.valid())
+    ops.output_gradient = b.make("chunk.output", TensorRole::kActivationGradient, recipe.activation,
+                                 {rows_outside_tp(plan)}, model.hidden);
+  ops.backward = derive_backward(b, chunk, ops.input, ops.output, ops.output_gradient, weights);
+  return ops;
+}
+
+}  // namespace moesim

@@ -1,0 +1,30 @@
+// The seam for MoE-layer schedules (DeepSpeed-MoE, Parm, FasterMoE, ...): one file each, listed in moe_schedules.cpp.
+//
+// Contract: forward() turns the normed input of a MoE block, [tokens / TP, hidden] on each rank, into the block's output
+// of the same shape (no residual), by calls of MoeLayerBuilder. It describes the forward pass only; the backward pass is
+// derived. It must send every routed token copy to its expert once and bring every result back once; the conservation
+// tests hold every listed schedule to that.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "sim/lower/moe_layer_builder.hpp"
+
+namespace moesim {
+
+class MoeSchedule {
+ public:
+  virtual ~MoeSchedule() = default;
+  [[nodiscard]] virtual std::string_view name() const = 0;         // as in Plan::moe_schedule
+  [[nodiscard]] virtual std::string_view description() const = 0;  // one line, with the source
+  // Whether the schedule can run this layer under this plan.
+  [[nodiscard]] virtual Status check(const Plan& plan, const MoeShape& shape) const = 0;
+  [[nodiscard]] virtual TensorId forward(MoeLayerBuilder& builder, TensorId x) const = 0;
+};
+
+[[nodiscard]] std::span<const MoeSchedule* const> moe_schedules();
+[[nodiscard]] Result<const MoeSchedule*> find_moe_schedule(std::string_view name);
+
+}  // namespace moesim

@@ -1,0 +1,300 @@
+#include "sim/program/adjoint.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.hpp"
+
+namespace moesim {
+namespace {
+
+// Whether the operation's result is cheap enough that selective recomputation makes it again.
+bool is_cheap(OpKind kind) {
+  switch (kind) {
+    case OpKind::kNorm: case OpKind::kActivation: case OpKind::kCast: case OpKind::kAttention: case OpKind::kPermute:
+    case OpKind::kSortByExpert: case OpKind::kRotary:
+      return true;
+    default:
+      return false;
+  }
+}
+
+class AdjointWriter {
+ public:
+  AdjointWriter(ChunkBuilder& builder, Chunk& chunk, TensorId input, WeightGradients weights)
+      : builder_(builder), chunk_(chunk), weights_apart_(weights == WeightGradients::kApart) {
+    producer_.assign(chunk.tensors.size(), -1);
+    const auto& tape = builder.tape();
+    for (std::size_t i = 0; i < tape.size(); ++i)
+      if (tape[i].forward)
+        for (const TensorId out : tape[i].op.outputs) producer_[out.index()] = static_cast<std::int32_t>(i);
+    kept_.assign(chunk.tensors.size(), false);
+    for (std::size_t id = 0; id < chunk.tensors.size(); ++id) kept_[id] = is_kept(TensorId(static_cast<std::int32_t>(id)));
+    if (input.valid()) kept_[input.index()] = true;
+    if (builder.plan().recompute == Recompute::kFull)
+      for (const TensorId id : builder.layer_inputs()) kept_[id.index()] = true;
+  }
+
+  void seed(TensorId tensor, TensorId gradient) { set_gradient(tensor, gradient); }
+
+  void run() {
+    const auto& tape = builder_.tape();
+    for (std::size_t i = tape.size(); i-- > 0;) differentiate(tape[i]);
+  }
+
+  [[nodiscard]] TensorId gradient(TensorId tensor) const {
+    return tensor.index() < gradients_.size() ? gradients_[tensor.index()] : TensorId();
+  }
+  std::vector<Op>& input_ops() { return input_ops_; }
+  std::vector<Op>& weight_ops() { return weight_ops_; }
+
+ private:
+  bool is_kept(TensorId id) const {
+    if (chunk_.tensors[id.index()].role == TensorRole::kWeight) return true;
+    const std::int32_t producer = producer_[id.index()];
+    if (producer < 0) return true;  // comes from outside
+    const Op& op = builder_.tape()[static_cast<std::size_t>(producer)].op;
+    if (op.kind == OpKind::kAllGather && op.group == GroupKind::kTp) return false;
+    switch (builder_.plan().recompute) {
+      case Recompute::kNone: return true;
+      case Recompute::kSelective: return !is_cheap(op.kind);
+      case Recompute::kFull: return !op.layer.valid();  // embedding and head are not layers
+    }
+    return true;
+  }
+
+  void set_gradient(TensorId tensor, TensorId gradient) {
+    if (gradients_.size() <= tensor.index()) gradients_.resize(chunk_.tensors.size());
+    gradients_[tensor.index()] = gradient;
+  }
+
+  Op& emit(std::vector<Op>& ops, OpKind kind, Phase phase, const Op& of, OperandList inputs, OperandList outputs) {
+    Op op;
+    op.kind = kind;
+    op.phase = phase;
+    op.layer = of.layer;
+    op.name = of.name;
+    op.inputs = inputs;
+    op.outputs = outputs;
+    op.attention = of.attention;
+    ops.push_back(op);
+    return ops.back();
+  }
+
+  // Makes `id` available in the backward pass: kept, made again already, or made again now with all it needs.
+  void ensure(TensorId id) {
+    if (id.index() >= kept_.size() || kept_[id.index()]) return;
+    const Op forward = builder_.tape()[static_cast<std::size_t>(producer_[id.index()])].op;
+    for (const TensorId input : forward.inputs) ensure(input);
+    for (const TensorId output : forward.outputs) kept_[output.index()] = true;
+    Op again = forward;
+    again.phase = Phase::kRecompute;
+    input_ops_.push_back(again);
+  }
+
+  TensorId gradient_like(TensorId tensor) {
+    const Tensor original = chunk_.tensors[tensor.index()];
+    const DType type = original.type == DType::kFp8 ? builder_.recipe().activation : original.type;
+    const TensorId id = builder_.make(original.name, TensorRole::kActivationGradient, type, original.rows, original.columns);
+    chunk_.tensors[id.index()].layer = original.layer;
+    return id;
+  }
+
+  // Adds a contribution to the gradient of `tensor`; the second and later ones cost a sum.
+  void contribute(TensorId tensor, TensorId gradient, const Op& of) {
+    const TensorId previous = this->gradient(tensor);
+    if (!previous.valid()) {
+      set_gradient(tensor, gradient);
+      return;
+    }
+    const TensorId sum = gradient_like(tensor);
+    emit(input_ops_, OpKind::kAdd, Phase::kBackwardInput, of, {previous, gradient}, {sum});
+    set_gradient(tensor, sum);
+  }
+
+  TensorId weight_gradient(TensorId weight) {
+    const Tensor original = chunk_.tensors[weight.index()];
+    const TensorId id = builder_.make(original.name, TensorRole::kWeightGradient, builder_.recipe().gradient,
+                                      original.rows, original.columns, original.groups, original.replicas);
+    chunk_.tensors[id.index()].layer = original.layer;
+    return id;
+  }
+
+  // y = f(x) with an adjoint that maps gy (and whatever `also` lists) to gx.
+  void elementwise(const Op& op, OpKind adjoint, OperandList also) {
+    const TensorId gy = gradient(op.outputs[0]);
+    OperandList inputs{gy};
+    for (const TensorId id : also) {
+      ensure(id);
+      inputs.push_back(id);
+    }
+    const TensorId gx = gradient_like(op.inputs[0]);
+    emit(input_ops_, adjoint, Phase::kBackwardInput, op, inputs, {gx});
+    contribute(op.inputs[0], gx, op);
+  }
+
+  void linear(const Op& op, OpKind dgrad, OpKind wgrad) {
+    const TensorId x = op.inputs[0];
+    const TensorId w = op.inputs[1];
+    TensorId gy = gradient(op.outputs[0]);
+    const bool needs_cast = chunk_.tensors[x.index()].type == DType::kFp8;
+    if (needs_cast) {
+      const Tensor g = chunk_.tensors[gy.index()];
+      const TensorId cast = builder_.make(g.name, TensorRole::kActivationGradient, DType::kFp8, g.rows, g.columns);
+      chunk_.tensors[cast.index()].layer = g.layer;
+      emit(input_ops_, OpKind::kCast, Phase::kBackwardInput, op, {gy}, {cast});
+      gy = cast;
+    }
+    ensure(x);  // a gather that has to be repeated is issued before dgrad, and hides behind it
+    const TensorId gx = gradient_like(x);
+    emit(input_ops_, dgrad, Phase::kBackwardInput, op, {gy, w}, {gx});
+    emit(weights_apart_ ? weight_ops_ : input_ops_, wgrad, Phase::kBackwardWeight, op, {x, gy}, {weight_gradient(w)});
+    contribute(x, gx, op);
+  }
+
+  // Communication with a conjugate: operand i of the output maps back to operand i of the input.
+  void conjugate(const Op& op, OpKind kind) {
+    OperandList gys;
+    OperandList gxs;
+    for (int i = 0; i < op.outputs.size(); ++i) {
+      const TensorId gy = gradient(op.outputs[i]);
+      if (!gy.valid()) continue;
+      gys.push_back(gy);
+      gxs.push_back(gradient_like(op.inputs[i]));
+    }
+    Op& adjoint = emit(input_ops_, kind, Phase::kBackwardInput, op, gys, gxs);
+    adjoint.group = op.group;
+    adjoint.stream = op.stream;
+    for (int i = 0, g = 0; i < op.outputs.size(); ++i)
+      if (gradient(op.outputs[i]).valid()) contribute(op.inputs[i], gxs[g++], op);
+  }
+
+  void differentiate(const ChunkBuilder::Entry& entry) {
+    const Op op = entry.op;
+    if (op.kind == OpKind::kCrossEntropy) {
+      ensure(op.inputs[0]);
+      const TensorId glogits = gradient_like(op.inputs[0]);
+      emit(input_ops_, OpKind::kCrossEntropyGrad, Phase::kBackwardInput, op, {op.inputs[0], builder_.loss_statistics()},
+           {glogits});
+      set_gradient(op.inputs[0], glogits);
+      return;
+    }
+    const bool reached = std::any_of(op.outputs.begin(), op.outputs.end(),
+                                     [this](TensorId out) { return gradient(out).valid(); });
+    if (!reached) return;
+    switch (op.kind) {
+      case OpKind::kEmbedding:
+        emit(weights_apart_ ? weight_ops_ : input_ops_, OpKind::kEmbeddingGrad, Phase::kBackwardWeight, op,
+             {gradient(op.outputs[0])}, {weight_gradient(op.inputs[0])});
+        break;
+      case OpKind::kNorm: elementwise(op, OpKind::kNormGrad, {op.inputs[0], op.inputs[1]}); break;
+      case OpKind::kRotary: elementwise(op, OpKind::kRotaryGrad, {}); break;
+      case OpKind::kGemm: linear(op, OpKind::kGemmDgrad, OpKind::kGemmWgrad); break;
+      case OpKind::kGroupedGemm: linear(op, OpKind::kGroupedGemmDgrad, OpKind::kGroupedGemmWgrad); break;
+      case OpKind::kAttention: attention(op); break;
+      case OpKind::kActivation: activation(op); break;
+      case OpKind::kAdd:
+        for (const TensorId input : op.inputs) contribute(input, gradient(op.outputs[0]), op);
+        break;
+      case OpKind::kCast: contribute(op.inputs[0], gradient(op.outputs[0]), op); break;
+      case OpKind::kTopK: elementwise(op, OpKind::kTopKGrad, {op.outputs[0]}); break;
+      case OpKind::kPermute: permute(op); break;
+      case OpKind::kUnpermute: elementwise(op, OpKind::kUnpermuteGrad, {op.inputs[1]}); break;
+      case OpKind::kSortByExpert: sort(op); break;
+      case OpKind::kAllGather: conjugate(op, OpKind::kReduceScatter); break;
+      case OpKind::kReduceScatter: conjugate(op, OpKind::kAllGather); break;
+      case OpKind::kDispatch: conjugate(op, OpKind::kCombine); break;
+      case OpKind::kCombine: conjugate(op, OpKind::kDispatch); break;
+      case OpKind::kAllReduce: all_reduce(op, entry.forward); break;
+      default: MOESIM_ASSERT(!"operation without an adjoint on the tape");
+    }
+  }
+
+  void attention(const Op& op) {
+    OperandList inputs{gradient(op.outputs[0])};
+    OperandList outputs;
+    ensure(op.outputs[0]);
+    for (const TensorId input : op.inputs) {
+      ensure(input);
+      inputs.push_back(input);
+      outputs.push_back(gradient_like(input));
+    }
+    inputs.push_back(op.outputs[0]);
+    emit(input_ops_, OpKind::kAttentionGrad, Phase::kBackwardInput, op, inputs, outputs);
+    for (int i = 0; i < outputs.size(); ++i) contribute(op.inputs[i], outputs[i], op);
+  }
+
+  void activation(const Op& op) {
+    OperandList inputs{gradient(op.outputs[0])};
+    OperandList outputs;
+    for (const TensorId input : op.inputs) {
+      ensure(input);
+      inputs.push_back(input);
+      outputs.push_back(gradient_like(input));
+    }
+    emit(input_ops_, OpKind::kActivationGrad, Phase::kBackwardInput, op, inputs, outputs);
+    for (int i = 0; i < outputs.size(); ++i) contribute(op.inputs[i], outputs[i], op);
+  }
+
+  void permute(const Op& op) {
+    OperandList gys;
+    for (const TensorId out : op.outputs)
+      if (gradient(out).valid()) gys.push_back(gradient(out));
+    const TensorId gx = gradient_like(op.inputs[0]);
+    const TensorId gp = gradient_like(op.inputs[1]);
+    emit(input_ops_, OpKind::kPermuteGrad, Phase::kBackwardInput, op, gys, {gx, gp});
+    contribute(op.inputs[0], gx, op);
+    contribute(op.inputs[1], gp, op);
+  }
+
+  void sort(const Op& op) {
+    OperandList gys;
+    OperandList gxs;
+    for (int i = 0; i < op.outputs.size(); ++i) {
+      if (!gradient(op.outputs[i]).valid()) continue;
+      gys.push_back(gradient(op.outputs[i]));
+      gxs.push_back(gradient_like(op.inputs[i]));
+      contribute(op.inputs[i], gxs[gxs.size() - 1], op);
+    }
+    emit(input_ops_, OpKind::kSortByExpert, Phase::kBackwardInput, op, gys, gxs);
+  }
+
+  // Forward sum: the gradient passes through. Entry of a replicated region: the gradient is summed.
+  void all_reduce(const Op& op, bool forward) {
+    if (forward) {
+      contribute(op.inputs[0], gradient(op.outputs[0]), op);
+      return;
+    }
+    const TensorId g = gradient(op.inputs[0]);
+    const TensorId sum = gradient_like(op.inputs[0]);
+    Op& adjoint = emit(input_ops_, OpKind::kAllReduce, Phase::kBackwardInput, op, {g}, {sum});
+    adjoint.group = op.group;
+    adjoint.stream = op.stream;
+    set_gradient(op.inputs[0], sum);
+  }
+
+  ChunkBuilder& builder_;
+  Chunk& chunk_;
+  bool weights_apart_;
+  std::vector<std::int32_t> producer_;  // tape entry by tensor; -1: from outside
+  std::vector<bool> kept_;              // or made again already
+  std::vector<TensorId> gradients_;     // by tensor
+  std::vector<Op> input_ops_;
+  std::vector<Op> weight_ops_;
+};
+
+}  // namespace
+
+BackwardOps derive_backward(ChunkBuilder& builder, Chunk& chunk, TensorId input, TensorId output,
+                            TensorId output_gradient, WeightGradients weights) {
+  AdjointWriter writer(builder, chunk, input, weights);
+  if (output_gradient.valid()) writer.seed(output, output_gradient);
+  writer.run();
+  BackwardOps result;
+  result.input_gradient = input.valid() ? writer.gradient(input) : TensorId();
+  result.input = std::move(writer.input_ops());
+  result.weight = std::move(writer.weight_ops());
+  return result;
+}
+
+}  // namespace moesim

@@ -1,0 +1,256 @@
+#include "sim/program/chunk_builder.hpp"
+
+namespace moesim {
+
+std::int64_t padded_vocab(const ModelShape& model, const Plan& plan) {
+  const std::int64_t multiple = std::int64_t{128} * plan.sizes().tp;
+  return (model.vocab + multiple - 1) / multiple * multiple;
+}
+
+ChunkBuilder::ChunkBuilder(const Plan& plan, const ModelShape& model, const Layout& layout,
+                           const PrecisionRecipe& recipe, Chunk& chunk)
+    : plan_(plan), model_(model), layout_(layout), recipe_(recipe), chunk_(chunk) {}
+
+void ChunkBuilder::begin_layer(LayerId layer, TensorId input) {
+  layer_ = layer;
+  layer_inputs_.push_back(input);
+}
+
+void ChunkBuilder::end_layer() { layer_ = LayerId(); }
+
+TensorId ChunkBuilder::make(std::string_view name, TensorRole role, DType type, RowCount rows, std::int64_t columns,
+                            std::int64_t groups, GroupKind replicas) {
+  chunk_.tensors.push_back(Tensor{name, role, type, rows, columns, groups, layer_, replicas});
+  return TensorId(static_cast<std::int32_t>(chunk_.tensors.size()) - 1);
+}
+
+Op& ChunkBuilder::record(OpKind kind, std::string_view name, OperandList inputs, OperandList outputs) {
+  Entry entry;
+  entry.op.kind = kind;
+  entry.op.layer = layer_;
+  entry.op.name = name;
+  entry.op.inputs = inputs;
+  entry.op.outputs = outputs;
+  tape_.push_back(entry);
+  return tape_.back().op;
+}
+
+RowCount ChunkBuilder::scaled_rows(RowCount rows, std::int64_t times, std::int64_t divided_by) const {
+  const RowCount scaled{rows.count * times / divided_by, rows.source};
+  if (rows.source == RowSource::kFixed) return scaled;
+  // Routed rows: sharing them over ESP makes them another quantity of the load table, not a multiple.
+  if (times > 1) return {scaled.count, RowSource::kArrivedShards};
+  if (divided_by > 1) return {scaled.count, plan_.sizes().ep > 1 ? RowSource::kArrived : RowSource::kRouted};
+  return scaled;
+}
+
+TensorId ChunkBuilder::external(std::string_view name, RowCount rows, std::int64_t columns) {
+  return make(name, TensorRole::kActivation, recipe_.activation, rows, columns);
+}
+
+TensorId ChunkBuilder::embedding(std::int64_t tokens) {
+  const std::int64_t rows = padded_vocab(model_, plan_) / plan_.sizes().tp + model_.learned_positions;
+  const TensorId table = make("embedding.table", TensorRole::kWeight, recipe_.weight == DType::kFp8 ? DType::kBf16 : recipe_.weight,
+                              {rows}, model_.hidden, 1, GroupKind::kDpCp);
+  const TensorId out = make("embedding.out", TensorRole::kActivation, recipe_.activation, {tokens}, model_.hidden);
+  record(OpKind::kEmbedding, "embedding", {table}, {out});
+  return out;
+}
+
+TensorId ChunkBuilder::small_weight(std::string_view name, std::int64_t columns) {
+  const TensorId id = make(name, TensorRole::kWeight, recipe_.activation, {1}, columns, 1, GroupKind::kDpCp);
+  chunk_.tensors[id.index()].same_on_tp = true;
+  return id;
+}
+
+void ChunkBuilder::parameter(std::string_view name, std::int64_t columns) { small_weight(name, columns); }
+
+TensorId ChunkBuilder::norm(std::string_view name, TensorId x, std::int64_t weight_columns) {
+  const Tensor input = tensor(x);
+  const std::int64_t covered = weight_columns > 0 ? weight_columns : input.columns;
+  const TensorId weight = small_weight("norm.weight", covered * (model_.norm_bias ? 2 : 1));
+  const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, input.rows, input.columns);
+  record(OpKind::kNorm, name, {x, weight}, {y});
+  return y;
+}
+
+TensorId ChunkBuilder::to_compute_format(std::string_view name, TensorId x) {
+  const Tensor input = tensor(x);
+  if (recipe_.compute != DType::kFp8 || input.type == DType::kFp8) return x;
+  if (x == cast_source_) return cast_result_;
+  cast_source_ = x;
+  cast_result_ = make(name, TensorRole::kActivation, DType::kFp8, input.rows, input.columns);
+  record(OpKind::kCast, "cast", {x}, {cast_result_});
+  return cast_result_;
+}
+
+TensorId ChunkBuilder::linear(std::string_view name, TensorId x, const LinearShape& shape) {
+  const bool expert = shape.replicas == GroupKind::kEdp;
+  const TensorId operand = shape.high_precision ? x : to_compute_format(name, x);
+  const DType stored = shape.high_precision && recipe_.weight == DType::kFp8 ? DType::kBf16 : recipe_.weight;
+  const TensorId weight = make(name, TensorRole::kWeight, stored, {shape.in}, shape.out, shape.groups, shape.replicas);
+  chunk_.tensors[weight.index()].same_on_tp = shape.same_on_tp;
+  if (shape.bias) make("linear.bias", TensorRole::kWeight, recipe_.activation, {1}, shape.out, shape.groups, shape.replicas);
+  const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, tensor(operand).rows, shape.out);
+  record(expert ? OpKind::kGroupedGemm : OpKind::kGemm, name, {operand, weight}, {y});
+  return y;
+}
+
+TensorId ChunkBuilder::rotary(std::string_view name, TensorId qkv, std::int64_t norm_columns) {
+  const Tensor input = tensor(qkv);
+  if (norm_columns > 0) small_weight("attention.head_norm", norm_columns);
+  const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, input.rows, input.columns);
+  record(OpKind::kRotary, name, {qkv}, {y});
+  return y;
+}
+
+TensorId ChunkBuilder::attention(std::string_view name, TensorId qkv, TensorId gathered_kv, std::int64_t out_columns,
+                                 const AttentionWork& work) {
+  const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, tensor(qkv).rows, out_columns);
+  OperandList inputs{qkv};
+  if (gathered_kv.valid()) inputs.push_back(gathered_kv);
+  Op& op = record(OpKind::kAttention, name, inputs, {y});
+  op.attention = static_cast<std::int32_t>(chunk_.attentions.size());
+  chunk_.attentions.push_back(work);
+  return y;
+}
+
+TensorId ChunkBuilder::activation(std::string_view name, TensorId x, bool gated) {
+  const Tensor input = tensor(x);
+  const TensorId y =
+      make(name, TensorRole::kActivation, recipe_.activation, input.rows, gated ? input.columns / 2 : input.columns);
+  record(OpKind::kActivation, name, {x}, {y});
+  return y;
+}
+
+TensorId ChunkBuilder::weighted_activation(std::string_view name, const RoutedTokens& x, bool gated) {
+  const TensorId y = activation(name, x.tokens, gated);
+  tape_.back().op.inputs.push_back(x.weights);
+  return y;
+}
+
+TensorId ChunkBuilder::add(std::string_view name, TensorId a, TensorId b) {
+  const Tensor input = tensor(a);
+  const TensorId y = make(name, TensorRole::kActivation, input.type, input.rows, input.columns);
+  record(OpKind::kAdd, name, {a, b}, {y});
+  return y;
+}
+
+TensorId ChunkBuilder::top_k(std::string_view name, TensorId logits, std::int64_t k) {
+  const Tensor input = tensor(logits);
+  const TensorId probabilities = make(name, TensorRole::kActivation, DType::kFp32, input.rows, 2 * k);  // weight and id
+  record(OpKind::kTopK, name, {logits}, {probabilities});
+  return probabilities;
+}
+
+RoutedTokens ChunkBuilder::permute(std::string_view name, TensorId x, TensorId probabilities, std::int64_t top_k) {
+  const Tensor input = tensor(x);
+  const RowCount rows{input.rows.count * top_k, RowSource::kRouted};
+  const RoutedTokens y{make(name, TensorRole::kActivation, input.type, rows, input.columns),
+                       make("gate.row_weight", TensorRole::kActivation, DType::kFp32, rows, 1)};
+  record(OpKind::kPermute, name, {x, probabilities}, {y.tokens, y.weights});
+  return y;
+}
+
+TensorId ChunkBuilder::unpermute(std::string_view name, TensorId y, TensorId probabilities, std::int64_t tokens) {
+  const Tensor input = tensor(y);
+  const TensorId x = make(name, TensorRole::kActivation, recipe_.activation, {tokens}, input.columns);
+  record(OpKind::kUnpermute, name, {y, probabilities}, {x});
+  return x;
+}
+
+RoutedTokens ChunkBuilder::like(std::string_view name, const RoutedTokens& x, RowCount rows) {
+  const Tensor tokens = tensor(x.tokens);
+  return {make(name, TensorRole::kActivation, tokens.type, rows, tokens.columns),
+          make("gate.row_weight", TensorRole::kActivation, DType::kFp32, rows, 1)};
+}
+
+RoutedTokens ChunkBuilder::sort_by_expert(std::string_view name, const RoutedTokens& y) {
+  const RoutedTokens sorted = like(name, y, tensor(y.tokens).rows);
+  record(OpKind::kSortByExpert, name, {y.tokens, y.weights}, {sorted.tokens, sorted.weights});
+  return sorted;
+}
+
+TensorId ChunkBuilder::sort_by_source(std::string_view name, TensorId y) {
+  const Tensor input = tensor(y);
+  const TensorId sorted = make(name, TensorRole::kActivation, input.type, input.rows, input.columns);
+  record(OpKind::kSortByExpert, name, {y}, {sorted});
+  return sorted;
+}
+
+RoutedTokens ChunkBuilder::all_gather(std::string_view name, const RoutedTokens& x, GroupKind group, Stream stream) {
+  const RoutedTokens y = like(name, x, scaled_rows(tensor(x.tokens).rows, layout_.group_size(group), 1));
+  Op& op = record(OpKind::kAllGather, name, {x.tokens, x.weights}, {y.tokens, y.weights});
+  op.group = group;
+  op.stream = stream;
+  return y;
+}
+
+TensorId ChunkBuilder::all_gather(std::string_view name, TensorId x, GroupKind group, Stream stream) {
+  const Tensor input = tensor(x);
+  const TensorId y = make(name, TensorRole::kActivation, input.type,
+                          scaled_rows(input.rows, layout_.group_size(group), 1), input.columns);
+  Op& op = record(OpKind::kAllGather, name, {x}, {y});
+  op.group = group;
+  op.stream = stream;
+  return y;
+}
+
+TensorId ChunkBuilder::reduce_scatter(std::string_view name, TensorId x, GroupKind group, Stream stream) {
+  const Tensor input = tensor(x);
+  const TensorId y = make(name, TensorRole::kActivation, input.type,
+                          scaled_rows(input.rows, 1, layout_.group_size(group)), input.columns);
+  Op& op = record(OpKind::kReduceScatter, name, {x}, {y});
+  op.group = group;
+  op.stream = stream;
+  return y;
+}
+
+TensorId ChunkBuilder::all_reduce(std::string_view name, TensorId x, GroupKind group, Stream stream) {
+  const Tensor input = tensor(x);
+  const TensorId y = make(name, TensorRole::kActivation, input.type, input.rows, input.columns);
+  Op& op = record(OpKind::kAllReduce, name, {x}, {y});
+  op.group = group;
+  op.stream = stream;
+  return y;
+}
+
+TensorId ChunkBuilder::enter_replicated(std::string_view name, TensorId x, GroupKind group, Stream stream) {
+  Op& op = record(OpKind::kAllReduce, name, {x}, {x});
+  op.group = group;
+  op.stream = stream;
+  tape_.back().forward = false;
+  return x;
+}
+
+RoutedTokens ChunkBuilder::dispatch(std::string_view name, const RoutedTokens& x, GroupKind group) {
+  const RoutedTokens y = like(name, x, {tensor(x.tokens).rows.count, RowSource::kArrived});
+  Op& op = record(OpKind::kDispatch, name, {x.tokens, x.weights}, {y.tokens, y.weights});
+  op.group = group;
+  op.stream = Stream::kEp;
+  return y;
+}
+
+TensorId ChunkBuilder::combine(std::string_view name, TensorId x, GroupKind group) {
+  const Tensor input = tensor(x);
+  const TensorId y = make(name, TensorRole::kActivation, input.type, {input.rows.count, RowSource::kRouted}, input.columns);
+  Op& op = record(OpKind::kCombine, name, {x}, {y});
+  op.group = group;
+  op.stream = Stream::kEp;
+  return y;
+}
+
+void ChunkBuilder::loss(std::string_view name, TensorId logits) {
+  // Per token: largest logit, sum of exponentials, logit of the label; vocabulary shards combine theirs.
+  loss_statistics_ = make("head.loss_statistics", TensorRole::kActivation, DType::kFp32, tensor(logits).rows, 3);
+  record(OpKind::kCrossEntropy, name, {logits}, {loss_statistics_});
+  if (plan_.sizes().tp > 1) loss_statistics_ = all_reduce("head.loss_reduce", loss_statistics_, GroupKind::kTp, Stream::kTp);
+}
+
+TensorId ChunkBuilder::tied_linear(std::string_view name, TensorId x, std::int64_t out) {
+  const TensorId y = linear(name, x, {.in = tensor(x).columns, .out = out, .high_precision = true});
+  chunk_.tensors[tape_.back().op.inputs[1].index()].tied = true;
+  return y;
+}
+
+}  // namespace moesim

@@ -1,0 +1,119 @@
+// Writes the forward pass of one chunk onto a tape; the backward pass is derived from it (adjoint.hpp).
+//
+// A schedule author uses only these calls. Each appends one operation and returns its result; sizes, dependencies and
+// lifetimes follow from the operands. Every operation has its adjoint:
+//   gemm <-> dgrad and wgrad, all_gather <-> reduce_scatter, dispatch <-> combine, permute <-> un-permute, ...
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "sim/program/program.hpp"
+
+namespace moesim {
+
+// How a linear layer is spelt: X [rows, in] times W [in, out].
+struct LinearShape {
+  std::int64_t in = 0;
+  std::int64_t out = 0;
+  std::int64_t groups = 1;                 // > 1 or expert: one matrix per local expert
+  GroupKind replicas = GroupKind::kDpCp;   // kEdp marks expert weights
+  bool bias = false;
+  bool high_precision = false;             // router and head stay out of FP8
+  bool same_on_tp = false;                 // not sharded over TP
+};
+
+// Token copies on their way to the experts: rows of hidden width, and the gate's weight of each row.
+struct RoutedTokens {
+  TensorId tokens;
+  TensorId weights;
+};
+
+// The vocabulary as training stores it: a multiple of 128 per TP rank (Megatron's make_vocab_size_divisible_by).
+[[nodiscard]] std::int64_t padded_vocab(const ModelShape& model, const Plan& plan);
+
+class ChunkBuilder {
+ public:
+  ChunkBuilder(const Plan& plan, const ModelShape& model, const Layout& layout, const PrecisionRecipe& recipe,
+               Chunk& chunk);
+
+  [[nodiscard]] const Plan& plan() const { return plan_; }
+  [[nodiscard]] const ModelShape& model() const { return model_; }
+  [[nodiscard]] const Layout& layout() const { return layout_; }
+  [[nodiscard]] const PrecisionRecipe& recipe() const { return recipe_; }
+  [[nodiscard]] const Tensor& tensor(TensorId id) const { return chunk_.tensors[id.index()]; }
+
+  // All operations until the next call belong to this layer; its input is kept under full recomputation.
+  void begin_layer(LayerId layer, TensorId input);
+  void end_layer();
+
+  // An activation that comes from outside the tape (received, or handed over by a chunk on the same stage).
+  TensorId external(std::string_view name, RowCount rows, std::int64_t columns);
+
+  TensorId embedding(std::int64_t tokens);
+  // `weight_columns`: how many of the columns the norm covers; 0 for all.
+  TensorId norm(std::string_view name, TensorId x, std::int64_t weight_columns = 0);
+  TensorId linear(std::string_view name, TensorId x, const LinearShape& shape);
+  // Positions, and the per-head norms whose weights have `norm_columns` numbers in all (0: no norms).
+  TensorId rotary(std::string_view name, TensorId qkv, std::int64_t norm_columns);
+  // A small parameter that some operation reads (attention sinks, routing bias); it only takes memory and reductions.
+  void parameter(std::string_view name, std::int64_t columns);
+  TensorId attention(std::string_view name, TensorId qkv, TensorId gathered_kv, std::int64_t out_columns,
+                     const AttentionWork& work);  // gathered_kv may be invalid: keys and values stand in qkv
+  TensorId activation(std::string_view name, TensorId x, bool gated);
+  // The expert's activation also applies the gate's weight of each row, so that nothing need be kept for the combine.
+  TensorId weighted_activation(std::string_view name, const RoutedTokens& x, bool gated);
+  TensorId add(std::string_view name, TensorId a, TensorId b);
+  TensorId top_k(std::string_view name, TensorId logits, std::int64_t k);
+  RoutedTokens permute(std::string_view name, TensorId x, TensorId probabilities, std::int64_t top_k);
+  TensorId unpermute(std::string_view name, TensorId y, TensorId probabilities, std::int64_t tokens);
+  RoutedTokens sort_by_expert(std::string_view name, const RoutedTokens& y);
+  TensorId sort_by_source(std::string_view name, TensorId y);
+  TensorId all_gather(std::string_view name, TensorId x, GroupKind group, Stream stream);
+  TensorId reduce_scatter(std::string_view name, TensorId x, GroupKind group, Stream stream);
+  TensorId all_reduce(std::string_view name, TensorId x, GroupKind group, Stream stream);
+  // Identity forward, all-reduce of the gradient backward (Megatron's f operator): the entry of a tensor-parallel region
+  // without sequence parallelism.
+  TensorId enter_replicated(std::string_view name, TensorId x, GroupKind group, Stream stream);
+  RoutedTokens all_gather(std::string_view name, const RoutedTokens& x, GroupKind group, Stream stream);
+  RoutedTokens dispatch(std::string_view name, const RoutedTokens& x, GroupKind group);
+  TensorId combine(std::string_view name, TensorId x, GroupKind group);
+  // The head of a model whose embedding table, on the same chunk, is also its output matrix.
+  TensorId tied_linear(std::string_view name, TensorId x, std::int64_t out);
+  void loss(std::string_view name, TensorId logits);
+  [[nodiscard]] TensorId loss_statistics() const { return loss_statistics_; }
+
+  // One entry of the tape: the operation, and whether it only exists for its adjoint.
+  struct Entry {
+    Op op;
+    bool forward = true;  // false: no forward operation (enter_replicated)
+  };
+  [[nodiscard]] const std::vector<Entry>& tape() const { return tape_; }
+  // Layer inputs, the tensors that full recomputation keeps.
+  [[nodiscard]] const std::vector<TensorId>& layer_inputs() const { return layer_inputs_; }
+
+  TensorId make(std::string_view name, TensorRole role, DType type, RowCount rows, std::int64_t columns,
+                std::int64_t groups = 1, GroupKind replicas = GroupKind::kSelf);
+
+ private:
+  Op& record(OpKind kind, std::string_view name, OperandList inputs, OperandList outputs);
+  TensorId small_weight(std::string_view name, std::int64_t columns);
+  RoutedTokens like(std::string_view name, const RoutedTokens& x, RowCount rows);
+  TensorId to_compute_format(std::string_view name, TensorId x);
+  [[nodiscard]] RowCount scaled_rows(RowCount rows, std::int64_t times, std::int64_t divided_by) const;
+
+  const Plan& plan_;
+  const ModelShape& model_;
+  const Layout& layout_;
+  const PrecisionRecipe& recipe_;
+  Chunk& chunk_;
+  LayerId layer_;
+  TensorId cast_source_;  // the last tensor that was cast, so that two linears of one input share the copy
+  TensorId cast_result_;
+  TensorId loss_statistics_;
+  std::vector<Entry> tape_;
+  std::vector<TensorId> layer_inputs_;
+};
+
+}  // namespace moesim

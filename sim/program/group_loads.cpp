@@ -1,0 +1,109 @@
+#include "sim/program/group_loads.hpp"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <utility>
+
+namespace moesim {
+
+GroupLoads::GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int ep, int esp)
+    : loads_(&loads), sources_(std::move(sources)), ep_(ep), esp_(esp), local_(loads.experts / ep) {
+  const auto experts = static_cast<std::size_t>(loads.experts);
+  expert_rows_.assign(static_cast<std::size_t>(loads.moe_layers) * static_cast<std::size_t>(loads.variants) * experts, 0);
+  for (int layer = 0; layer < loads.moe_layers; ++layer)
+    for (int variant = 0; variant < loads.variants; ++variant) {
+      std::int64_t* rows = expert_rows_.data() + slot(layer, variant) * experts;
+      for (int i = 0; i < ep; ++i)
+        for (int j = 0; j < esp; ++j) {
+          const auto counts = source_row(layer, variant, i, j);
+          for (std::size_t expert = 0; expert < experts; ++expert) rows[expert] += counts[expert];
+        }
+    }
+}
+
+void GroupLoads::send_matrix(int layer, int variant, int j, std::vector<std::int64_t>& matrix) const {
+  matrix.assign(static_cast<std::size_t>(ep_) * static_cast<std::size_t>(ep_), 0);
+  for (int from = 0; from < ep_; ++from) {
+    const std::int32_t* count = source_row(layer, variant, from, j).data();
+    std::int64_t* row = matrix.data() + static_cast<std::size_t>(from) * static_cast<std::size_t>(ep_);
+    for (int to = 0; to < ep_; ++to, count += local_) row[to] = std::accumulate(count, count + local_, std::int64_t{0});
+  }
+}
+
+std::span<const std::int64_t> GroupLoads::expert_rows(int layer, int variant, int i) const {
+  const std::size_t start = slot(layer, variant) * static_cast<std::size_t>(loads_->experts) +
+                            static_cast<std::size_t>(i) * static_cast<std::size_t>(local_);
+  return std::span(expert_rows_).subspan(start, static_cast<std::size_t>(local_));
+}
+
+std::int64_t GroupLoads::routed(int layer, int variant, int i, int j) const {
+  const auto row = source_row(layer, variant, i, j);
+  return std::accumulate(row.begin(), row.end(), std::int64_t{0});
+}
+
+std::int64_t GroupLoads::arrived(int layer, int variant, int i, int j) const {
+  std::int64_t sum = 0;
+  for (int from = 0; from < ep_; ++from) {
+    const auto row = source_row(layer, variant, from, j).subspan(static_cast<std::size_t>(i * local_), static_cast<std::size_t>(local_));
+    sum += std::accumulate(row.begin(), row.end(), std::int64_t{0});
+  }
+  return sum;
+}
+
+std::int64_t GroupLoads::arrived_shards(int layer, int variant, int i) const {
+  const auto rows = expert_rows(layer, variant, i);
+  return std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+}
+
+namespace {
+
+std::int64_t busiest_work(const GroupLoads& loads, int moe_layers) {
+  std::int64_t work = 0;
+  for (int layer = 0; layer < moe_layers; ++layer)
+    for (int variant = 0; variant < loads.variants(); ++variant) {
+      std::int64_t busiest = 0;
+      for (int i = 0; i < loads.ep(); ++i) busiest = std::max(busiest, loads.arrived_shards(layer, variant, i));
+      work += busiest;
+    }
+  return work;
+}
+
+}  // namespace
+
+std::vector<LoadClass> load_classes(const Layout& layout, const RoutedLoads& loads) {
+  const auto stage = layout.stage_ranks(StageId(0));
+  std::vector<int> position(static_cast<std::size_t>(layout.world()), -1);
+  for (std::size_t i = 0; i < stage.size(); ++i) position[stage[i].index()] = static_cast<int>(i);
+
+  const int ep = layout.sizes().ep;
+  const int esp = layout.sizes().esp;
+  const bool all_alike = ep * esp == 1 || loads.moe_layers == 0;
+  const auto groups = layout.all_groups(GroupKind::kEpEsp);
+  const auto size = static_cast<std::size_t>(layout.group_size(GroupKind::kEpEsp));
+  std::vector<LoadClass> classes;
+  std::map<std::vector<int>, std::size_t> known;
+  for (std::size_t g = 0; g * size < groups.size(); ++g) {
+    const auto members = groups.subspan(g * size, size);
+    if (position[members.front().index()] < 0) continue;  // of another stage
+    std::vector<int> sources(size);
+    std::vector<int> positions(size);
+    for (const RankId rank : members) {
+      const auto& at = layout.at(rank);
+      const auto slot = static_cast<std::size_t>(at.ep * esp + at.esp);
+      positions[slot] = position[rank.index()];
+      sources[slot] = all_alike ? 0 : positions[slot] % loads.sources;
+    }
+    const auto [entry, fresh] = known.try_emplace(sources, classes.size());
+    if (fresh) classes.push_back({std::move(sources), {}, 0});
+    classes[entry->second].members.push_back(std::move(positions));
+  }
+  for (LoadClass& one : classes)
+    if (!all_alike && classes.size() > 1)
+      one.expert_work = busiest_work(GroupLoads(loads, one.sources, ep, esp), loads.moe_layers);
+  std::stable_sort(classes.begin(), classes.end(),
+                   [](const LoadClass& a, const LoadClass& b) { return a.expert_work > b.expert_work; });
+  return classes;
+}
+
+}  // namespace moesim

@@ -1,0 +1,61 @@
+// The expert loads of one EP x ESP group of ranks: who computes how many rows, who sends how much to whom.
+//
+// A group has ep * esp ranks; rank (i, j) holds shard j of the experts [i*E/ep, (i+1)*E/ep) and is itself a source. The
+// all-to-all runs over the ep ranks with equal j; the esp ranks with equal i then share what arrived.
+// Conservation: the rows that arrive in a group are the rows routed by its sources, each once.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sim/plan/layout.hpp"
+#include "sim/program/routed_loads.hpp"
+
+namespace moesim {
+
+class GroupLoads {
+ public:
+  // `sources[i * esp + j]` is the load-table source of rank (i, j).
+  GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int ep, int esp);
+
+  [[nodiscard]] int ep() const { return ep_; }
+  [[nodiscard]] int esp() const { return esp_; }
+  [[nodiscard]] int variants() const { return loads_->variants; }
+  // Token copies that rank (i, j) sends in all.
+  [[nodiscard]] std::int64_t routed(int layer, int variant, int i, int j) const;
+  // Token copies that reach rank (i, j) over its EP group.
+  [[nodiscard]] std::int64_t arrived(int layer, int variant, int i, int j) const;
+  // Rows of each local expert of EP member i, after the shards have shared them.
+  [[nodiscard]] std::span<const std::int64_t> expert_rows(int layer, int variant, int i) const;
+  [[nodiscard]] std::int64_t arrived_shards(int layer, int variant, int i) const;
+  // Token copies from EP member `from` to `to` among the ranks of shard j; row-major ep x ep. Worked out on each call: for
+  // 256 ranks and 58 layers the matrices together would take 100 MB.
+  void send_matrix(int layer, int variant, int j, std::vector<std::int64_t>& matrix) const;
+
+ private:
+  [[nodiscard]] std::size_t slot(int layer, int variant) const {
+    return static_cast<std::size_t>(layer) * static_cast<std::size_t>(loads_->variants) + static_cast<std::size_t>(variant);
+  }
+  [[nodiscard]] std::span<const std::int32_t> source_row(int layer, int variant, int i, int j) const {
+    return loads_->row(layer, variant, sources_[static_cast<std::size_t>(i * esp_ + j)]);
+  }
+
+  const RoutedLoads* loads_;
+  std::vector<int> sources_;
+  int ep_;
+  int esp_;
+  int local_;                                // experts per EP member
+  std::vector<std::int64_t> expert_rows_;    // [slot][expert]
+};
+
+// Groups of a stage that see the same loads are played once: each class names the groups it stands for.
+struct LoadClass {
+  std::vector<int> sources;               // load-table source of each (i, j)
+  std::vector<std::vector<int>> members;  // per group: stage-local positions of its ranks, [i * esp + j]
+  std::int64_t expert_work = 0;           // sum over layers and micro-batches of the busiest rank's rows
+};
+// Sorted by expert_work, most first. A model without routed experts, or with all of them on every rank, has one class.
+[[nodiscard]] std::vector<LoadClass> load_classes(const Layout& layout, const RoutedLoads& loads);
+
+}  // namespace moesim

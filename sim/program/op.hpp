@@ -1,0 +1,100 @@
+// One typed operation of a program: a kernel or a communication of every rank of a role. What it computes is its kind and
+// its operands; what it costs and what it needs in memory follow from their shapes, so nothing is said twice.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <string_view>
+
+#include "base/ids.hpp"
+#include "sim/engine/replay_program.hpp"
+#include "sim/plan/layout.hpp"
+#include "sim/program/tensor.hpp"
+
+namespace moesim {
+
+// Operands are listed as inputs -> outputs; X is tokens by width, W a weight, g marks the gradient of a tensor.
+enum class OpKind : std::uint8_t {
+  kEmbedding,         // W -> X                       rows of the table picked by token id
+  kEmbeddingGrad,     // gX -> gW
+  kNorm,              // X, W -> Y
+  kNormGrad,          // gY, X, W -> gX                 (and gW, too small to name)
+  kGemm,              // X, W -> Y
+  kGemmDgrad,         // gY, W -> gX
+  kGemmWgrad,         // X, gY -> gW
+  kGroupedGemm,       // X, W -> Y                     one GEMM per local expert, rows from the loads
+  kGroupedGemmDgrad,  // gY, W -> gX
+  kGroupedGemmWgrad,  // X, gY -> gW
+  kRotary,            // Q/K/V -> Q/K/V                 positions, per-head norms, layout
+  kRotaryGrad,
+  kAttention,         // QKV (, gathered KV) -> O
+  kAttentionGrad,     // gO, QKV, O -> gQKV
+  kActivation,        // X -> Y                        gated: Y has half the columns of X
+  kActivationGrad,    // gY, X -> gX
+  kAdd,               // A, B -> Y                     residual, or the sum of two gradients
+  kCast,              // X -> Y                        to the GEMM's number format
+  kTopK,              // logits -> probabilities
+  kTopKGrad,          // gP, P -> glogits
+  kPermute,           // X, P -> Y                     token copies in expert order
+  kPermuteGrad,       // gY -> gX                      sum of a token's copies
+  kUnpermute,         // Y, P -> X                     weighted sum of a token's copies
+  kUnpermuteGrad,     // gX, Y, P -> gY, gP
+  kSortByExpert,      // Y -> Y                        arrived copies (by source) into expert order, or back
+  kCrossEntropy,      // logits -> loss
+  kCrossEntropyGrad,  // logits -> glogits
+  kAllGather,         // X -> Y      over `group`, rows times group size (or gathered weights)
+  kReduceScatter,     // X -> Y      over `group`, rows divided by group size
+  kAllReduce,         // X -> X
+  kDispatch,          // Y -> Z      all-to-all-v over `group`: token copies to the ranks of their experts
+  kCombine,           // Z -> Y      all-to-all-v back
+  kSend,              // X ->        to a neighbouring stage
+  kReceive,           // -> X
+  kReduceGrads,       // W... ->     gradient bucket: all-reduce, or reduce-scatter when ZeRO shards it
+  kGatherParams,      // W... ->     parameter bucket: all-gather of ZeRO's shards
+  kOptimizerStep,     // W... ->     AdamW over this rank's shard
+  kGradNorm,          // -> scalar   all-reduce of one number over the world
+};
+[[nodiscard]] std::string_view op_kind_name(OpKind kind);
+[[nodiscard]] bool is_communication(OpKind kind);
+
+enum class Phase : std::uint8_t { kForward, kRecompute, kBackwardInput, kBackwardWeight, kGradSync, kOptimizer };
+[[nodiscard]] std::string_view phase_name(Phase phase);
+
+// Up to eight operands in place.
+class OperandList {
+ public:
+  OperandList() = default;
+  OperandList(std::initializer_list<TensorId> ids) {
+    for (const TensorId id : ids) push_back(id);
+  }
+  void push_back(TensorId id);
+  [[nodiscard]] const TensorId* begin() const { return ids_.data(); }
+  [[nodiscard]] const TensorId* end() const { return ids_.data() + size_; }
+  [[nodiscard]] int size() const { return size_; }
+  [[nodiscard]] TensorId operator[](int i) const { return ids_[static_cast<std::size_t>(i)]; }
+
+ private:
+  std::array<TensorId, 8> ids_{};
+  std::uint8_t size_ = 0;
+};
+
+struct Op {
+  OpKind kind = OpKind::kAdd;
+  Phase phase = Phase::kForward;
+  Stream stream = Stream::kCompute;
+  GroupKind group = GroupKind::kSelf;   // of a communication
+  std::uint16_t wait_streams = 0;       // see ReplayOp
+  std::int8_t second_half = 0;          // 1: belongs to the backward half of a forward-backward pair
+  std::int16_t peer_stage = -1;         // send/receive: the stage at the other end
+  LayerId layer;
+  std::string_view name;                // "experts.up"; static text
+  OperandList inputs;
+  OperandList outputs;
+  std::int32_t attention = -1;          // kAttention and its gradient: index into Chunk::attentions
+  std::int64_t payload_elements = 0;    // gradient and parameter buckets: elements of this rank before sharding
+  DType payload_type = DType::kBf16;
+  std::int32_t after = -1;              // one more dependency: an earlier op of the same block; -1: none
+};
+
+}  // namespace moesim

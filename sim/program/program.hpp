@@ -1,0 +1,82 @@
+// A training step under a plan, lowered once; the simulator, the memory walk and the executor all read this object.
+//
+// The model is cut into *chunks* (virtual pipeline stages). A chunk owns its tensors and a few *blocks*, straight lists of
+// operations: one forward pass, one backward pass, and so on for one micro-batch. A stage's program is a list of *calls*
+// of blocks with a micro-batch. All ranks of a stage run the same calls (SPMD by role); what differs between them, the
+// token copies that the gate sends them, stands in RoutedLoads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/cost/work.hpp"
+#include "models/shape/model_shape.hpp"
+#include "sim/plan/layout.hpp"
+#include "sim/plan/plan.hpp"
+#include "sim/program/op.hpp"
+#include "sim/program/routed_loads.hpp"
+#include "sim/program/tensor.hpp"
+
+namespace moesim {
+
+enum class BlockKind : std::uint8_t {
+  kForward,
+  kForwardFirst,         // of the first micro-batch: waits for the parameters that ZeRO gathers
+  kBackward,             // input and weight gradients
+  kBackwardLast,         // of the last micro-batch: starts the gradient reductions
+  kBackwardInput,
+  kBackwardWeight,
+  kBackwardWeightLast,
+  kPair,                 // forward of one chunk interleaved with the backward of another (DualPipe)
+  kPrologue,             // per stage, before the first micro-batch
+  kEpilogue,             // per stage, after the last: the rest of the gradient sync, the optimizer
+};
+[[nodiscard]] std::string_view block_kind_name(BlockKind kind);
+
+struct Block {
+  BlockKind kind = BlockKind::kForward;
+  std::int32_t chunk = -1;         // whose tensors the operands are
+  std::int32_t second_chunk = -1;  // kPair: whose tensors the second half's operands are
+  std::vector<Op> ops;
+};
+
+struct Chunk {
+  std::int32_t index = 0;   // virtual stage, in model order
+  StageId stage;
+  int model_copy = 0;       // DualPipe holds two copies
+  int first_layer = 0;      // layers [first_layer, last_layer)
+  int last_layer = 0;
+  bool has_embedding = false;
+  bool has_head = false;
+  std::vector<Tensor> tensors;
+  std::vector<AttentionWork> attentions;
+};
+
+struct Call {
+  std::int32_t block = 0;           // index into Program::blocks
+  std::int32_t micro_batch = -1;    // of the (forward half of the) block; -1 for prologue and epilogue
+  std::int32_t second_micro_batch = -1;
+};
+
+struct StageProgram {
+  std::vector<Call> calls;
+};
+
+struct Program {
+  Plan plan;
+  ModelShape model;
+  PrecisionRecipe recipe;
+  std::shared_ptr<const Layout> layout;
+  std::shared_ptr<const RoutedLoads> loads;
+  std::vector<Chunk> chunks;
+  std::vector<Block> blocks;
+  std::vector<StageProgram> stages;
+
+  [[nodiscard]] const Chunk& chunk_of(const Block& block, const Op& op) const {
+    return chunks[static_cast<std::size_t>(op.second_half != 0 ? block.second_chunk : block.chunk)];
+  }
+};
+
+}  // namespace moesim

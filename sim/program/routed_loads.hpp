@@ -1,0 +1,48 @@
+// How many token copies go from whom to whom: the per-rank side table of a program.
+//
+// Every rank of a stage is a source of `tokens_per_source` tokens per micro-batch, each sent to `top_k` experts. The
+// counts come from a recorded trace (re-mapped to this many sources and tokens) or are balanced. Sources and micro-batches
+// beyond those held here repeat them in order, so that a small table serves a large cluster.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "traces/remap.hpp"
+
+namespace moesim {
+
+struct RoutedLoads {
+  int moe_layers = 0;
+  int variants = 1;     // distinct micro-batches
+  int sources = 1;      // distinct source ranks
+  int experts = 0;
+  int top_k = 0;
+  std::int64_t tokens_per_source = 0;
+  std::vector<std::int32_t> counts;  // [moe_layer][variant][source][expert]
+  bool balanced = true;
+  std::vector<std::string> notes;
+
+  [[nodiscard]] std::span<const std::int32_t> row(int moe_layer, int variant, int source) const {
+    const std::size_t index = (static_cast<std::size_t>(moe_layer) * variants + variant) * sources + source % sources;
+    return std::span(counts).subspan(index * experts, static_cast<std::size_t>(experts));
+  }
+};
+
+// Balanced routing: every expert gets the same share; one variant, one source.
+[[nodiscard]] RoutedLoads balanced_routed_loads(int moe_layers, int experts, int top_k, std::int64_t tokens_per_source);
+
+// From a trace (traces/remap.hpp), for this many sources (at most kMostSources distinct ones are kept) and micro-batches.
+constexpr int kMostSources = 64;
+constexpr int kMostVariants = 4;
+[[nodiscard]] Result<RoutedLoads> routed_loads_from(const LoadMapper& mapper, int moe_layers, int experts, int top_k,
+                                                    std::int64_t tokens_per_source, int sources, int micro_batches);
+
+// Cuts every (source, expert) count at the capacity ceil(factor * tokens * top_k / experts) (GShard, section 2.2); with
+// padding every count becomes the capacity. Returns the token copies dropped.
+std::int64_t apply_capacity(RoutedLoads& loads, double factor, bool pad);
+
+}  // namespace moesim

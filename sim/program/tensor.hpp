@@ -1,0 +1,49 @@
+// Operands of a program. A tensor is a matrix of `rows` by `columns` (expert weights: `groups` such matrices); its size in
+// bytes, the work of the operations that use it and its lifetime all follow from that.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/ids.hpp"
+#include "models/precision.hpp"
+#include "sim/plan/layout.hpp"
+
+namespace moesim {
+
+using TensorId = Id<struct TensorTag>;  // index into Chunk::tensors
+
+// Where a row count comes from. Rows that depend on the gate are known only with the expert loads of a layer and a
+// micro-batch (RoutedLoads); `RowCount::count` then holds their balanced expectation.
+enum class RowSource : std::uint8_t {
+  kFixed,
+  kRouted,         // token copies this rank sends to experts: tokens * top_k, less what the capacity drops
+  kArrived,        // token copies that reach this rank over its EP group
+  kArrivedShards,  // and after the ESP group has shared them: what the local expert shards compute
+};
+
+struct RowCount {
+  std::int64_t count = 0;
+  RowSource source = RowSource::kFixed;
+  bool operator==(const RowCount&) const = default;
+};
+
+enum class TensorRole : std::uint8_t { kWeight, kWeightGradient, kActivation, kActivationGradient, kGatheredWeights };
+
+struct Tensor {
+  std::string_view name;  // "attention.q"; static text
+  TensorRole role = TensorRole::kActivation;
+  DType type = DType::kBf16;
+  RowCount rows;
+  std::int64_t columns = 0;
+  std::int64_t groups = 1;             // matrices of rows x columns: the local experts of an expert weight
+  LayerId layer;                       // model layer; invalid for embedding and head
+  GroupKind replicas = GroupKind::kDpCp;  // weights: the ranks that hold the same shard (kDpCp or kEdp)
+  bool same_on_tp = false;  // weights: every TP rank holds all of it (norms, router), so TP ranks sum its gradient too
+  bool tied = false;        // weights: the embedding table once more, without storage of its own
+  [[nodiscard]] std::int64_t elements() const { return rows.count * columns * groups; }  // balanced
+  [[nodiscard]] Bytes bytes() const { return storage(elements(), type); }                 // balanced
+  [[nodiscard]] bool is_expert_weight() const { return role == TensorRole::kWeight && replicas == GroupKind::kEdp; }
+};
+
+}  // namespace moesim
