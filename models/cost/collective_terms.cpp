@@ -9,7 +9,7 @@ double efficiency(const LinkParameters& link, TrafficPattern pattern) {
   switch (pattern) {
     case TrafficPattern::kRing: return link.ring_efficiency;
     case TrafficPattern::kAllToAll: return link.all_to_all_efficiency;
-    case TrafficPattern::kOneWay: return link.one_way_efficiency;
+    case TrafficPattern::kOneWay: case TrafficPattern::kMessage: return link.one_way_efficiency;
   }
   return 1;
 }
@@ -27,9 +27,10 @@ PortTimes port_times(const GroupTopology& group, const LawParameters& parameters
       if (group.view().tier(t).first_port_tier <= p) through += bytes[static_cast<std::size_t>(t)];
     if (through <= 0) continue;
     const Tier& tier = group.view().tier(p);
-    double rate = pattern == TrafficPattern::kRing ? group.ring_rate(p).value() : group.rank_rate(p).value();
+    const bool rings = pattern == TrafficPattern::kRing || pattern == TrafficPattern::kOneWay;
+    double rate = rings ? group.ring_rate(p).value() : group.rank_rate(p).value();
     // A single message uses a single link of a mesh.
-    if (pattern == TrafficPattern::kOneWay && tier.mesh) rate = std::min(rate, tier.pair_limit.value());
+    if (pattern == TrafficPattern::kMessage && tier.mesh) rate = std::min(rate, tier.pair_limit.value());
     const double seconds = through / (rate * efficiency(parameters.link(tier.link), pattern));
     times.seconds[static_cast<std::size_t>(p)] = seconds;
     if (seconds > times.longest) times.longest = seconds, times.bottleneck = p;

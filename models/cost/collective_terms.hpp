@@ -19,7 +19,8 @@ namespace moesim {
 // Bytes that the busiest rank sends to ranks it meets at each tier.
 using TierBytes = std::array<double, kMaxTiers>;
 
-enum class TrafficPattern : std::uint8_t { kRing, kAllToAll, kOneWay };
+// kOneWay: rings that fill one direction only (broadcast); kMessage: one message between two ranks.
+enum class TrafficPattern : std::uint8_t { kRing, kAllToAll, kOneWay, kMessage };
 
 struct PortTimes {
   std::array<double, kMaxTiers> seconds{};  // busy time of the busiest port of each tier

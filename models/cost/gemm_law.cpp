@@ -107,8 +107,8 @@ Cost gemm_cost(const GemmMachine& machine, const GemmWork& work) {
     double math = with_power_limit(machine, wave_seconds(machine, tiles, tile_seconds(machine, tile, k, in_bytes)));
     double total = std::max(math, traffic / machine.memory_rate);
     if (best < 0 || total < best) best = total, best_math = math;
-    if (2 * tiles > machine.units) continue;
     for (const double split : kSplits) {
+      if (tiles * split > machine.units) break;
       // Each part writes FP32 partial sums that a second pass adds up.
       const double partials = 2 * split * batch * m * n * 4;
       math = wave_seconds(machine, tiles * split, tile_seconds(machine, tile, k / split, in_bytes));

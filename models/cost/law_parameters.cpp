@@ -5,7 +5,7 @@
 namespace moesim {
 namespace {
 
-Provenance estimate(std::string source) { return {.origin = Origin::kEstimated, .source = std::move(source)}; }
+Provenance estimate(std::string source) { return {Origin::kEstimated, std::move(source), -1, {}}; }
 
 void set_attention(AttentionParameters& attention, DeviceArch arch) {
   switch (arch) {
@@ -90,7 +90,7 @@ LawParameters default_law_parameters(const DeviceSpec& device) {
   parameters.memory_provenance = estimate("85 % of the memory peak, as stream benchmarks reach");
   parameters.launch_provenance = estimate("a CUDA launch from a compiled framework, 5 us");
   parameters.collective_provenance = estimate("NCCL start-up of about 10 us");
-  parameters.overlap_provenance = {.origin = Origin::kMeasured, .source = "DeepSeek-V3 report: 20 of 132 units communicate"};
+  parameters.overlap_provenance = {Origin::kMeasured, "DeepSeek-V3 report: 20 of 132 units communicate", -1, {}};
   for (Provenance& provenance : parameters.link_provenance)
     provenance = estimate("nccl-tests figures of links of the same class");
   parameters.link_provenance[static_cast<std::size_t>(LinkClass::kNic)] =
