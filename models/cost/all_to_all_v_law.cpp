@@ -117,7 +117,7 @@ CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& para
     ports.seconds[index] = busiest_port(group, t, scratch) / share;
     if (ports.seconds[index] > ports.longest) ports.longest = ports.seconds[index], ports.bottleneck = t;
   }
-  return finish(group, parameters, ports, bytes, exchange_latency(group, parameters));
+  return finish(group, parameters, ports, bytes, {.fixed = exchange_latency(group, parameters)});
 }
 
 }  // namespace moesim

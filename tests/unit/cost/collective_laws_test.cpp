@@ -22,6 +22,18 @@ TEST(CollectiveTerms, PipelinedTransferAddsTheBestChunking) {
   EXPECT_DOUBLE_EQ(pipelined_seconds(4e-3, 1e-6), 4e-3 + 2 * std::sqrt(4e-9));
 }
 
+TEST(CollectiveTerms, ShortMessagesTakeTheQuickProtocol) {
+  const ClusterView view = two_tier_view(1, 4);
+  const GroupTopology group(view, rank_list(4));
+  LawParameters p = round_parameters();
+  p.link(LinkClass::kNvlink).long_step = Seconds(100e-6);
+  // All-gather of 1 MB: 7.5 us at 100 GB/s; at half the rate 15 us, against 3 hops of 100 us more. Of 1 GB: the hops.
+  const CommCost quick = ring_cost(CollectiveKind::kAllGather, group, p, Bytes(1'000'000));
+  EXPECT_NEAR(quick.time.value(), 3e-6 + 15e-6, 1e-12);
+  EXPECT_NEAR(quick.port_share[0], 15.0 / 18.0, 1e-6);
+  EXPECT_NEAR(ring_cost(CollectiveKind::kAllGather, group, p, kGb).time.value(), 3e-6 + 300e-6 + 7.5e-3, 1e-12);
+}
+
 TEST(RingLaw, OneNode) {
   const ClusterView view = two_tier_view(1, 4);
   const GroupTopology group(view, rank_list(4));

@@ -14,7 +14,7 @@ namespace {
 // 100 units of 1 TFLOP/s; loads and memory fast enough not to matter unless a test lowers them.
 GemmMachine ideal() {
   return {.units = 100, .unit_flops = 1e12, .unit_load = 1e15, .memory_rate = 1e15, .l2_bytes = 1e12, .power_loss = 0,
-          .power_time = 1e-3, .ramp_bytes = 0, .wave_loss = 1, .overhead = 0, .emulated = false};
+          .power_time = 1e-3, .ramp_bytes = 0, .wave_loss = 1, .epilogue_exposed = 0, .overhead = 0, .emulated = false};
 }
 
 double seconds(const GemmMachine& machine, const GemmWork& work) { return gemm_cost(machine, work).time.value(); }
@@ -67,6 +67,15 @@ TEST(GemmLaw, OperandsThatMissTheCacheAreReadAgain) {
   EXPECT_DOUBLE_EQ(reread_bytes(machine, {128, 128}, 100, 10, 2, 100), (2 * 1280 * 10 * 2 - 100) * 0.5);
   machine.l2_bytes = 100;
   EXPECT_DOUBLE_EQ(reread_bytes(machine, {128, 128}, 100, 10, 2, 100), 0);
+}
+
+TEST(GemmLaw, PartOfTheResultTrafficIsExposed) {
+  GemmMachine machine = ideal();
+  machine.memory_rate = 1e12;
+  machine.epilogue_exposed = 0.25;
+  // One wave of 131.072 us, and a quarter of 1280*1280*2 bytes at 1 TB/s.
+  EXPECT_DOUBLE_EQ(seconds(machine, {.m = 1280, .n = 1280, .k = 4000}),
+                   2.0 * 128 * 128 * 4000 / 1e12 + 0.25 * 1280 * 1280 * 2 / 1e12);
 }
 
 TEST(GemmLaw, PowerLimitSlowsLongKernels) {
