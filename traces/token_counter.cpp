@@ -57,6 +57,7 @@ Status TokenCounter::token(const TokenRow& row) {
     if (group.line == 0 && group.file.empty()) {
       group.file = row.place.file;
       group.line = row.place.line;
+      bytes_ += sizeof(Group) + sizeof(RowKey);
     }
     last_group_ = &group;
     last_key_ = row.key;
