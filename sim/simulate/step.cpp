@@ -66,7 +66,8 @@ std::string describe_waiting(const Program& program, const PricedProgram& priced
 
 }  // namespace
 
-Result<std::shared_ptr<const RoutedLoads>> loads_for(const Plan& plan, const ModelShape& model, const LoadMapper* trace) {
+Result<std::shared_ptr<const RoutedLoads>> loads_for(const Plan& plan, const ModelShape& model, const LoadMapper* trace,
+                                                     int micro_batch_variants) {
   const MoeShape* moe = model.first_moe();
   if (moe == nullptr) return std::make_shared<const RoutedLoads>();
   const std::int64_t tokens = plan.sequence_parallel ? plan.tokens_per_micro_batch() / plan.sizes().tp
@@ -77,7 +78,8 @@ Result<std::shared_ptr<const RoutedLoads>> loads_for(const Plan& plan, const Mod
     loads = balanced_routed_loads(model.moe_layer_count(), static_cast<int>(moe->experts), static_cast<int>(moe->top_k), tokens);
   } else {
     MOESIM_ASSIGN(loads, routed_loads_from(*trace, model.moe_layer_count(), static_cast<int>(moe->experts),
-                                           static_cast<int>(moe->top_k), tokens, sources, plan.micro_batches()));
+                                           static_cast<int>(moe->top_k), tokens, sources,
+                                           std::min(micro_batch_variants, plan.micro_batches())));
   }
   if (plan.capacity_factor > 0) {
     const std::int64_t dropped = apply_capacity(loads, plan.capacity_factor, plan.pad_to_capacity);
@@ -134,7 +136,10 @@ Result<SimulatedStep> simulate_step(const Plan& plan, const ModelShape& model, c
                                     const LoadMapper* trace, const StepOptions& options) {
   MOESIM_TRY(check_plan(plan, model, costs.view().ranks()));
   MOESIM_ASSIGN(Layout made, Layout::make(plan.layout, costs.view().ranks()));
-  MOESIM_ASSIGN(auto loads, loads_for(plan, model, trace));
+  std::shared_ptr<const RoutedLoads> loads = options.loads;
+  if (!loads) {
+    MOESIM_ASSIGN(loads, loads_for(plan, model, trace, options.micro_batch_variants));
+  }
   SimulatedStep step;
   step.notes = loads->notes;
   MOESIM_ASSIGN(step.program, lower(plan, model, std::make_shared<const Layout>(std::move(made)), loads));
