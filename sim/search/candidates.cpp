@@ -13,10 +13,10 @@ namespace {
 
 constexpr ZeroStage kZeroStages[] = {ZeroStage::kNone, ZeroStage::kOptimizer, ZeroStage::kGradients, ZeroStage::kParameters};
 
-double largest_device_memory(const ClusterView& view) {
-  double largest = 0;
-  for (const DeviceSpec& device : view.devices()) largest = std::max(largest, device.memory.value());
-  return largest;
+double smallest_device_memory(const ClusterView& view) {
+  double smallest = view.devices().front().memory.value();
+  for (const DeviceSpec& device : view.devices()) smallest = std::min(smallest, device.memory.value());
+  return smallest;
 }
 
 }  // namespace
@@ -189,7 +189,7 @@ CandidateMaker::CellResult CandidateMaker::bound_cell(const Cell& cell, std::int
   const Plan& base = context.base;
   const PrecisionRecipe& recipe = context.recipe;
   const auto zero_choices = static_cast<std::int64_t>(space_.zero_dense.size() * space_.zero_expert.size());
-  const double capacity = largest_device_memory(costs_.view());
+  const double capacity = smallest_device_memory(costs_.view());
   std::vector<std::int64_t> peaks;
   for (std::size_t choice = 0; choice < schedules_.size(); ++choice) {
     const ScheduleChoice& schedule = schedules_[choice];
@@ -217,6 +217,13 @@ CandidateMaker::CellResult CandidateMaker::bound_cell(const Cell& cell, std::int
       }
       peaks.assign(static_cast<std::size_t>(shape.stages), 0);
       activation_peaks(*compiled.pipeline, bytes, peaks);
+      // Once most is in flight, the next thing a stage does is the backward pass of one of its chunks.
+      for (int stage = 0; stage < shape.stages; ++stage) {
+        std::int64_t working = std::int64_t{1} << 62;
+        for (std::size_t chunk = 0; chunk < cut.passes.size(); ++chunk)
+          if (cut.stage_of[chunk] == stage) working = std::min(working, cut.passes[chunk].backward_working);
+        peaks[static_cast<std::size_t>(stage)] += working;
+      }
       for (const ZeroStage dense : space_.zero_dense)
         for (const ZeroStage expert : space_.zero_expert) {
           std::int64_t peak = 0;

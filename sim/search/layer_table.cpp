@@ -8,6 +8,7 @@
 #include "sim/engine/entity_pricer.hpp"
 #include "sim/lower/grad_sync.hpp"
 #include "sim/lower/lower_chunk.hpp"
+#include "sim/memory/block_memory.hpp"
 #include "sim/search/block_span.hpp"
 
 namespace moesim {
@@ -20,6 +21,7 @@ struct Piece {
   ChunkOps together;  // weight gradients inline
   ChunkOps apart;
   std::vector<double> forward, backward, input, weight;  // seconds
+  std::int64_t backward_working = 0;
 };
 
 class TableMaker {
@@ -91,7 +93,36 @@ class TableMaker {
     price(piece.together.backward.input, piece.chunk, piece.backward);
     price(piece.apart.backward.input, piece.chunk, piece.input);
     price(piece.apart.backward.weight, piece.chunk, piece.weight);
+    piece.backward_working = working_memory(piece);
     return piece;
+  }
+
+  // As the memory walk sees the backward pass, with the least rows that any layer has.
+  std::int64_t working_memory(const Piece& piece) {
+    program_.chunks = {piece.chunk};
+    program_.blocks = {Block{BlockKind::kForward, 0, -1, piece.apart.forward},
+                       Block{BlockKind::kBackwardInput, 0, -1, piece.apart.backward.input},
+                       Block{BlockKind::kBackwardWeight, 0, -1, piece.apart.backward.weight}};
+    const std::vector<CarriedTensors> carried = {CarriedTensors(program_, 0)};
+    return block_memory(program_, program_.blocks[1], carried, least_rows()).peak;
+  }
+
+  LargestRows least_rows() const {
+    LargestRows rows;
+    const auto layers = static_cast<std::size_t>(program_.model.layer_count());
+    std::int64_t routed = 0;
+    std::int64_t arrived = 0;
+    for (int layer = 0; group_ && layer < program_.loads->moe_layers; ++layer) {
+      std::int64_t most = 0;
+      for (int i = 0; i < group_->ep(); ++i) most = std::max(most, group_->arrived_shards(layer, 0, i));
+      arrived = layer == 0 ? most : std::min(arrived, most);
+      const std::int64_t sent = group_->routed(layer, 0, 0, 0);
+      routed = layer == 0 ? sent : std::min(routed, sent);
+    }
+    rows.routed.assign(layers, routed);
+    rows.arrived.assign(layers, group_ && group_->esp() > 1 ? 0 : arrived);
+    rows.arrived_shards.assign(layers, arrived);
+    return rows;
   }
 
   // Both lowerings make the same tensors in the same order, so one chunk serves the operations of both.
@@ -127,6 +158,7 @@ class TableMaker {
     result.backward_input = input.span;
     result.backward_weight = weight.span;
     result.backward_head_start = std::max(backward.head_start, input.head_start);
+    result.backward_working = piece.backward_working;
     add_saved_bytes(piece, layer, result);
     return result;
   }
@@ -203,6 +235,7 @@ PassTimes& PassTimes::operator+=(const PassTimes& other) {
   saved_bytes += other.saved_bytes;
   saved_for_weight += other.saved_for_weight;
   backward_head_start = other.backward_head_start;  // the last part is where the backward pass begins
+  backward_working = other.backward_working;
   return *this;
 }
 

@@ -29,6 +29,8 @@ struct PassTimes {  // seconds
   double backward_head_start = 0;
   std::int64_t saved_bytes = 0;         // kept from forward to backward
   std::int64_t saved_for_weight = 0;    // part of it that the weight gradients still need
+  // Highest memory of its backward pass above what it found saved, at least.
+  std::int64_t backward_working = 0;
 
   PassTimes& operator+=(const PassTimes& other);
 };

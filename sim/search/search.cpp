@@ -38,7 +38,7 @@ constexpr std::array<PrunedText, static_cast<std::size_t>(Pruned::kCount)> kPrun
     {"pipeline_shape", "the schedule does not exist for these stages, micro-batches and chunks"},
     {"memory", "does not fit into the device's memory"},
     {"bound", "a bound proves it slower than the plans listed"},
-    {"memory_replayed", "does not fit once working memory is counted"},
+    {"memory_walked", "does not fit once every tensor is followed"},
 }};
 
 std::vector<ScheduleChoice> schedule_choices(const SearchSpace& space, std::vector<const PipelineSchedule*>& known) {
@@ -163,7 +163,7 @@ class Ranker {
     }
     Certificate& certificate = result_.certificate;
     certificate.proven = queue.empty() || candidates_[queue.top()].bound >= worst_kept();
-    pruned(Pruned::kBound) += certificate.bounded - certificate.replayed;
+    pruned(Pruned::kBound) += certificate.bounded - certificate.replayed - pruned(Pruned::kMemoryWalked);
     if (!certificate.proven && !best_.empty()) {
       const double gain = best_.front().metrics.step_time.value() - candidates_[queue.top()].bound;
       certificate.largest_possible_gain = Seconds(std::max(0.0, gain));
@@ -177,13 +177,13 @@ class Ranker {
     parallel_for(batch.size(), options_.threads, [&](std::size_t i) { results[i] = replay_one(candidates_[batch[i]]); });
     for (std::size_t i = 0; i < batch.size(); ++i) {
       if (!results[i]) return tl::unexpected<Error>(results[i].error());
-      ++result_.certificate.replayed;
       RankedPlan plan = std::move(*results[i]);
-      smallest_replayed_peak_ = std::min(smallest_replayed_peak_, plan.metrics.peak_memory);
+      smallest_walked_peak_ = std::min(smallest_walked_peak_, plan.metrics.peak_memory);
       if (!plan.metrics.fits) {
-        ++pruned(Pruned::kMemoryReplayed);
+        ++pruned(Pruned::kMemoryWalked);
         continue;
       }
+      ++result_.certificate.replayed;
       const auto place = std::upper_bound(best_.begin(), best_.end(), plan, [](const RankedPlan& a, const RankedPlan& b) {
         return a.metrics.step_time < b.metrics.step_time;
       });
@@ -200,6 +200,7 @@ class Ranker {
     ranked.bound = Seconds(candidate.bound);
     StepOptions options;
     options.price.most_load_classes = 1;
+    options.replay_if_too_large = false;
     options.loads = tables_[static_cast<std::size_t>(table_of_cell_[cell])]->loads();
     MOESIM_ASSIGN(const SimulatedStep step, simulate_step(ranked.plan, model_, costs_, trace_, options));
     ranked.metrics = step.metrics;
@@ -219,9 +220,9 @@ class Ranker {
     const auto& counts = result_.certificate.pruned;
     const auto most = static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
     std::string hint;
-    const bool memory = pruned(Pruned::kMemory) + pruned(Pruned::kMemoryReplayed) > 0;
+    const bool memory = pruned(Pruned::kMemory) + pruned(Pruned::kMemoryWalked) > 0;
     if (memory) {
-      Bytes needed = std::min(smallest_peak_, smallest_replayed_peak_);
+      Bytes needed = std::min(smallest_peak_, smallest_walked_peak_);
       hint = fmt::format("the smallest plan needs {} and {} for the framework, a device has {}: use more nodes, a larger device, "
                          "or a smaller micro-batch or sequence",
                          humanize(needed), humanize(kFrameworkReserve), humanize(costs_.view().devices().front().memory));
@@ -246,7 +247,7 @@ class Ranker {
   std::vector<Candidate> candidates_;
   std::vector<RankedPlan> best_;
   Bytes smallest_peak_{std::int64_t{1} << 62};
-  Bytes smallest_replayed_peak_{std::int64_t{1} << 62};
+  Bytes smallest_walked_peak_{std::int64_t{1} << 62};
   RankResult result_;
 };
 

@@ -15,6 +15,12 @@ namespace {
 
 Seconds seconds(Picoseconds time) { return Seconds(static_cast<double>(time) / kPicosecondsPerSecond); }
 
+Bytes smallest_memory(const ClusterView& view) {
+  Bytes smallest = view.devices().front().memory;
+  for (const DeviceSpec& device : view.devices()) smallest = std::min(smallest, device.memory);
+  return smallest;
+}
+
 double expert_imbalance(const Program& program) {
   const RoutedLoads& routed = *program.loads;
   if (routed.moe_layers == 0) return 1;
@@ -101,15 +107,13 @@ StepMetrics summarize(const Program& program, const PricedProgram& priced, const
   const double flops = model_flops_per_token(program.model, plan.seq_length).value();
   metrics.model_flops_per_second_per_gpu = metrics.tokens_per_second_per_gpu * flops;
   double peak = 0;
-  Bytes smallest_memory = costs.view().devices().front().memory;
   for (const PricedEntity& entity : priced.entities) {
     const DeviceSpec& device = costs.view().device(entity.representative);
     peak += device.peak(program.recipe.compute).value() / static_cast<double>(priced.entities.size());
-    smallest_memory = std::min(smallest_memory, device.memory);
   }
   metrics.mfu = peak > 0 ? metrics.model_flops_per_second_per_gpu / peak : 0;
   metrics.peak_memory = memory.worst().peak;
-  metrics.fits = fits(metrics.peak_memory, smallest_memory);
+  metrics.fits = fits(metrics.peak_memory, smallest_memory(costs.view()));
   metrics.expert_imbalance = expert_imbalance(program);
   metrics.extrapolated_fraction = static_cast<double>(priced.extrapolated_ops) / static_cast<double>(std::max<std::int64_t>(1, priced.priced_ops));
 
@@ -143,10 +147,13 @@ Result<SimulatedStep> simulate_step(const Plan& plan, const ModelShape& model, c
   SimulatedStep step;
   step.notes = loads->notes;
   MOESIM_ASSIGN(step.program, lower(plan, model, std::make_shared<const Layout>(std::move(made)), loads));
+  step.memory = walk_memory(step.program);
+  step.metrics.peak_memory = step.memory.worst().peak;
+  step.metrics.fits = fits(step.metrics.peak_memory, smallest_memory(costs.view()));
+  if (!step.metrics.fits && !options.replay_if_too_large) return step;
   step.priced = price(step.program, costs, options.price);
   step.replay = replay(step.priced.replay, options.replay);
   if (!step.replay.finished) return fail(ErrorKind::kInternal, describe_waiting(step.program, step.priced, step.replay));
-  step.memory = walk_memory(step.program);
   step.metrics = summarize(step.program, step.priced, step.replay, step.memory, costs);
   return step;
 }

@@ -20,6 +20,7 @@ struct StepOptions {
   PriceOptions price;
   // Distinct micro-batches taken from the trace (at most kMostVariants); 1 pools them, as the ranking does.
   int micro_batch_variants = 1;
+  bool replay_if_too_large = true;           // false: a plan that does not fit is not replayed; its step time stays zero
   std::shared_ptr<const RoutedLoads> loads;  // when already at hand; else made from the trace
   ReplayOptions replay;
 };
