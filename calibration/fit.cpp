@@ -14,9 +14,15 @@ double predict(const LawParameters& parameters, const Measurement& row) {
 }
 
 double loss(const LawParameters& parameters, std::span<const Measurement* const> rows) {
+  constexpr double kShort = 10e-6;
   double sum = 0;
-  for (const Measurement* row : rows) sum += std::abs(std::log(predict(parameters, *row) / row->measured));
-  return rows.empty() ? 0 : sum / static_cast<double>(rows.size());
+  double weights = 0;
+  for (const Measurement* row : rows) {
+    const double weight = std::log1p(row->measured / kShort);
+    sum += weight * std::abs(std::log(predict(parameters, *row) / row->measured));
+    weights += weight;
+  }
+  return weights > 0 ? sum / weights : 0;
 }
 
 LawParameters descend(LawParameters best, double first_step, std::span<const FreeParameter> free,

@@ -1,7 +1,7 @@
 // Fits a law's few physical parameters to measurements.
 //
 // Minimises the mean of |ln(predicted / measured)| (so that a row at twice the time counts as one at half, and a few
-// outliers do not decide) by coordinate descent: each free parameter in turn is moved along a shrinking multiplicative
+// outliers do not decide), weighted by ln(1 + time / 10 us) because a step is made of its long operations, by coordinate descent: each free parameter in turn is moved along a shrinking multiplicative
 // step within its bounds, until a round gains nothing; the best of a few first steps counts. Deterministic.
 //
 // `held_out` says how far the law carries: fitted again on every other row, judged on the rest.

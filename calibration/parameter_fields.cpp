@@ -68,6 +68,7 @@ constexpr std::array kOverlapFields = {
     law_field<&LawParameters::overlap, &OverlapParameters::units_held>("units_held", 0, 0.9)};
 
 constexpr std::array kLinkFields = {link_field<&LinkParameters::ring_efficiency>("ring_efficiency", 0.02, 1),
+                                    link_field<&LinkParameters::tree_efficiency>("tree_efficiency", 0.02, 1),
                                     link_field<&LinkParameters::all_to_all_efficiency>("all_to_all_efficiency", 0.02, 1),
                                     link_field<&LinkParameters::one_way_efficiency>("one_way_efficiency", 0.02, 1),
                                     link_field<&LinkParameters::switch_efficiency>("switch_efficiency", 0.02, 1),

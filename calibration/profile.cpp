@@ -72,6 +72,10 @@ bool names_fabric(const ClusterView& view, const std::string& fabric) {
   });
 }
 
+bool has_network(const ClusterView& view) {
+  return std::any_of(view.tiers().begin(), view.tiers().end(), [](const Tier& tier) { return tier.link == LinkClass::kNic; });
+}
+
 struct Match {
   const Profile* profile = nullptr;
   const ProfileSection* section = nullptr;
@@ -83,14 +87,19 @@ Match best_match(const DeviceSpec& device, const ClusterView& view, std::string_
   Match carried;
   for (const Profile* profile : profiles) {
     const ProfileSection* section = find(*profile, name);
+    // Copies between sockets take the same way through the host bridge as those under it.
+    if (section == nullptr && name == "socket") section = find(*profile, "pcie");
     if (section == nullptr) continue;
-    if (name == "nic" && !profile->fabric.empty() && !names_fabric(view, profile->fabric)) continue;
+    // Start-up times are fitted together with the network's steps.
+    const bool of_fabric = !profile->fabric.empty() && (name == "nic" || name == "collective");
+    const bool own_node = profile->device == device.name && !has_network(view);
+    if (of_fabric && !own_node && !names_fabric(view, profile->fabric)) continue;
     if (profile->device == device.name) return {profile, section, true};
     if (carried.section != nullptr) continue;
     const Result<DeviceSpec> origin = find_device(profile->device);
     // A network does not depend on the architecture of the GPU, everything else does.
     const bool related = (origin && origin->arch == device.arch && device.arch != DeviceArch::kOther) ||
-                         (name == "nic" && !profile->fabric.empty());
+                         (of_fabric && name == "nic");
     if (related) carried = {profile, section, false};
   }
   return carried;
@@ -108,6 +117,13 @@ double best_share_ratio(const DeviceSpec& device, const DeviceSpec& origin, DTyp
 void apply(const Match& match, const ParameterSection& known, const DeviceSpec& device, LawParameters& parameters) {
   for (const auto& [name, value] : match.section->parameters)
     if (const ParameterField* field = find_field(known, name)) field->set(parameters, known.link, value);
+  // Trees are chains inside a node: where nobody measured them they do as well as rings.
+  const auto gives = [&](std::string_view wanted) {
+    return std::any_of(match.section->parameters.begin(), match.section->parameters.end(),
+                       [&](const auto& parameter) { return parameter.first == wanted; });
+  };
+  if (known.link != LinkClass::kNic && gives("ring_efficiency") && !gives("tree_efficiency"))
+    parameters.link(known.link).tree_efficiency = parameters.link(known.link).ring_efficiency;
   Provenance& provenance = known.provenance(parameters, known.link);
   provenance = match.section->provenance;
   if (match.own) return;

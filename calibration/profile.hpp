@@ -6,7 +6,7 @@
 //                          "residual_p90": 0.05, "points": 183, "date": "2026-11-21"}}, "nvlink": {...}}
 //
 // A section that a profile lacks keeps the estimate by architecture (default_law_parameters). With a `fabric`, the
-// "nic" section counts only for clusters whose network names that word ("slingshot"). For a device without a profile of
+// "nic" and "collective" sections count only for clusters whose network names that word ("slingshot"). For a device without a profile of
 // its own, each section is carried over from the first profile of the same architecture and marked estimated; a carried GEMM
 // efficiency is scaled by the two devices' best published rates (as shares of their peaks) where both are known.
 #pragma once

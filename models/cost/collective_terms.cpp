@@ -8,6 +8,7 @@ namespace moesim {
 double efficiency(const LinkParameters& link, TrafficPattern pattern) {
   switch (pattern) {
     case TrafficPattern::kRing: return link.ring_efficiency;
+    case TrafficPattern::kTree: return link.tree_efficiency;
     case TrafficPattern::kAllToAll: return link.all_to_all_efficiency;
     case TrafficPattern::kOneWay: case TrafficPattern::kMessage: return link.one_way_efficiency;
   }
@@ -27,7 +28,7 @@ PortTimes port_times(const GroupTopology& group, const LawParameters& parameters
       if (group.view().tier(t).first_port_tier <= p) through += bytes[static_cast<std::size_t>(t)];
     if (through <= 0) continue;
     const Tier& tier = group.view().tier(p);
-    const bool rings = pattern == TrafficPattern::kRing || pattern == TrafficPattern::kOneWay;
+    const bool rings = pattern != TrafficPattern::kAllToAll && pattern != TrafficPattern::kMessage;
     double rate = rings ? group.ring_rate(p).value() : group.rank_rate(p).value();
     // A single message uses a single link of a mesh.
     if (pattern == TrafficPattern::kMessage && tier.mesh) rate = std::min(rate, tier.pair_limit.value());

@@ -21,7 +21,7 @@ namespace moesim {
 using TierBytes = std::array<double, kMaxTiers>;
 
 // kOneWay: rings that fill one direction only (broadcast); kMessage: one message between two ranks.
-enum class TrafficPattern : std::uint8_t { kRing, kAllToAll, kOneWay, kMessage };
+enum class TrafficPattern : std::uint8_t { kRing, kTree, kAllToAll, kOneWay, kMessage };
 
 struct PortTimes {
   std::array<double, kMaxTiers> seconds{};  // busy time of the busiest port of each tier

@@ -56,20 +56,20 @@ void set_gemm(GemmParameters& gemm, const DeviceSpec& device) {
 
 void set_links(LawParameters& parameters, DeviceArch arch) {
   LinkParameters& nvlink = parameters.link(LinkClass::kNvlink);
-  nvlink = {.ring_efficiency = 0.79, .all_to_all_efficiency = 0.75, .one_way_efficiency = 0.80, .switch_efficiency = 0.61,
+  nvlink = {.ring_efficiency = 0.79, .tree_efficiency = 0.79, .all_to_all_efficiency = 0.75, .one_way_efficiency = 0.80, .switch_efficiency = 0.61,
             .ring_step = Seconds(1.2e-6), .tree_step = Seconds(1.0e-6), .peer_step = Seconds(0.6e-6),
             .pipeline_step = Seconds(0.7e-6), .quick_share = 0.5, .long_step = Seconds(0.5e-6)};
-  if (arch == DeviceArch::kHopper) nvlink.ring_efficiency = 0.82, nvlink.one_way_efficiency = 0.86;
-  if (arch == DeviceArch::kBlackwell) nvlink.ring_efficiency = 0.85, nvlink.one_way_efficiency = 0.86, nvlink.switch_efficiency = 0.53;
-  parameters.link(LinkClass::kXgmi) = {.ring_efficiency = 0.74, .all_to_all_efficiency = 0.67, .one_way_efficiency = 0.75,
+  if (arch == DeviceArch::kHopper) nvlink.ring_efficiency = nvlink.tree_efficiency = 0.82, nvlink.one_way_efficiency = 0.86;
+  if (arch == DeviceArch::kBlackwell) nvlink.ring_efficiency = nvlink.tree_efficiency = 0.85, nvlink.one_way_efficiency = 0.86, nvlink.switch_efficiency = 0.53;
+  parameters.link(LinkClass::kXgmi) = {.ring_efficiency = 0.74, .tree_efficiency = 0.74, .all_to_all_efficiency = 0.67, .one_way_efficiency = 0.75,
                                        .switch_efficiency = 0.5, .ring_step = Seconds(2e-6), .tree_step = Seconds(2e-6),
                                        .peer_step = Seconds(1e-6), .pipeline_step = Seconds(1e-6), .quick_share = 0.5, .long_step = Seconds(1e-6)};
-  parameters.link(LinkClass::kPcie) = {.ring_efficiency = 0.70, .all_to_all_efficiency = 0.60, .one_way_efficiency = 0.80,
+  parameters.link(LinkClass::kPcie) = {.ring_efficiency = 0.70, .tree_efficiency = 0.70, .all_to_all_efficiency = 0.60, .one_way_efficiency = 0.80,
                                        .switch_efficiency = 0.5, .ring_step = Seconds(2e-6), .tree_step = Seconds(2e-6),
                                        .peer_step = Seconds(1e-6), .pipeline_step = Seconds(2e-6), .quick_share = 0.5, .long_step = Seconds(1e-6)};
   parameters.link(LinkClass::kSocket) = parameters.link(LinkClass::kPcie);
   parameters.link(LinkClass::kOther) = parameters.link(LinkClass::kPcie);
-  parameters.link(LinkClass::kNic) = {.ring_efficiency = 0.90, .all_to_all_efficiency = 0.85, .one_way_efficiency = 0.92,
+  parameters.link(LinkClass::kNic) = {.ring_efficiency = 0.90, .tree_efficiency = 0.90, .all_to_all_efficiency = 0.85, .one_way_efficiency = 0.92,
                                       .switch_efficiency = 0.5, .ring_step = Seconds(6e-6), .tree_step = Seconds(5e-6),
                                       .peer_step = Seconds(1.5e-6), .pipeline_step = Seconds(4e-6), .quick_share = 0.4, .long_step = Seconds(5e-6)};
 }

@@ -52,7 +52,8 @@ struct LaunchParameters {
 
 // How collectives use one class of link.
 struct LinkParameters {
-  double ring_efficiency = 0.80;        // of the port, rings and trees, long messages
+  double ring_efficiency = 0.80;        // of the port, rings, long messages
+  double tree_efficiency = 0.80;        // of the port, trees, long messages
   double all_to_all_efficiency = 0.75;  // of the port, exchanges with many peers
   double one_way_efficiency = 0.80;     // of the port, broadcast and send/receive
   double switch_efficiency = 0.60;      // all-reduce inside the switch: bytes of the buffer over the port's rate

@@ -37,7 +37,7 @@ CommCost tree_cost(CollectiveKind kind, const GroupTopology& group, const LawPar
     latency.fixed += hops * hop(group, t, link.tree_step);
     latency.more_when_long += hops * link.long_step.value();
   }
-  const TrafficPattern pattern = kind == CollectiveKind::kBroadcast ? TrafficPattern::kOneWay : TrafficPattern::kRing;
+  const TrafficPattern pattern = kind == CollectiveKind::kBroadcast ? TrafficPattern::kOneWay : TrafficPattern::kTree;
   return finish(group, parameters, port_times(group, parameters, bytes, pattern), bytes, latency);
 }
 

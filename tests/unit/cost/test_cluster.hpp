@@ -78,7 +78,7 @@ inline LawParameters round_parameters() {
   LawParameters parameters;
   parameters.device = "round";
   for (LinkParameters& link : parameters.links)
-    link = {.ring_efficiency = 1, .all_to_all_efficiency = 1, .one_way_efficiency = 1, .switch_efficiency = 0.5,
+    link = {.ring_efficiency = 1, .tree_efficiency = 1, .all_to_all_efficiency = 1, .one_way_efficiency = 1, .switch_efficiency = 0.5,
             .ring_step = Seconds(1e-6), .tree_step = Seconds(1e-6), .peer_step = Seconds(1e-6), .pipeline_step = Seconds(0),
             .quick_share = 0.5, .long_step = Seconds(0)};
   LinkParameters& nic = parameters.link(LinkClass::kNic);
