@@ -44,7 +44,8 @@ Result<ProfileSection> read_section(JsonReader& reader, const ParameterSection& 
 
 Result<Profile> read_profile(const JsonDocument& document) {
   JsonReader root = document.root();
-  if (!root.is_object()) return root.error("expected a calibration profile", "an object with 'device' and sections by law");
+  if (!root.is_object())
+    return root.error("expected a calibration profile", "an object with 'device' and sections by law");
   Profile profile;
   MOESIM_ASSIGN(profile.device, root.required_string("device"));
   MOESIM_ASSIGN(profile.fabric, root.string_or("fabric", ""));
@@ -73,7 +74,8 @@ bool names_fabric(const ClusterView& view, const std::string& fabric) {
 }
 
 bool has_network(const ClusterView& view) {
-  return std::any_of(view.tiers().begin(), view.tiers().end(), [](const Tier& tier) { return tier.link == LinkClass::kNic; });
+  return std::any_of(view.tiers().begin(), view.tiers().end(),
+                     [](const Tier& tier) { return tier.link == LinkClass::kNic; });
 }
 
 struct Match {
@@ -105,16 +107,19 @@ Match best_match(const DeviceSpec& device, const ClusterView& view, std::string_
   return carried;
 }
 
-// How much closer to its peak `device` came in the best published GEMM than `origin` did; 1 where either is unknown.
+// How much closer to its peak `device` came in the best published GEMM than `origin` did; 1 where either is
+// unknown.
 double best_share_ratio(const DeviceSpec& device, const DeviceSpec& origin, DType type) {
   const auto share = [type](const DeviceSpec& spec) {
-    const FlopsPerSecond best = type == DType::kFp8 ? spec.best_measured_fp8_gemm : spec.best_measured_bf16_gemm;
+    const FlopsPerSecond best =
+        type == DType::kFp8 ? spec.best_measured_fp8_gemm : spec.best_measured_bf16_gemm;
     return spec.peak(type).value() > 0 ? best / spec.peak(type) : 0.0;
   };
   return share(device) > 0 && share(origin) > 0 ? share(device) / share(origin) : 1.0;
 }
 
-void apply(const Match& match, const ParameterSection& known, const DeviceSpec& device, LawParameters& parameters) {
+void apply(const Match& match, const ParameterSection& known, const DeviceSpec& device,
+           LawParameters& parameters) {
   for (const auto& [name, value] : match.section->parameters)
     if (const ParameterField* field = find_field(known, name)) field->set(parameters, known.link, value);
   // Trees are chains inside a node: where nobody measured them they do as well as rings.
@@ -129,7 +134,8 @@ void apply(const Match& match, const ParameterSection& known, const DeviceSpec& 
   if (match.own) return;
   provenance.origin = Origin::kEstimated;
   provenance.residual = -1;
-  provenance.source = fmt::format("carried over from {}: {}", match.profile->device, match.section->provenance.source);
+  provenance.source =
+      fmt::format("carried over from {}: {}", match.profile->device, match.section->provenance.source);
   if (known.name != "gemm") return;
   const Result<DeviceSpec> origin = find_device(match.profile->device);
   if (!origin) return;

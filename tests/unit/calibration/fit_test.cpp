@@ -11,8 +11,9 @@ namespace moesim {
 namespace {
 
 std::shared_ptr<const ClusterView> one_device() {
-  return std::make_shared<const ClusterView>(std::vector{*find_device("A100")}, std::vector<std::int32_t>{0}, std::vector<double>{1},
-                                             std::vector<std::int32_t>{0}, std::vector<Tier>{});
+  return std::make_shared<const ClusterView>(std::vector{*find_device("A100")}, std::vector<std::int32_t>{0},
+                                             std::vector<double>{1}, std::vector<std::int32_t>{0},
+                                             std::vector<Tier>{});
 }
 
 // Times that the memory law gives with known parameters.
@@ -23,7 +24,9 @@ std::vector<Measurement> made_up(const LawParameters& truth) {
   for (std::int64_t bytes = 1 << 16; bytes < (1LL << 32); bytes *= 2) {
     Measurement row;
     row.view = view;
-    row.predict = [bytes](const CostModel& cost) { return cost.memory_bound(0, {.read = Bytes(bytes), .written = Bytes(0)}).time.value(); };
+    row.predict = [bytes](const CostModel& cost) {
+      return cost.memory_bound(0, {.read = Bytes(bytes), .written = Bytes(0)}).time.value();
+    };
     row.measured = row.predict(model);
     rows.push_back(row);
   }
@@ -34,8 +37,10 @@ TEST(Fit, RecoversTheParametersThatMadeTheData) {
   LawParameters truth = default_law_parameters(*find_device("A100"));
   truth.memory.efficiency = 0.62;
   truth.memory.overhead = Seconds(7e-6);
-  const std::array<std::pair<std::string_view, std::string_view>, 2> names = {{{"memory", "efficiency"}, {"memory", "overhead_s"}}};
-  const FitResult result = fit(default_law_parameters(*find_device("A100")), free_parameters(names), made_up(truth));
+  const std::array<std::pair<std::string_view, std::string_view>, 2> names = {
+      {{"memory", "efficiency"}, {"memory", "overhead_s"}}};
+  const FitResult result =
+      fit(default_law_parameters(*find_device("A100")), free_parameters(names), made_up(truth));
   EXPECT_NEAR(result.parameters.memory.efficiency, 0.62, 0.01);
   EXPECT_NEAR(result.parameters.memory.overhead.value(), 7e-6, 0.2e-6);
   EXPECT_LT(result.residuals.p90, 0.01);

@@ -36,9 +36,15 @@ TEST(Profile, ErrorsNameThePlace) {
   EXPECT_THAT(error("[]").what, HasSubstr("profile"));
   EXPECT_THAT(error(R"({"gemm": {}})").where, HasSubstr("p.json"));
   EXPECT_THAT(error(R"({"device": "A100", "gem": {}})").what, HasSubstr("gem"));
-  EXPECT_THAT(error(R"({"device": "A100", "gemm": {"parameters": {"math_efficiency": 1.5}, "provenance": {"source": "x"}}})").where,
-              HasSubstr("#/gemm/parameters/math_efficiency"));
-  EXPECT_THAT(error(R"({"device": "A100", "gemm": {"parameters": {"speed": 1}, "provenance": {"source": "x"}}})").what, HasSubstr("speed"));
+  EXPECT_THAT(
+      error(
+          R"({"device": "A100", "gemm": {"parameters": {"math_efficiency": 1.5}, "provenance": {"source": "x"}}})")
+          .where,
+      HasSubstr("#/gemm/parameters/math_efficiency"));
+  EXPECT_THAT(
+      error(R"({"device": "A100", "gemm": {"parameters": {"speed": 1}, "provenance": {"source": "x"}}})")
+          .what,
+      HasSubstr("speed"));
   EXPECT_FALSE(load_profile("/nonexistent.json").has_value());
 }
 
@@ -66,7 +72,8 @@ TEST(Profile, OwnDeviceFirstThenArchitectureThenEstimate) {
   EXPECT_THAT(parameters.attention_provenance.source, HasSubstr("carried over from A100-PCIe-80GB"));
   EXPECT_LT(parameters.attention_provenance.residual, 0);
   // Nobody measured CDNA 3.
-  EXPECT_THAT(calibrated_parameters(preset("mi300x")).front().gemm_provenance.source, ::testing::Not(HasSubstr("carried")));
+  EXPECT_THAT(calibrated_parameters(preset("mi300x")).front().gemm_provenance.source,
+              ::testing::Not(HasSubstr("carried")));
 }
 
 TEST(Profile, CarriedGemmEfficiencyFollowsTheBestPublishedRates) {
@@ -75,7 +82,8 @@ TEST(Profile, CarriedGemmEfficiencyFollowsTheBestPublishedRates) {
   // The A800 has no best rate: 0.5 as it stands. Shipped profiles come after the given one.
   EXPECT_DOUBLE_EQ(calibrated_parameters(view, std::span(&own, 1)).front().gemm.math_efficiency, 0.5);
   const ClusterView pcie({*find_device("A100-40GB")}, {0}, {1.0}, {0}, {});
-  EXPECT_DOUBLE_EQ(calibrated_parameters(pcie, std::span(&own, 1)).front().gemm.math_efficiency, 0.5);  // both 271.2 of 312
+  EXPECT_DOUBLE_EQ(calibrated_parameters(pcie, std::span(&own, 1)).front().gemm.math_efficiency,
+                   0.5);  // both 271.2 of 312
 }
 
 TEST(Profile, ANetworkProfileNeedsItsFabric) {
@@ -101,7 +109,8 @@ TEST(Profile, FieldsReadBackWhatTheySet) {
 // Hand-checked figures of well-known hardware, with the shipped profiles.
 TEST(CalibratedModel, Anchors) {
   const auto rate = [](const CostModel& model, DType type) {
-    return 2.0 * 8192 * 8192 * 8192 / model.gemm(0, {.m = 8192, .n = 8192, .k = 8192, .type = type}).time.value() / 1e12;
+    return 2.0 * 8192 * 8192 * 8192 /
+           model.gemm(0, {.m = 8192, .n = 8192, .k = 8192, .type = type}).time.value() / 1e12;
   };
   const ClusterView h100 = preset("h100");
   const CostModel hopper = make_cost_model(h100);
