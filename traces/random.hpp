@@ -26,6 +26,6 @@ class Pcg32 {
 [[nodiscard]] std::uint64_t splitmix64(std::uint64_t value);
 
 [[nodiscard]] double portable_log(double x);  // natural, x > 0, within a few units of the last place
-[[nodiscard]] double portable_exp(double x);
+[[nodiscard]] double portable_exp(double x);  // relative error below 1e-13 for |x| < 700; 0 far below
 
 }  // namespace moesim

@@ -13,9 +13,14 @@ namespace moesim {
 // Each defined in the file of its name.
 const PipelineSchedule& one_f_one_b();
 const PipelineSchedule& gpipe();
+const PipelineSchedule& interleaved();
+const PipelineSchedule& zb1p();
+const PipelineSchedule& zbv();
+const PipelineSchedule& dualpipe();
+const PipelineSchedule& dualpipev();
 
 std::span<const PipelineSchedule* const> pipeline_schedules() {
-  static const std::array kSchedules = {&one_f_one_b(), &gpipe()};
+  static const std::array kSchedules = {&one_f_one_b(), &gpipe(), &interleaved(), &zb1p(), &zbv(), &dualpipe(), &dualpipev()};
   return kSchedules;
 }
 

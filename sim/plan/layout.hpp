@@ -56,7 +56,7 @@ struct LayoutSpec {
   ParallelSizes sizes;
   std::string order = "tp-cp-ep-dp-pp";
   // Physical rank of each logical rank; empty: the identity. For placing a pipeline or an EP group by hand.
-  std::vector<RankId> device_map;
+  std::vector<RankId> device_map = {};
   bool operator==(const LayoutSpec&) const = default;
 };
 

@@ -15,6 +15,8 @@
 namespace moesim {
 namespace {
 
+constexpr std::uint64_t kBytesPerCell = 48;  // one node of a map
+
 enum class Column : std::uint8_t { kModel, kSelection, kDomain, kIteration, kLayer, kExpert, kCount };
 
 struct Spelling {
@@ -121,6 +123,9 @@ class LongCsvReader {
       return invalid_input(fmt::format("expert {} of layer {} appears twice", cell.expert, cell.key.layer),
                            job_.stream->place());
     experts_ = std::max<std::size_t>(experts_, cell.expert + 1);
+    if (++cells_ * kBytesPerCell > job_.options.memory_limit_bytes)
+      return invalid_input(fmt::format("table needs more than {} MiB", job_.options.memory_limit_bytes >> 20),
+                           job_.stream->place(), "cut it to fewer recordings");
     return {};
   }
 
@@ -147,6 +152,7 @@ class LongCsvReader {
   std::map<std::string, std::int64_t, std::less<>> domains_;
   std::map<RowKey, std::map<std::uint32_t, std::uint32_t>> rows_;
   std::size_t experts_ = 0;
+  std::uint64_t cells_ = 0;
 };
 
 }  // namespace
