@@ -100,9 +100,9 @@ StepMetrics summarize(const Program& program, const PricedProgram& priced, const
   metrics.model_flops_per_second_per_gpu = metrics.tokens_per_second_per_gpu * flops;
   double peak = 0;
   Bytes smallest_memory = costs.view().devices().front().memory;
-  for (const PricedEntity& entity : priced.entities) {
-    const DeviceSpec& device = costs.view().device(entity.representative);
-    peak += device.peak(program.recipe.compute).value() / static_cast<double>(priced.entities.size());
+  for (int rank = 0; rank < costs.view().ranks(); ++rank) {  // of every rank: a role may stand for devices of several kinds
+    const DeviceSpec& device = costs.view().device(RankId(rank));
+    peak += device.peak(program.recipe.compute).value() / gpus;
     smallest_memory = std::min(smallest_memory, device.memory);
   }
   metrics.mfu = peak > 0 ? metrics.model_flops_per_second_per_gpu / peak : 0;
