@@ -76,6 +76,8 @@ void note_what_is_open(ImportReport& report, const TraceInspector& inspector) {
 // `stream` is null for a folder.
 Result<ImportReport> run_import(InputProbe probe, InputStream* stream, TraceInfo info, const ImportOptions& options,
                                 TraceSink& sink, TraceSink* tokens) {
+  if (options.sequence_ranks < 1 || options.expert_parallel < 0 || options.top_k < 0)
+    return usage_error("ranks, expert parallelism and top_k of an import cannot be negative");
   ImportReport report;
   report.info = std::move(info);
   if (options.top_k > 0) report.info.top_k = options.top_k;

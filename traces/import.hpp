@@ -19,6 +19,8 @@ struct ImportOptions {
   std::int64_t top_k = 0;                         // overrides what the input says; 0: as the input says
   // Per-token recordings of sequences (ESFT) name no rank: sequence i is given to source rank i mod this.
   std::int32_t sequence_ranks = 8;
+  // Megatron's recording is by receiving rank: how many ranks share one copy of all experts; 0: all that were recorded.
+  std::int32_t expert_parallel = 0;
 };
 
 struct ImportReport {

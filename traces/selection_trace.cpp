@@ -73,7 +73,7 @@ std::span<std::uint32_t> SelectionTrace::counts(int step, int layer, int micro_b
 Status TraceBuilder::counts(const CountRow& row) {
   if (experts_ == 0) experts_ = row.counts.size();
   MOESIM_ASSERT(row.counts.size() == experts_);  // the inspector lets no other row pass
-  const std::uint64_t bytes = (counts_.size() + experts_) * sizeof(std::uint32_t);
+  const std::uint64_t bytes = (counts_.size() + experts_) * sizeof(std::uint32_t) + keys_.size() * sizeof(RowKey);
   if (bytes > limit_bytes_) return too_large(bytes, limit_bytes_);
   keys_.push_back(row.key);
   counts_.insert(counts_.end(), row.counts.begin(), row.counts.end());

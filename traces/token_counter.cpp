@@ -44,12 +44,12 @@ Status TokenCounter::check_ids(const TokenRow& row) {
 }
 
 Status TokenCounter::token(const TokenRow& row) {
+  if (!groups_.empty() && row.key.iteration != iteration_) {
+    MOESIM_TRY(emit());  // before the ids are checked: it fixes the number of experts
+  }
   MOESIM_TRY(check_ids(row));
   if (forward_ != nullptr) {
     MOESIM_TRY(forward_->token(row));
-  }
-  if (!groups_.empty() && row.key.iteration != iteration_) {
-    MOESIM_TRY(emit());
   }
   iteration_ = row.key.iteration;
   if (last_group_ == nullptr || row.key != last_key_) {
@@ -57,6 +57,7 @@ Status TokenCounter::token(const TokenRow& row) {
     if (group.line == 0 && group.file.empty()) {
       group.file = row.place.file;
       group.line = row.place.line;
+      bytes_ += sizeof(Group) + sizeof(RowKey);
     }
     last_group_ = &group;
     last_key_ = row.key;

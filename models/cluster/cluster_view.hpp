@@ -8,7 +8,10 @@
 // Example, 2 nodes x 8 H100, one NIC per GPU, two-level fat tree:
 //   tier 0 "nvlink"  groups = nodes,        16 ports of 450 GB/s, first_port_tier 0
 //   tier 1 "nic"     groups = rail leaves,  16 ports of 50 GB/s,  first_port_tier 1
-//   tier 2 "spine"   groups = everything,   leaf uplinks,         first_port_tier 1 (the NIC is crossed as well)
+//   tier 2 "spine"   groups = everything,   8 leaf uplinks,       first_port_tier 1 (the NIC is crossed as well)
+//
+// Levels at which no pair meets for the first time (the PCIe switches below an NVSwitch, the spine of a single leaf)
+// are no tiers, unless their ports narrow the way to a tier further out. Where a rank has no link of its own at a tier (mixed nodes), its port there has infinite capacity.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +39,8 @@ struct Tier {
   Seconds latency;          // one way between two ranks that meet here, hardware only (software is the laws' alpha)
   int first_port_tier = 0;
   bool mesh = false;        // point-to-point links only: one pair reaches at most `pair_limit`
-  BytesPerSecond pair_limit;  // largest rate of one pair; equals the port where a switch connects all
+  // Largest rate of one pair: the narrowest link between the two, which for a switch is the narrowest port crossed.
+  BytesPerSecond pair_limit;
   std::vector<std::int32_t> group_of_rank;
   std::vector<std::int32_t> port_of_rank;
   std::vector<Port> ports;
@@ -64,7 +68,8 @@ class ClusterView {
   [[nodiscard]] double speed(RankId rank) const { return speed_of_rank_[rank.index()]; }
   [[nodiscard]] NodeId node(RankId rank) const { return NodeId(node_of_rank_[rank.index()]); }
 
-  // How many ranks the innermost domain of `rank` holds (8 for a DGX, 72 for an NVL72 rack).
+  // How many ranks the innermost domain of `rank` holds (8 for a DGX, 72 for an NVL72 rack); 1 for a single rank,
+  // whose cluster has no tiers at all.
   [[nodiscard]] int domain_size(RankId rank) const;
 
  private:

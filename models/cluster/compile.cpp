@@ -1,5 +1,5 @@
 // From the graph to tiers: walk up from every device, sort the meeting points by how far out they stand, and keep the
-// levels at which some pair of ranks meets for the first time.
+// levels at which some pair of ranks meets for the first time or that hold a bottleneck of those further out.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,6 +19,13 @@ namespace moesim {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// Bounds on odd explicit topologies, so that the work stays linear in the ranks. Real machines have some ten links
+// between a device and the core of the network.
+constexpr std::int32_t kMostLinksDeep = 32;
+constexpr std::int32_t kMostLevels = 24;
+constexpr std::size_t kMostSwitchesAbove = 1024;
+constexpr std::int64_t kMostPairsCompared = std::int64_t{1} << 27;
 
 // Scale-up domains first, then PCIe switches, hosts, the whole node, then the network.
 int order_of(SwitchKind kind) {
@@ -66,6 +73,9 @@ class Compiler {
   Result<ClusterView> compile() {
     index_edges();
     number_levels();
+    if (levels_ > kMostLevels)
+      return invalid_input(fmt::format("the topology has {} levels of switches, more than {}", levels_, kMostLevels),
+                           spec_.source, "join switches that follow one another into one");
     MOESIM_TRY(walk_all());
     group_all();
     keep_useful_levels();
@@ -82,7 +92,7 @@ class Compiler {
   [[nodiscard]] std::size_t ranks() const { return topology_.vertex_of_rank.size(); }
 
   void index_edges() {
-    edges_.resize(boost::num_edges(*topology_.graph));
+    edges_.resize(static_cast<std::size_t>(topology_.links));
     edge_target_.resize(edges_.size());
     edge_users_.assign(edges_.size(), 0);
     const TopologyGraph& graph = *topology_.graph;
@@ -143,6 +153,10 @@ class Compiler {
       for (auto [edge, end] = boost::out_edges(from, graph); edge != end; ++edge) {
         const std::size_t to = boost::target(*edge, graph);
         if (own_nic >= 0 && graph[to].kind == SwitchKind::kNic && to != static_cast<std::size_t>(own_nic)) continue;
+        if (distance_[from] >= kMostLinksDeep || queue.size() > kMostSwitchesAbove) {
+          status = too_large(graph[static_cast<std::size_t>(start)].name);
+          break;
+        }
         if (distance_[to] < 0) {
           distance_[to] = distance_[from] + 1;
           entered_by_[to] = graph[*edge].id;
@@ -157,6 +171,12 @@ class Compiler {
     if (status) status = record(start);
     for (const std::int32_t vertex : queue) distance_[static_cast<std::size_t>(vertex)] = -1;
     return status;
+  }
+
+  [[nodiscard]] Status too_large(const std::string& device) const {
+    return invalid_input(fmt::format("device '{}' has more than {} links or {} switches above it", device, kMostLinksDeep,
+                                     kMostSwitchesAbove),
+                         spec_.source, "join parallel or consecutive switches, or name the NIC of the device");
   }
 
   [[nodiscard]] Status ambiguous(const std::string& device, const std::string& target) const {
@@ -231,27 +251,73 @@ class Compiler {
   }
 
   void keep_useful_levels() {
+    std::vector<std::int32_t> useful;
+    for (std::int32_t level = 0; level < levels_; ++level)
+      if (anyone_meets_at(level) && std::none_of(useful.begin(), useful.end(), [&](std::int32_t earlier) {
+            return covered_by(level, earlier);
+          }))
+        useful.push_back(level);
+    // A level where nobody meets first may still narrow the way further out: the NICs of an NVL72 rack whose leaf
+    // switches serve just that rack.
     for (std::int32_t level = 0; level < levels_; ++level) {
-      bool useful = anyone_meets_at(level);
-      for (const std::int32_t earlier : kept_) useful = useful && !covered_by(level, earlier);
-      if (useful) kept_.push_back(level);
+      const bool is_useful = std::find(useful.begin(), useful.end(), level) != useful.end();
+      if (is_useful || std::any_of(useful.begin(), useful.end(),
+                                   [&](std::int32_t outer) { return outer > level && narrows(level, outer); }))
+        kept_.push_back(level);
     }
   }
 
-  // Reachability need not be transitive (rails without a spine), so it is checked for one rank against all and for
-  // all against one another by groups: some kept level must hold every pair.
+  // Does the way to `outer` pass through `level`, and cross before it a link that no later one makes irrelevant?
+  [[nodiscard]] bool narrows(std::int32_t level, std::int32_t outer) const {
+    for (std::size_t rank = 0; rank < ranks(); ++rank) {
+      const Meeting* inner = walks_.at(rank, level);
+      const Meeting* end = walks_.at(rank, outer);
+      if (inner == nullptr || end == nullptr || !leads_through(*end, *inner)) continue;
+      std::size_t first = 0;  // what kept levels on the way count already
+      for (const std::int32_t kept : kept_)
+        if (const Meeting* nearer = walks_.at(rank, kept); nearer != nullptr && leads_through(*inner, *nearer))
+          first = std::max(first, static_cast<std::size_t>(nearer->steps));
+      const auto path = walks_.path(*end);
+      for (std::size_t i = first; i < static_cast<std::size_t>(inner->steps); ++i)
+        if (!made_irrelevant(path, i)) return true;
+    }
+    return false;
+  }
+
+  [[nodiscard]] bool leads_through(const Meeting& outer, const Meeting& inner) const {
+    const auto path = walks_.path(outer);
+    const auto start = walks_.path(inner);
+    return path.size() >= start.size() && std::equal(start.begin(), start.end(), path.begin());
+  }
+
+  // A later link that is no wider and that at least as many ranks share is always the tighter limit.
+  [[nodiscard]] bool made_irrelevant(std::span<const std::int32_t> path, std::size_t at) const {
+    const auto edge = static_cast<std::size_t>(path[at]);
+    return std::any_of(path.begin() + static_cast<std::ptrdiff_t>(at) + 1, path.end(), [&](std::int32_t later_edge) {
+      const auto later = static_cast<std::size_t>(later_edge);
+      return edges_[later].rate.out <= edges_[edge].rate.out && edges_[later].rate.in <= edges_[edge].rate.in &&
+             edge_users_[later] >= edge_users_[edge];
+    });
+  }
+
+  // Usually one level joins everybody. Otherwise each pair is looked at, because reachability is not transitive: on
+  // rails without a spine, GPU 0 of one node reaches GPU 1 of another only through a third rank.
   Status check_reachable() const {
     for (const std::int32_t level : kept_) {
       const std::vector<std::int32_t>& group = groups_[static_cast<std::size_t>(level)];
       if (std::all_of(group.begin(), group.end(), [&](std::int32_t g) { return g == group.front(); })) return {};
     }
-    if (ranks() < 2) return {};
-    for (std::size_t a = 0; a < ranks(); ++a)
-      for (std::size_t b = a + 1; b < ranks(); ++b)
+    std::int64_t compared = 0;
+    for (std::size_t a = 0; a + 1 < ranks(); ++a)
+      for (std::size_t b = a + 1; b < ranks(); ++b) {
+        if (++compared > kMostPairsCompared)
+          return invalid_input("no switch joins all ranks, and there are too many to look at each pair", spec_.source,
+                               "add a level above the others");
         if (!meet(a, b))
           return invalid_input(fmt::format("no way between '{}' (rank {}) and '{}' (rank {})", name(topology_.vertex_of_rank[a]), a,
                                            name(topology_.vertex_of_rank[b]), b),
                                spec_.source, "give them a common scale-up domain, PCIe host or network level");
+      }
     return {};
   }
   [[nodiscard]] bool meet(std::size_t a, std::size_t b) const {

@@ -1,6 +1,8 @@
 // The "node" object of a cluster file: devices, scale-up domain, PCIe tree, NICs.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/unit_parser.hpp"
 #include "models/cluster/cluster_reader.hpp"
 #include "models/cluster/provenance_reader.hpp"
@@ -47,7 +49,7 @@ Result<ScaleUpSpec> read_scale_up(JsonReader reader, int devices, ScaleUpKind ki
   result.domain_nodes = static_cast<int>(domain_nodes);
   if (kind == ScaleUpKind::kMesh) {
     MOESIM_ASSIGN(result.pair_rate, positive_rate(reader, "pair_bandwidth"));
-    const double peers = static_cast<double>(domain_devices * domain_nodes - 1);
+    const double peers = static_cast<double>(std::max<std::int64_t>(1, domain_devices * domain_nodes - 1));
     result.rate = {result.pair_rate * peers, result.pair_rate * peers};
   }
   if (kind == ScaleUpKind::kSwitched || reader.has("bandwidth")) {

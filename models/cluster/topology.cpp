@@ -54,7 +54,7 @@ std::int32_t add_vertex(Topology& topology, TopologyVertex vertex) {
 }
 
 void add_link(Topology& topology, std::int32_t from, std::int32_t to, TopologyEdge edge) {
-  edge.id = static_cast<std::int32_t>(boost::num_edges(*topology.graph));
+  edge.id = topology.links++;
   boost::add_edge(static_cast<Vertex>(from), static_cast<Vertex>(to), edge, *topology.graph);
 }
 

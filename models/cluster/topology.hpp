@@ -46,6 +46,7 @@ using TopologyGraph =
 struct Topology {
   // On the heap because Boost's adjacency_list copies where others move.
   std::unique_ptr<TopologyGraph> graph = std::make_unique<TopologyGraph>();
+  std::int32_t links = 0;  // counted here, since Boost would walk all vertices to count them
   std::vector<std::int32_t> vertex_of_rank;
   std::vector<DeviceSpec> devices;
   std::vector<std::int32_t> device_of_rank;

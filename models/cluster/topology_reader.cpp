@@ -11,6 +11,8 @@
 namespace moesim::detail {
 namespace {
 
+constexpr std::size_t kMostDeviceKinds = 256;
+
 Result<std::vector<ExplicitLink>> read_links(JsonReader& owner, std::string_view key) {
   std::vector<ExplicitLink> links;
   const std::optional<JsonReader> list = owner.optional(key);
@@ -60,10 +62,22 @@ Result<ExplicitSwitch> read_switch(JsonReader reader) {
   return result;
 }
 
-// The index of the device in the list of distinct ones.
-std::int32_t intern(std::vector<DeviceSpec>& devices, DeviceSpec device) {
-  for (std::size_t i = 0; i < devices.size(); ++i)
-    if (devices[i].name == device.name) return static_cast<std::int32_t>(i);
+bool same_figures(const DeviceSpec& a, const DeviceSpec& b) {
+  for (int type = 0; type <= static_cast<int>(DType::kInt64); ++type)
+    if (a.peak(static_cast<DType>(type)) != b.peak(static_cast<DType>(type))) return false;
+  return a.memory == b.memory && a.memory_bandwidth == b.memory_bandwidth && a.compute_units == b.compute_units;
+}
+
+// The index of the device in the list of distinct ones; two descriptions under one name must agree.
+Result<std::int32_t> intern(const JsonReader& place, std::vector<DeviceSpec>& devices, DeviceSpec device) {
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (devices[i].name != device.name) continue;
+    if (same_figures(devices[i], device)) return static_cast<std::int32_t>(i);
+    return place.error_at("device", fmt::format("'{}' is described twice, with different figures", device.name),
+                          "give the two devices different names");
+  }
+  if (devices.size() >= kMostDeviceKinds)
+    return place.error_at("device", fmt::format("more than {} kinds of device", kMostDeviceKinds));
   devices.push_back(std::move(device));
   return static_cast<std::int32_t>(devices.size()) - 1;
 }
@@ -72,7 +86,7 @@ Result<ExplicitDevice> read_rank(JsonReader reader, std::vector<DeviceSpec>& dev
   ExplicitDevice result;
   MOESIM_ASSIGN(result.name, read_name(reader));
   MOESIM_ASSIGN(DeviceSpec device, read_device_or_name(reader, "device"));
-  result.device = intern(devices, std::move(device));
+  MOESIM_ASSIGN(result.device, intern(reader, devices, std::move(device)));
   MOESIM_ASSIGN(const std::int64_t node, reader.required_int("node", 0, kMaxNodes - 1));
   result.node = static_cast<std::int32_t>(node);
   MOESIM_ASSIGN(result.speed, reader.double_or("speed", 1, 0.001, 10));

@@ -9,12 +9,13 @@
 namespace moesim {
 namespace {
 
+// Whole bytes, so that what crosses the outermost tier is exactly the total less what met before.
 struct Scratch {
-  std::vector<double> sent;      // [tier * n + rank], by meeting tier
-  std::vector<double> received;
+  std::vector<std::int64_t> sent;  // [tier * n + rank], by meeting tier
+  std::vector<std::int64_t> received;
   std::vector<double> port_out;
   std::vector<double> port_in;
-  std::array<double, kMaxTiers> busiest_pair{};
+  std::array<std::int64_t, kMaxTiers> busiest_pair{};  // of mesh tiers only
 };
 
 Scratch& cleared_scratch(std::size_t cells) {
@@ -25,30 +26,49 @@ Scratch& cleared_scratch(std::size_t cells) {
   return scratch;
 }
 
-// Bytes that rank `from` sends, by the tier at which each receiver meets it.
-void add_row(const GroupTopology& group, const ByteMatrix& matrix, int from, Scratch& scratch) {
+using GroupColumns = std::array<const std::int32_t*, kMaxTiers>;
+
+bool met_below(const GroupColumns& columns, int tier, std::size_t a, std::size_t b) {
+  for (std::size_t lower = 0; lower < static_cast<std::size_t>(tier); ++lower)
+    if (columns[lower][a] == columns[lower][b]) return true;
+  return false;
+}
+
+// Bytes that rank `from` sends. Most of a large group meets at the outermost tier, so everything is first booked there
+// in one plain pass, and the few peers that are nearer are then moved to theirs.
+void add_row(const GroupTopology& group, const GroupColumns& columns, const ByteMatrix& matrix, std::size_t from,
+             Scratch& scratch) {
   const auto n = static_cast<std::size_t>(matrix.ranks);
-  const auto row = matrix.bytes.subspan(static_cast<std::size_t>(from) * n, n);
-  const int last = group.tiers() - 1;
-  std::array<const std::int32_t*, kMaxTiers> groups{};
-  std::array<std::int32_t, kMaxTiers> own{};
-  std::array<double, kMaxTiers> sent{};
-  for (int t = 0; t <= last; ++t) {
-    groups[static_cast<std::size_t>(t)] = group.groups_at(t).data();
-    own[static_cast<std::size_t>(t)] = groups[static_cast<std::size_t>(t)][from];
-  }
+  const std::int64_t* const row = matrix.bytes.data() + from * n;
+  const int outermost = group.outermost_tier();
+  const std::size_t far = static_cast<std::size_t>(outermost) * n;
+  std::int64_t* const received = scratch.received.data() + far;
+  std::int64_t total = 0;
   for (std::size_t to = 0; to < n; ++to) {
-    const std::int64_t count = row[to];
-    if (count == 0 || to == static_cast<std::size_t>(from)) continue;
-    std::size_t tier = 0;
-    while (tier < static_cast<std::size_t>(last) && groups[tier][to] != own[tier]) ++tier;
-    const auto bytes = static_cast<double>(count);
-    sent[tier] += bytes;
-    scratch.received[tier * n + to] += bytes;
-    scratch.busiest_pair[tier] = std::max(scratch.busiest_pair[tier], bytes);
+    total += row[to];
+    received[to] += row[to];
   }
-  for (int t = 0; t <= last; ++t)
-    scratch.sent[static_cast<std::size_t>(t) * n + static_cast<std::size_t>(from)] = sent[static_cast<std::size_t>(t)];
+  total -= row[from];
+  received[from] -= row[from];
+  for (int t = 0; t <= outermost; ++t) {
+    const bool mesh = group.view().tier(t).mesh;
+    if (t == outermost && !mesh) break;
+    std::int64_t sent = 0;
+    std::int64_t& busiest = scratch.busiest_pair[static_cast<std::size_t>(t)];
+    std::int64_t* const received_here = scratch.received.data() + static_cast<std::size_t>(t) * n;
+    for (const std::int32_t peer : group.members(t, static_cast<int>(from))) {
+      const auto to = static_cast<std::size_t>(peer);
+      if (to == from || met_below(columns, t, from, to)) continue;
+      if (mesh) busiest = std::max(busiest, row[to]);
+      if (t == outermost) continue;
+      sent += row[to];
+      received[to] -= row[to];
+      received_here[to] += row[to];
+    }
+    scratch.sent[static_cast<std::size_t>(t) * n + from] = sent;
+    total -= sent;
+  }
+  scratch.sent[far + from] = total;
 }
 
 // Seconds at full rate of the busiest port of tier p, either direction.
@@ -61,15 +81,18 @@ double busiest_port(const GroupTopology& group, int p, Scratch& scratch) {
   for (int t = p; t < group.tiers(); ++t) {
     if (group.view().tier(t).first_port_tier > p) continue;
     for (std::size_t i = 0; i < n; ++i) {
-      scratch.port_out[static_cast<std::size_t>(ports[i])] += scratch.sent[static_cast<std::size_t>(t) * n + i];
-      scratch.port_in[static_cast<std::size_t>(ports[i])] += scratch.received[static_cast<std::size_t>(t) * n + i];
+      scratch.port_out[static_cast<std::size_t>(ports[i])] +=
+          static_cast<double>(scratch.sent[static_cast<std::size_t>(t) * n + i]);
+      scratch.port_in[static_cast<std::size_t>(ports[i])] +=
+          static_cast<double>(scratch.received[static_cast<std::size_t>(t) * n + i]);
     }
   }
   double seconds = 0;
   for (std::size_t port = 0; port < rates.size(); ++port)
     seconds = std::max({seconds, scratch.port_out[port] / rates[port].out.value(), scratch.port_in[port] / rates[port].in.value()});
   const Tier& tier = group.view().tier(p);
-  if (tier.mesh) seconds = std::max(seconds, scratch.busiest_pair[static_cast<std::size_t>(p)] / tier.pair_limit.value());
+  if (tier.mesh)
+    seconds = std::max(seconds, static_cast<double>(scratch.busiest_pair[static_cast<std::size_t>(p)]) / tier.pair_limit.value());
   return seconds;
 }
 
@@ -80,19 +103,21 @@ CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& para
   const auto n = static_cast<std::size_t>(matrix.ranks);
   MOESIM_ASSERT(matrix.bytes.size() >= n * n);
   Scratch& scratch = cleared_scratch(n * static_cast<std::size_t>(group.tiers()));
-  for (int from = 0; from < matrix.ranks; ++from) add_row(group, matrix, from, scratch);
+  GroupColumns columns{};
+  for (int t = 0; t < group.tiers(); ++t) columns[static_cast<std::size_t>(t)] = group.groups_at(t).data();
+  for (std::size_t from = 0; from < n; ++from) add_row(group, columns, matrix, from, scratch);
 
   TierBytes bytes{};
   PortTimes ports;
   for (int t = 0; t < group.tiers(); ++t) {
     const auto index = static_cast<std::size_t>(t);
-    const double* const sent = scratch.sent.data() + index * n;
-    bytes[index] = *std::max_element(sent, sent + n);
+    const std::int64_t* const sent = scratch.sent.data() + index * n;
+    bytes[index] = static_cast<double>(*std::max_element(sent, sent + n));
     const double share = parameters.link(group.view().tier(t).link).all_to_all_efficiency;
     ports.seconds[index] = busiest_port(group, t, scratch) / share;
     if (ports.seconds[index] > ports.longest) ports.longest = ports.seconds[index], ports.bottleneck = t;
   }
-  return finish(group, parameters, ports, bytes, exchange_latency(group, parameters));
+  return finish(group, parameters, ports, bytes, {.fixed = exchange_latency(group, parameters)});
 }
 
 }  // namespace moesim

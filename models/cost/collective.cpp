@@ -96,6 +96,7 @@ GroupTopology::GroupTopology(const ClusterView& view, std::span<const RankId> ra
   }
   find_groups_and_ports();
   find_splits();
+  find_members();
   find_joined_parts();
   find_rates();
   find_peers();
@@ -124,6 +125,38 @@ void GroupTopology::find_splits() {
   for (int t = 0; t < tiers(); ++t) {
     const auto groups = groups_at(t);
     splits_[static_cast<std::size_t>(t)] = split_of({groups.begin(), groups.end()});
+  }
+}
+
+std::span<const std::int32_t> GroupTopology::members(int tier, int i) const {
+  const std::size_t cell = static_cast<std::size_t>(tier) * ranks_.size() + static_cast<std::size_t>(i);
+  return std::span(members_).subspan(static_cast<std::size_t>(member_begin_[cell]), static_cast<std::size_t>(member_count_[cell]));
+}
+
+void GroupTopology::find_members() {
+  const std::size_t n = ranks_.size();
+  const std::size_t cells = n * static_cast<std::size_t>(tiers());
+  members_.resize(cells);
+  member_begin_.resize(cells);
+  member_count_.resize(cells);
+  for (int t = 0; t < tiers(); ++t) {
+    const auto groups = groups_at(t);
+    const std::size_t base = static_cast<std::size_t>(t) * n;
+    const auto order = std::span(members_).subspan(base, n);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+      return groups[static_cast<std::size_t>(a)] < groups[static_cast<std::size_t>(b)];
+    });
+    for (std::size_t first = 0; first < n;) {
+      std::size_t last = first;
+      const std::int32_t group = groups[static_cast<std::size_t>(order[first])];
+      while (last < n && groups[static_cast<std::size_t>(order[last])] == group) ++last;
+      for (std::size_t at = first; at < last; ++at) {
+        member_begin_[base + static_cast<std::size_t>(order[at])] = static_cast<std::int32_t>(base + first);
+        member_count_[base + static_cast<std::size_t>(order[at])] = static_cast<std::int32_t>(last - first);
+      }
+      first = last;
+    }
   }
 }
 

@@ -68,11 +68,14 @@ class GroupTopology {
   // and what this group can count on of each dense port.
   [[nodiscard]] std::span<const std::int32_t> groups_at(int tier) const;
   [[nodiscard]] std::span<const std::int32_t> ports_at(int tier) const;
+  // Numbers within this group of the ranks that share the tier's group with the i-th one, itself included.
+  [[nodiscard]] std::span<const std::int32_t> members(int tier, int i) const;
   [[nodiscard]] std::span<const Port> port_rates(int tier) const { return port_rates_[static_cast<std::size_t>(tier)]; }
 
  private:
   void find_groups_and_ports();
   void find_splits();
+  void find_members();
   void find_joined_parts();
   void find_rates();
   void find_peers();
@@ -89,6 +92,9 @@ class GroupTopology {
   std::vector<double> exchange_;
   std::vector<std::int32_t> groups_;  // [tier * size + i]
   std::vector<std::int32_t> ports_;   // [tier * size + i]
+  std::vector<std::int32_t> members_;       // [tier * size + ...], sorted by the tier's group
+  std::vector<std::int32_t> member_begin_;  // [tier * size + i], where the i-th rank's group starts
+  std::vector<std::int32_t> member_count_;
   std::vector<std::vector<Port>> port_rates_;
   int outermost_tier_ = -1;
 };

@@ -9,7 +9,7 @@ double efficiency(const LinkParameters& link, TrafficPattern pattern) {
   switch (pattern) {
     case TrafficPattern::kRing: return link.ring_efficiency;
     case TrafficPattern::kAllToAll: return link.all_to_all_efficiency;
-    case TrafficPattern::kOneWay: return link.one_way_efficiency;
+    case TrafficPattern::kOneWay: case TrafficPattern::kMessage: return link.one_way_efficiency;
   }
   return 1;
 }
@@ -27,9 +27,10 @@ PortTimes port_times(const GroupTopology& group, const LawParameters& parameters
       if (group.view().tier(t).first_port_tier <= p) through += bytes[static_cast<std::size_t>(t)];
     if (through <= 0) continue;
     const Tier& tier = group.view().tier(p);
-    double rate = pattern == TrafficPattern::kRing ? group.ring_rate(p).value() : group.rank_rate(p).value();
+    const bool rings = pattern == TrafficPattern::kRing || pattern == TrafficPattern::kOneWay;
+    double rate = rings ? group.ring_rate(p).value() : group.rank_rate(p).value();
     // A single message uses a single link of a mesh.
-    if (pattern == TrafficPattern::kOneWay && tier.mesh) rate = std::min(rate, tier.pair_limit.value());
+    if (pattern == TrafficPattern::kMessage && tier.mesh) rate = std::min(rate, tier.pair_limit.value());
     const double seconds = through / (rate * efficiency(parameters.link(tier.link), pattern));
     times.seconds[static_cast<std::size_t>(p)] = seconds;
     if (seconds > times.longest) times.longest = seconds, times.bottleneck = p;
@@ -38,21 +39,25 @@ PortTimes port_times(const GroupTopology& group, const LawParameters& parameters
 }
 
 CommCost finish(const GroupTopology& group, const LawParameters& parameters, const PortTimes& ports,
-                const TierBytes& bytes, double fixed) {
+                const TierBytes& bytes, Latency latency) {
   CommCost cost;
   cost.busiest_rank_bytes = bytes;
   if (ports.longest <= 0) {
-    cost.time = Seconds(fixed);
+    cost.time = Seconds(latency.fixed);
     cost.bound = Bound::kLatency;
     return cost;
   }
   const LinkParameters& link = parameters.link(group.view().tier(ports.bottleneck).link);
-  const double total = fixed + pipelined_seconds(ports.longest, link.pipeline_step.value());
+  const double long_body = latency.more_when_long + pipelined_seconds(ports.longest, link.pipeline_step.value());
+  const double quick_body = ports.longest / link.quick_share;
+  const bool quick = quick_body < long_body;
+  const double total = latency.fixed + std::min(quick_body, long_body);
+  const double pressure = quick ? 1 / link.quick_share : 1;  // flags travel with the data
   cost.time = Seconds(total);
   cost.bound = 2 * ports.longest >= total ? Bound::kNetwork : Bound::kLatency;
   for (int p = 0; p < group.tiers(); ++p) {
     const auto index = static_cast<std::size_t>(p);
-    cost.port_share[index] = static_cast<float>(ports.seconds[index] / (total * group.port_sharers(p)));
+    cost.port_share[index] = static_cast<float>(pressure * ports.seconds[index] / (total * group.port_sharers(p)));
   }
   return cost;
 }

@@ -1,9 +1,10 @@
 // What the collective laws share: bytes by tier -> time of the busiest port -> time of the operation.
 //
 //   T_port = max over tiers p of (bytes that cross p's ports) / (rank_rate(p) * efficiency(p))
-//   T = base + latency + T_port + 2 * sqrt(pipeline_step * T_port)
+//   T = base + latency + min(T_port / quick_share, long_latency + T_port + 2 * sqrt(pipeline_step * T_port))
 //
-// The last term is the classical price of a pipelined transfer cut into the best number of chunks c: c chunks and one
+// Short messages go by a protocol that needs no hand-shake but sends flags with the data (NCCL's LL and LL128), long
+// ones pay `long_step` more per hop. The last term is the classical price of a pipelined transfer cut into the best number of chunks c: c chunks and one
 // more to fill the pipe take (c + 1) * (a + T_port/c), least at c = sqrt(T_port/a), which leaves a + T_port +
 // 2*sqrt(a*T_port). Example, 1.61 GB at 366 GB/s with a = 0.7 us: 4400 us + 2*sqrt(0.7*4400) = 4511 us.
 #pragma once
@@ -19,7 +20,8 @@ namespace moesim {
 // Bytes that the busiest rank sends to ranks it meets at each tier.
 using TierBytes = std::array<double, kMaxTiers>;
 
-enum class TrafficPattern : std::uint8_t { kRing, kAllToAll, kOneWay };
+// kOneWay: rings that fill one direction only (broadcast); kMessage: one message between two ranks.
+enum class TrafficPattern : std::uint8_t { kRing, kAllToAll, kOneWay, kMessage };
 
 struct PortTimes {
   std::array<double, kMaxTiers> seconds{};  // busy time of the busiest port of each tier
@@ -32,9 +34,13 @@ struct PortTimes {
 
 [[nodiscard]] PortTimes port_times(const GroupTopology& group, const LawParameters& parameters, const TierBytes& bytes,
                                    TrafficPattern pattern);
-// `fixed` is base plus latency. Fills time, bound, port shares and bytes.
+struct Latency {
+  double fixed = 0;  // base and hops
+  double more_when_long = 0;  // hops of the long-message protocol
+};
+// Fills time, bound, port shares and bytes.
 [[nodiscard]] CommCost finish(const GroupTopology& group, const LawParameters& parameters, const PortTimes& ports,
-                              const TierBytes& bytes, double fixed);
+                              const TierBytes& bytes, Latency latency);
 // One hop at `tier`: the law's software step and the hardware's latency.
 [[nodiscard]] inline double hop(const GroupTopology& group, int tier, Seconds step) {
   return step.value() + group.view().tier(tier).latency.value();

@@ -55,6 +55,7 @@ GemmMachine gemm_machine(const DeviceSpec& device, const GemmParameters& paramet
           .power_time = parameters.sustained_after.value(),
           .ramp_bytes = parameters.ramp_bytes,
           .wave_loss = parameters.wave_loss,
+          .epilogue_exposed = parameters.epilogue_exposed,
           .overhead = parameters.overhead.value(),
           .emulated = computed != type};
 }
@@ -98,20 +99,21 @@ Cost gemm_cost(const GemmMachine& machine, const GemmWork& work) {
   const bool accumulates = work.output == DType::kFp32 && work.type != DType::kFp32;
   const double results = batch * m * n * element_size(work.output) * (accumulates ? 2 : 1);
 
+  const double epilogue = machine.epilogue_exposed * results / machine.memory_rate;
   double best_math = 0;
   double best = -1;
   for (const TileShape tile : kTiles) {
     const double tiles = batch * ceil_divide(m, tile.m) * ceil_divide(n, tile.n);
     const double traffic =
         operands + results + reread_bytes(machine, tile, tiles, k, in_bytes, operands / batch);
-    double math = with_power_limit(machine, wave_seconds(machine, tiles, tile_seconds(machine, tile, k, in_bytes)));
+    double math = with_power_limit(machine, wave_seconds(machine, tiles, tile_seconds(machine, tile, k, in_bytes))) + epilogue;
     double total = std::max(math, traffic / machine.memory_rate);
     if (best < 0 || total < best) best = total, best_math = math;
-    if (2 * tiles > machine.units) continue;
     for (const double split : kSplits) {
+      if (tiles * split > machine.units) break;
       // Each part writes FP32 partial sums that a second pass adds up.
       const double partials = 2 * split * batch * m * n * 4;
-      math = wave_seconds(machine, tiles * split, tile_seconds(machine, tile, k / split, in_bytes));
+      math = wave_seconds(machine, tiles * split, tile_seconds(machine, tile, k / split, in_bytes)) + epilogue;
       total = std::max(math, traffic / machine.memory_rate) + partials / machine.memory_rate + machine.overhead / 2;
       if (total < best) best = total, best_math = math;
     }

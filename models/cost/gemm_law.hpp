@@ -1,6 +1,6 @@
 // What a matrix multiplication costs on one device.
 //
-//   time = overhead + max(math, memory)
+//   time = overhead + max(math + exposed * result traffic, memory)
 //   math: the output is cut into tiles; a compute unit takes max(2*tm*tn*k' / rate, (tm+tn)*k'*bytes / load) per tile,
 //     k' = k + ramp, and `units` tiles run at a time: full waves, and `wave_loss` of what the last wave leaves empty.
 //     The best of a small set of tiles counts, and of splitting k over several units where tiles are few.
@@ -32,6 +32,7 @@ struct GemmMachine {
   double power_time = 1e-3;    // seconds
   double ramp_bytes = 0;
   double wave_loss = 1;
+  double epilogue_exposed = 0;
   double overhead = 0;         // seconds
   bool emulated = false;       // the device lacks the format: priced as the next wider one
 };

@@ -72,7 +72,7 @@ Cost grouped_gemm_cost(const GemmMachine& machine, const GroupedGemmWork& work) 
   for (const TileShape tile : gemm_tiles()) {
     const Candidate candidate = work.reduce_rows ? by_outputs(machine, work, tile, operands / groups)
                                                  : by_rows(machine, work, tile, operands / groups);
-    const double math = with_power_limit(machine, candidate.math);
+    const double math = with_power_limit(machine, candidate.math) + machine.epilogue_exposed * results / machine.memory_rate;
     const double total = std::max(math, (operands + results + candidate.reread) / machine.memory_rate);
     if (best < 0 || total < best) best = total, best_math = math;
   }

@@ -46,7 +46,7 @@ CommCost hierarchical_cost(CollectiveKind kind, const GroupTopology& group, cons
   ports.seconds[0] += inside_ports.seconds[0];
   TierBytes bytes = outside;
   bytes[0] += inside[0];
-  return finish(group, parameters, ports, bytes, fixed);
+  return finish(group, parameters, ports, bytes, {.fixed = fixed});
 }
 
 }  // namespace moesim

@@ -5,7 +5,7 @@
 namespace moesim {
 namespace {
 
-Provenance estimate(std::string source) { return {.origin = Origin::kEstimated, .source = std::move(source)}; }
+Provenance estimate(std::string source) { return {Origin::kEstimated, std::move(source), -1, {}}; }
 
 void set_attention(AttentionParameters& attention, DeviceArch arch) {
   switch (arch) {
@@ -58,20 +58,20 @@ void set_links(LawParameters& parameters, DeviceArch arch) {
   LinkParameters& nvlink = parameters.link(LinkClass::kNvlink);
   nvlink = {.ring_efficiency = 0.79, .all_to_all_efficiency = 0.75, .one_way_efficiency = 0.80, .switch_efficiency = 0.61,
             .ring_step = Seconds(1.2e-6), .tree_step = Seconds(1.0e-6), .peer_step = Seconds(0.6e-6),
-            .pipeline_step = Seconds(0.7e-6)};
+            .pipeline_step = Seconds(0.7e-6), .quick_share = 0.5, .long_step = Seconds(0.5e-6)};
   if (arch == DeviceArch::kHopper) nvlink.ring_efficiency = 0.82, nvlink.one_way_efficiency = 0.86;
   if (arch == DeviceArch::kBlackwell) nvlink.ring_efficiency = 0.85, nvlink.one_way_efficiency = 0.86, nvlink.switch_efficiency = 0.53;
   parameters.link(LinkClass::kXgmi) = {.ring_efficiency = 0.74, .all_to_all_efficiency = 0.67, .one_way_efficiency = 0.75,
                                        .switch_efficiency = 0.5, .ring_step = Seconds(2e-6), .tree_step = Seconds(2e-6),
-                                       .peer_step = Seconds(1e-6), .pipeline_step = Seconds(1e-6)};
+                                       .peer_step = Seconds(1e-6), .pipeline_step = Seconds(1e-6), .quick_share = 0.5, .long_step = Seconds(1e-6)};
   parameters.link(LinkClass::kPcie) = {.ring_efficiency = 0.70, .all_to_all_efficiency = 0.60, .one_way_efficiency = 0.80,
                                        .switch_efficiency = 0.5, .ring_step = Seconds(2e-6), .tree_step = Seconds(2e-6),
-                                       .peer_step = Seconds(1e-6), .pipeline_step = Seconds(2e-6)};
+                                       .peer_step = Seconds(1e-6), .pipeline_step = Seconds(2e-6), .quick_share = 0.5, .long_step = Seconds(1e-6)};
   parameters.link(LinkClass::kSocket) = parameters.link(LinkClass::kPcie);
   parameters.link(LinkClass::kOther) = parameters.link(LinkClass::kPcie);
   parameters.link(LinkClass::kNic) = {.ring_efficiency = 0.90, .all_to_all_efficiency = 0.85, .one_way_efficiency = 0.92,
                                       .switch_efficiency = 0.5, .ring_step = Seconds(6e-6), .tree_step = Seconds(5e-6),
-                                      .peer_step = Seconds(1.5e-6), .pipeline_step = Seconds(4e-6)};
+                                      .peer_step = Seconds(1.5e-6), .pipeline_step = Seconds(4e-6), .quick_share = 0.4, .long_step = Seconds(5e-6)};
 }
 
 }  // namespace
@@ -90,7 +90,7 @@ LawParameters default_law_parameters(const DeviceSpec& device) {
   parameters.memory_provenance = estimate("85 % of the memory peak, as stream benchmarks reach");
   parameters.launch_provenance = estimate("a CUDA launch from a compiled framework, 5 us");
   parameters.collective_provenance = estimate("NCCL start-up of about 10 us");
-  parameters.overlap_provenance = {.origin = Origin::kMeasured, .source = "DeepSeek-V3 report: 20 of 132 units communicate"};
+  parameters.overlap_provenance = {Origin::kMeasured, "DeepSeek-V3 report: 20 of 132 units communicate", -1, {}};
   for (Provenance& provenance : parameters.link_provenance)
     provenance = estimate("nccl-tests figures of links of the same class");
   parameters.link_provenance[static_cast<std::size_t>(LinkClass::kNic)] =

@@ -25,6 +25,7 @@ struct GemmParameters {
   double ramp_bytes = 512;            // prologue and epilogue of a tile, as bytes of k that its main loop could read
   double wave_loss = 0.7;             // share of a last, partly filled wave that is lost (1: clocks do not rise)
   double load_bytes_per_clock = 96;   // L2 to one compute unit
+  double epilogue_exposed = 0.3;      // share of the result's traffic that no main loop hides
   double memory_efficiency = 0.85;    // of the memory peak
   Seconds overhead{2.5e-6};           // start and end of one kernel on the device
 };
@@ -59,6 +60,8 @@ struct LinkParameters {
   Seconds tree_step{2e-6};              // per hop of a tree
   Seconds peer_step{0.5e-6};            // per peer of an all-to-all
   Seconds pipeline_step{0.7e-6};        // per chunk of a long message, see pipelined_seconds()
+  double quick_share = 0.5;             // of the rate, short-message protocols (NCCL's LL and LL128)
+  Seconds long_step{0.5e-6};            // per hop of a ring or tree, what the long-message protocol takes on top
 };
 
 struct CollectiveParameters {

@@ -21,7 +21,7 @@ CommCost pairwise_cost(const GroupTopology& group, const LawParameters& paramete
     ports.seconds[index] = per_pair * group.exchange_seconds_per_byte(t) / share;
     if (ports.seconds[index] > ports.longest) ports.longest = ports.seconds[index], ports.bottleneck = t;
   }
-  return finish(group, parameters, ports, bytes, exchange_latency(group, parameters));
+  return finish(group, parameters, ports, bytes, {.fixed = exchange_latency(group, parameters)});
 }
 
 CommCost send_recv_cost(const GroupTopology& group, const LawParameters& parameters, Bytes size) {
@@ -30,7 +30,7 @@ CommCost send_recv_cost(const GroupTopology& group, const LawParameters& paramet
   bytes[static_cast<std::size_t>(tier)] = size.value();
   const double fixed = parameters.collective.base.value() +
                        hop(group, tier, parameters.link(group.view().tier(tier).link).peer_step);
-  return finish(group, parameters, port_times(group, parameters, bytes, TrafficPattern::kOneWay), bytes, fixed);
+  return finish(group, parameters, port_times(group, parameters, bytes, TrafficPattern::kMessage), bytes, {.fixed = fixed});
 }
 
 }  // namespace moesim

@@ -19,7 +19,7 @@ CommCost switch_cost(const GroupTopology& group, const LawParameters& parameters
   ports.longest = size.value() / (group.rank_rate(0).value() * link.switch_efficiency);
   ports.seconds[0] = ports.longest;
   return finish(group, parameters, ports, bytes,
-                parameters.collective.switch_base.value() + 2 * group.view().tier(0).latency.value());
+                {.fixed = parameters.collective.switch_base.value() + 2 * group.view().tier(0).latency.value()});
 }
 
 }  // namespace moesim

@@ -14,19 +14,27 @@ std::uint64_t to_fixed(double value) { return static_cast<std::uint64_t>(std::ll
 }  // namespace
 
 Contention::Contention(const ReplayProgram& program, std::vector<Node>& nodes)
-    : program_(program),
-      nodes_(nodes),
+    : nodes_(nodes),
       compute_slowness_(std::max(kOne, to_fixed(program.compute_slowdown))),
       activities_(nodes.size()),
       ports_(static_cast<std::size_t>(program.ports)),
       holders_(program.entities.size()),
       computing_(program.entities.size()) {
-  for (const PortUse& use : program.port_uses) {
-    std::vector<Fixed>& shares = shares_.emplace_back();
-    for (const float share : use.share) shares.push_back(to_fixed(std::clamp(static_cast<double>(share), 0.0, 1.0)));
-    tiers_ = std::max(tiers_, static_cast<std::uint32_t>(shares.size()));
+  if (program.ports > 0) {
+    for (const PortUse& use : program.port_uses) tiers_ = std::max(tiers_, static_cast<std::uint32_t>(use.share.size()));
   }
-  if (program.ports > 0) uses_.resize(nodes.size() * tiers_);
+  for (const PortUse& use : program.port_uses) {
+    for (std::size_t tier = 0; tier < tiers_; ++tier) {
+      const double share = tier < use.share.size() ? static_cast<double>(use.share[tier]) : 0;
+      shares_.push_back(to_fixed(std::clamp(share, 0.0, 1.0)));
+    }
+  }
+  for (const ReplayEntity& entity : program.entities) {
+    for (std::size_t tier = 0; tier < tiers_; ++tier) {
+      entity_ports_.push_back(tier < entity.ports.size() ? entity.ports[tier] : -1);
+    }
+  }
+  uses_.resize(nodes.size() * tiers_);
 }
 
 void Contention::mark(NodeId leader) {
@@ -46,11 +54,11 @@ void Contention::mark_compute(std::uint32_t entity) {
   }
 }
 
-void Contention::press(NodeId node, NodeId leader) {
-  const std::vector<std::int32_t>& ports = program_.entities[nodes_[node].entity].ports;
-  const std::vector<Fixed>& shares = shares_[nodes_[node].op->port_use];
-  const std::size_t tiers = std::min(ports.size(), shares.size());
-  for (std::size_t tier = 0; tier < tiers; ++tier) {
+Contention::Fixed Contention::press(NodeId node, NodeId leader) {
+  const std::int32_t* const ports = entity_ports_.data() + std::size_t{nodes_[node].entity} * tiers_;
+  const Fixed* const shares = shares_.data() + std::size_t{nodes_[node].op->port_use} * tiers_;
+  Fixed busiest = 0;
+  for (std::size_t tier = 0; tier < tiers_; ++tier) {
     if (shares[tier] == 0 || ports[tier] < 0) continue;
     Port& port = ports_[static_cast<std::size_t>(ports[tier])];
     if (port.starting != starts_) {
@@ -61,19 +69,19 @@ void Contention::press(NodeId node, NodeId leader) {
     if (share == 0) continue;
     port.pressed += share;
     port.load += share;
+    busiest = std::max(busiest, port.load);
     const auto number = static_cast<std::uint32_t>(node * tiers_ + tier);
     uses_[number] = {share, kNoUse, port.first_use, leader, ports[tier]};
     if (port.first_use != kNoUse) uses_[port.first_use].previous = number;
     port.first_use = number;
     if (port.load > kOne) mark_all(port);
   }
+  return busiest;
 }
 
 void Contention::release(NodeId node) {
   const std::size_t first = std::size_t{node} * tiers_;
-  const std::size_t tiers = std::min(program_.entities[nodes_[node].entity].ports.size(),
-                                     shares_[nodes_[node].op->port_use].size());
-  for (std::size_t number = first; number < first + tiers; ++number) {
+  for (std::size_t number = first; number < first + tiers_; ++number) {
     Use& use = uses_[number];
     if (use.share == 0) continue;
     Port& port = ports_[static_cast<std::size_t>(use.port)];
@@ -85,23 +93,27 @@ void Contention::release(NodeId node) {
   }
 }
 
-void Contention::start(NodeId leader, Picoseconds duration, Picoseconds now) {
+void Contention::start(NodeId leader, Picoseconds duration, Picoseconds now, EventQueue& queue) {
   ++starts_;
   Activity& activity = activities_[leader];
   activity.left = static_cast<UInt128>(static_cast<std::uint64_t>(duration)) << kFraction;
   activity.slowness = 0;
   activity.since = now;
   activity.active = true;
-  mark(leader);
+  Fixed busiest = kOne;
   for (NodeId member = leader; member != kNoNode; member = nodes_[member].next_member) {
     const Node& node = nodes_[member];
     if (node.op->op_class == ReplayOpClass::kCompute) {
       computing_[node.entity] = static_cast<std::uint16_t>(computing_[node.entity] | 1U << node.stream);
+      if (holders_[node.entity] > 0) busiest = compute_slowness_;
       continue;
     }
-    press(member, leader);
+    busiest = std::max(busiest, press(member, leader));
     if (node.op->holds_compute && holders_[node.entity]++ == 0) mark_compute(node.entity);
   }
+  if (busiest > kOne) return mark(leader);
+  activity.slowness = kOne;
+  queue_end(leader, now, queue);
 }
 
 void Contention::end(NodeId leader) {
@@ -123,13 +135,19 @@ Contention::Fixed Contention::slowness(NodeId leader) const {
   Fixed load = kOne;
   for (NodeId member = leader; member != kNoNode; member = nodes_[member].next_member) {
     const std::size_t begin = std::size_t{member} * tiers_;
-    const std::size_t tiers = std::min(program_.entities[nodes_[member].entity].ports.size(),
-                                       shares_[nodes_[member].op->port_use].size());
-    for (std::size_t number = begin; number < begin + tiers; ++number) {
+    for (std::size_t number = begin; number < begin + tiers_; ++number) {
       if (uses_[number].share != 0) load = std::max(load, ports_[static_cast<std::size_t>(uses_[number].port)].load);
     }
   }
   return load;
+}
+
+void Contention::queue_end(NodeId leader, Picoseconds now, EventQueue& queue) {
+  const Activity& activity = activities_[leader];
+  const UInt128 ticks = activity.slowness == kOne ? activity.left
+                                                  : (activity.left * activity.slowness + (kOne - 1)) >> kFraction;
+  const auto wait = static_cast<Picoseconds>(static_cast<std::uint64_t>((ticks + (kOne - 1)) >> kFraction));
+  nodes_[leader].event = queue.push(now + wait, leader);
 }
 
 void Contention::flush(Picoseconds now, EventQueue& queue) {
@@ -141,14 +159,13 @@ void Contention::flush(Picoseconds now, EventQueue& queue) {
     if (slow == activity.slowness) continue;
     if (activity.slowness != 0) {
       const auto elapsed = static_cast<UInt128>(static_cast<std::uint64_t>(now - activity.since));
-      const UInt128 done = activity.slowness == kOne ? elapsed << kFraction : (elapsed << (2 * kFraction)) / activity.slowness;
+      const UInt128 done =
+          activity.slowness == kOne ? elapsed << kFraction : (elapsed << (2 * kFraction)) / activity.slowness;
       activity.left -= std::min(activity.left, done);
     }
     activity.slowness = slow;
     activity.since = now;
-    const UInt128 ticks = slow == kOne ? activity.left : (activity.left * slow + (kOne - 1)) >> kFraction;
-    const auto wait = static_cast<Picoseconds>(static_cast<std::uint64_t>((ticks + (kOne - 1)) >> kFraction));
-    nodes_[leader].event = queue.push(now + wait, leader);
+    queue_end(leader, now, queue);
   }
   dirty_.clear();
 }

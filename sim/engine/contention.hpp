@@ -28,8 +28,8 @@ class Contention {
  public:
   Contention(const ReplayProgram& program, std::vector<Node>& nodes);
 
-  // The operation of `leader` and its members starts; flush() will queue its end.
-  void start(NodeId leader, Picoseconds duration, Picoseconds now);
+  // The operation of `leader` and its members starts. Its end is queued now where it runs at full speed, else by flush().
+  void start(NodeId leader, Picoseconds duration, Picoseconds now, EventQueue& queue);
   void end(NodeId leader);
 
   [[nodiscard]] bool changed() const { return !dirty_.empty(); }
@@ -42,8 +42,8 @@ class Contention {
   static constexpr Fixed kOne = Fixed{1} << kFraction;
 
   struct Activity {  // by leader
-    UInt128 left = 0;   // work, in 2^-32 ps
-    Fixed slowness = 0;  // 1 / rate; 0: not yet queued
+    UInt128 left = 0;  // work, in 2^-32 ps
+    Fixed slowness = 0;  // 1 / rate; 0: its end is not queued yet
     Picoseconds since = 0;
     bool active = false;
     bool dirty = false;
@@ -68,16 +68,18 @@ class Contention {
   void mark(NodeId leader);
   void mark_all(const Port& port);
   void mark_compute(std::uint32_t entity);
-  void press(NodeId node, NodeId leader);
+  // The largest load that the node then meets.
+  Fixed press(NodeId node, NodeId leader);
   void release(NodeId node);
   [[nodiscard]] Fixed slowness(NodeId leader) const;
+  void queue_end(NodeId leader, Picoseconds now, EventQueue& queue);
 
-  const ReplayProgram& program_;
   std::vector<Node>& nodes_;
   std::uint32_t tiers_ = 0;
   Fixed compute_slowness_ = kOne;
   std::uint64_t starts_ = 0;
-  std::vector<std::vector<Fixed>> shares_;  // by port use
+  std::vector<Fixed> shares_;              // port use * tiers + tier
+  std::vector<std::int32_t> entity_ports_;  // entity * tiers + tier; -1: none
   std::vector<Activity> activities_;
   std::vector<Port> ports_;
   std::vector<Use> uses_;

@@ -44,7 +44,7 @@ class Reporter {
                                          stream_name(static_cast<Stream>(node.stream)));
     if (missing.empty()) {
       return fmt::format("{} expects {} members and only {} entities belong to it", what,
-                         program_.group_sizes[static_cast<std::size_t>(id)], meeting.arrived);
+                         meeting.members, meeting.arrived);
     }
     const std::size_t named = std::min(missing.size(), kNamedEntities);
     std::string text = fmt::format("{} is missing {} {}", what, missing.size() == 1 ? "entity" : "entities",

@@ -85,22 +85,32 @@ class EventQueue {
     heap_[at] = key;
   }
 
-  // Puts `key` in at the root.
+  // Puts `key` in at the root. Which child is least cannot be predicted, so full families are compared without branches.
   void sift_down(Key key) {
     Key* const heap = heap_.data();
     const std::size_t size = heap_.size();
     std::size_t at = 0;
-    for (;;) {
-      const std::size_t first = at * kChildren + 1;
-      if (first >= size) break;
-      const std::size_t last = first + kChildren < size ? first + kChildren : size;
-      std::size_t least = first;
-      for (std::size_t child = first + 1; child < last; ++child) {
-        if (heap[child] < heap[least]) least = child;
+    for (std::size_t first = 1; first + kChildren <= size; first = at * kChildren + 1) {
+      const std::size_t low = first + (heap[first + 1] < heap[first] ? 1 : 0);
+      const std::size_t high = first + (heap[first + 3] < heap[first + 2] ? 3 : 2);
+      const std::size_t least = heap[high] < heap[low] ? high : low;
+      if (key <= heap[least]) {
+        heap[at] = key;
+        return;
       }
-      if (key <= heap[least]) break;
       heap[at] = heap[least];
       at = least;
+    }
+    const std::size_t first = at * kChildren + 1;
+    if (first < size) {  // the last family, which has fewer
+      std::size_t least = first;
+      for (std::size_t child = first + 1; child < size; ++child) {
+        if (heap[child] < heap[least]) least = child;
+      }
+      if (heap[least] < key) {
+        heap[at] = heap[least];
+        at = least;
+      }
     }
     heap[at] = key;
   }

@@ -88,6 +88,23 @@ Fault use_fault(const ReplayProgram& program, std::size_t e, const ReplayCall& c
   return "no such class";
 }
 
+// A slot's transfers are matched by their order, which only one stream defines.
+Fault slot_stream_fault(const ReplayProgram& program, const ReplayEntity& entity) {
+  std::vector<int> stream_of(entity.channels.size(), -1);
+  for (const ReplayCall& call : entity.calls) {
+    for (const ReplayOp& op : program.blocks[call.block].ops) {
+      if (op.op_class != ReplayOpClass::kSend && op.op_class != ReplayOpClass::kReceive) continue;
+      int& stream = stream_of[op.group];
+      if (stream >= 0 && stream != static_cast<int>(op.stream)) {
+        return fmt::format("channel slot {} is used on streams {} and {}", op.group, stream_name(static_cast<Stream>(stream)),
+                           stream_name(op.stream));
+      }
+      stream = static_cast<int>(op.stream);
+    }
+  }
+  return {};
+}
+
 Fault entity_fault(const ReplayProgram& program, std::size_t e) {
   const ReplayEntity& entity = program.entities[e];
   if (outside(entity.durations, program.durations)) return fmt::format("duration table {} does not exist", entity.durations);
@@ -106,7 +123,7 @@ Fault entity_fault(const ReplayProgram& program, std::size_t e) {
       if (fault) return fmt::format("call {} op {}: {}", c, i, *fault);
     }
   }
-  return {};
+  return slot_stream_fault(program, entity);
 }
 
 Fault groups_fault(const ReplayProgram& program) {

@@ -18,6 +18,9 @@ ReplayState::ReplayState(const ReplayProgram& program)
     : nodes(program.entities.size() * kStreams),
       entities(program.entities.size()),
       rendezvous(program.group_sizes.size() * kStreams) {
+  for (std::size_t i = 0; i < rendezvous.size(); ++i) {
+    rendezvous[i].members = static_cast<std::uint32_t>(program.group_sizes[i / kStreams]);
+  }
   std::uint32_t slots = 0;
   for (const ReplayEntity& entity : program.entities) {
     first_slot.push_back(slots);
@@ -36,6 +39,9 @@ ReplayState::ReplayState(const ReplayProgram& program)
     }
     EntityState& state = entities[e];
     state.durations = program.durations[entity.durations].data();
+    state.calls = entity.calls.data();
+    state.call_count = static_cast<std::uint32_t>(entity.calls.size());
+    state.groups = entity.groups.data();
     state.compute_scale = entity.compute_scale;
     for (unsigned stream = 0; stream < kStreams; ++stream) {
       Node& node = nodes[e * kStreams + stream];
@@ -45,10 +51,9 @@ ReplayState::ReplayState(const ReplayProgram& program)
   }
 }
 
-void enter_call(Node& node, EntityState& entity, const ReplayProgram& program, const CompiledProgram& compiled,
-                std::uint32_t call) {
-  const std::vector<ReplayCall>& calls = program.entities[node.entity].calls;
-  const auto count = static_cast<std::uint32_t>(calls.size());
+void enter_call(Node& node, EntityState& entity, const CompiledProgram& compiled, std::uint32_t call) {
+  const ReplayCall* const calls = entity.calls;
+  const std::uint32_t count = entity.call_count;
   while (call < count && (compiled.blocks[calls[call].block].streams >> node.stream & 1U) == 0) ++call;
   entity.cursors[node.stream] = stream_cursor(call, 0);
   node.left = 0;

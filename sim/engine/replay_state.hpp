@@ -42,19 +42,24 @@ struct alignas(64) Node {
 };
 static_assert(sizeof(Node) == 64);
 
-struct EntityState {
+struct alignas(64) EntityState {
   std::array<StreamCursor, kStreams> cursors{};
   std::array<std::uint16_t, kStreams> watchers{};  // by stream: the streams to look at when it moves on
   std::uint16_t last_category = 0;                 // of the operation that ended last
+  std::uint32_t call_count = 0;
+  const ReplayCall* calls = nullptr;
   const Picoseconds* durations = nullptr;
+  const std::int32_t* groups = nullptr;
   double compute_scale = 1;
   Picoseconds compute_end = 0;  // until when the compute stream's time is accounted for
   Picoseconds end = 0;
 };
+static_assert(sizeof(EntityState) == 192);
 
 // Where the members of a group meet on one stream; number rendezvous id * kStreams + stream. A member cannot reach the
 // next meeting before this one has ended, so one at a time is all there is.
 struct Rendezvous {
+  std::uint32_t members = 0;
   std::uint32_t arrived = 0;
   std::uint32_t held = 0;  // meetings that have taken place
   NodeId last = kNoNode;   // who arrived, linked by next_member
@@ -83,7 +88,6 @@ struct ReplayState {
 };
 
 // Puts the node before the first operation of its stream in call `call` or later.
-void enter_call(Node& node, EntityState& entity, const ReplayProgram& program, const CompiledProgram& compiled,
-                std::uint32_t call);
+void enter_call(Node& node, EntityState& entity, const CompiledProgram& compiled, std::uint32_t call);
 
 }  // namespace moesim

@@ -6,6 +6,16 @@
 namespace moesim {
 
 extern const TraceFormat kCountsCsv;
+extern const TraceFormat kEsftText;
+extern const TraceFormat kLongCsv;
+extern const TraceFormat kMegatronJsonl;
+extern const TraceFormat kNumpyArrays;
+extern const TraceFormat kSequenceCsv;
 extern const TraceFormat kSmartMoeTables;
+extern const TraceFormat kTensorRtLlm;
+extern const TraceFormat kTokensCsv;
+
+// Shared by recordings of sequences without ranks: says so in the findings, and that they stem from inference.
+void note_sequences_as_ranks(ImportJob& job);
 
 }  // namespace moesim

@@ -39,5 +39,13 @@ TEST(UnitParser, ErrorsShowTheAcceptedSpellings) {
   EXPECT_FALSE(parse_bytes("99999999TB").has_value());
 }
 
+TEST(UnitParser, ClocksAndIntegerRates) {
+  EXPECT_EQ(parse_hertz("1830MHz")->value(), 1830e6);
+  EXPECT_EQ(parse_hertz("1.5 GHz")->value(), 1.5e9);
+  EXPECT_FALSE(parse_hertz("1830"));
+  EXPECT_FALSE(parse_hertz("1830GB"));
+  EXPECT_EQ(parse_flops_per_second("624TOPS")->value(), 624e12);
+}
+
 }  // namespace
 }  // namespace moesim

@@ -23,10 +23,9 @@ std::vector<Picoseconds> ends_of(const std::vector<Beside>& operations, bool con
   b.own_ports();
   b.program.entities[0].groups = {-1};
   for (std::size_t i = 0; i < operations.size(); ++i) {
+    const std::uint32_t use = b.port_use({operations[i].share});
     b.collective(0, 0, {.stream = kCommStreams[i], .duration = operations[i].delay});
-    b.collective(0, 0, {.stream = kCommStreams[i],
-                        .duration = operations[i].duration,
-                        .port_use = b.port_use({operations[i].share})});
+    b.collective(0, 0, {.stream = kCommStreams[i], .duration = operations[i].duration, .port_use = use});
   }
   const ReplayResult result = replay(b.program, {.record_intervals = true, .contention = contention});
   EXPECT_TRUE(result.finished);
@@ -112,9 +111,12 @@ TEST(Contention, TiersAreSeparatePorts) {
   b.program.entities[0].groups = {-1};
   b.program.entities[0].ports = {0, 1};
   b.program.ports = 2;
-  b.collective(0, 0, {.stream = Stream::kTp, .duration = 100, .port_use = b.port_use({1.0F, 0.0F})});
-  b.collective(0, 0, {.stream = Stream::kDp, .duration = 100, .port_use = b.port_use({0.0F, 1.0F})});
-  b.collective(0, 0, {.stream = Stream::kEp, .duration = 100, .port_use = b.port_use({0.0F, 0.5F})});
+  const std::uint32_t first = b.port_use({1.0F, 0.0F});
+  const std::uint32_t second = b.port_use({0.0F, 1.0F});
+  const std::uint32_t half_of_second = b.port_use({0.0F, 0.5F});
+  b.collective(0, 0, {.stream = Stream::kTp, .duration = 100, .port_use = first});
+  b.collective(0, 0, {.stream = Stream::kDp, .duration = 100, .port_use = second});
+  b.collective(0, 0, {.stream = Stream::kEp, .duration = 100, .port_use = half_of_second});
   const ReplayResult result = replay(b.program, {});
   EXPECT_EQ(result.entities[0].busy[static_cast<std::size_t>(Stream::kTp)], 100);
   EXPECT_EQ(result.entities[0].busy[static_cast<std::size_t>(Stream::kDp)], 150);
@@ -140,6 +142,28 @@ TEST(Contention, ATransferPressesOnBothEnds) {
   b.program.entities[1].groups = {-1};
   b.collective(1, 0, {.stream = Stream::kDp, .duration = 100, .port_use = full});
   EXPECT_EQ(replay(b.program, {}).end, 200);
+}
+
+// Four streams keep one port busy from beginning to end: whatever the order, the work is done when its sum has passed.
+// Every end may be rounded up by a picosecond.
+TEST(Contention, ABusyPortDoesAllItsWorkAndNoMore) {
+  test::Dice dice(11);
+  for (int round = 0; round < 100; ++round) {
+    ProgramBuilder b(1);
+    b.own_ports();
+    b.program.entities[0].groups = {-1};
+    const std::uint32_t full = b.port_use({1.0F});
+    Picoseconds sum = 0;
+    const int operations = 4 + static_cast<int>(dice.below(40));
+    for (int i = 0; i < operations; ++i) {
+      const Picoseconds duration = 1 + dice.below(1000);
+      b.collective(0, 0, {.stream = kCommStreams[dice.below(4)], .duration = duration, .port_use = full});
+      sum += duration;
+    }
+    const Picoseconds end = replay(b.program, {}).end;
+    EXPECT_GE(end, sum);
+    EXPECT_LE(end, sum + operations);
+  }
 }
 
 // Compute 0-50 alone, then at 1 / 1.25 beside 100 ps of communication: 80 done at 150, the last 20 alone until 170.

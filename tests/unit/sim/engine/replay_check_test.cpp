@@ -64,6 +64,11 @@ TEST(ReplayCheck, NamesTheFirstFault) {
             "entity 0: call 0 op 2: channel slot 0 has no peer");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.entities[1].channels[1] = 1; }),
             "entity 0: call 0 op 2: channel slot 0: slot 1 of entity 1 does not lead back");
+  EXPECT_EQ(fault_after([](ReplayProgram& p) {
+              p.blocks[0].ops.push_back(p.blocks[0].ops[2]);
+              p.blocks[0].ops[3].stream = Stream::kDp;
+            }),
+            "entity 0: channel slot 0 is used on streams pp-forward-send and dp");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.blocks[0].ops[2].op_class = ReplayOpClass::kReceive; }),
             "entity 0: call 0 op 2: channel slot 0: even slots send, odd slots receive");
 }

@@ -1,0 +1,170 @@
+#include "sim/memory/block_memory.hpp"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
+
+#include "sim/program/group_loads.hpp"
+
+namespace moesim {
+namespace {
+
+bool is_transient(const Tensor& tensor) {
+  return tensor.role == TensorRole::kActivation || tensor.role == TensorRole::kActivationGradient;
+}
+
+// The pass an operation belongs to; a block of a whole backward pass holds both kinds of gradient in pass 1.
+int pass_of_op(const Block& block, const Op& op) {
+  if (block.kind == BlockKind::kPair) return op.second_half != 0 ? 1 : 0;
+  return pass_of(block.kind);
+}
+
+ZeroStage zero_of(const Plan& plan, GroupKind replicas) {
+  return replicas == GroupKind::kEdp ? plan.zero_expert : plan.zero_dense;
+}
+
+// Gathered parameters of ZeRO 3: the layer that runs and the one fetched ahead.
+constexpr std::size_t kGatheredLayers = 2;
+
+}  // namespace
+
+int pass_of(BlockKind kind) {
+  switch (kind) {
+    case BlockKind::kForward: case BlockKind::kForwardFirst: return 0;
+    case BlockKind::kBackward: case BlockKind::kBackwardLast: case BlockKind::kBackwardInput: return 1;
+    case BlockKind::kBackwardWeight: case BlockKind::kBackwardWeightLast: return 2;
+    case BlockKind::kPair: return 0;
+    case BlockKind::kPrologue: case BlockKind::kEpilogue: return -1;
+  }
+  return -1;
+}
+
+LargestRows largest_rows(const Program& program) {
+  LargestRows largest;
+  const auto layers = static_cast<std::size_t>(program.model.layer_count());
+  largest.routed.assign(layers, 0);
+  largest.arrived.assign(layers, 0);
+  largest.arrived_shards.assign(layers, 0);
+  if (program.loads->moe_layers == 0) return largest;
+  const ParallelSizes& sizes = program.plan.sizes();
+  for (const LoadClass& one : load_classes(*program.layout, *program.loads)) {
+    const GroupLoads loads(*program.loads, one.sources, sizes.ep, sizes.esp);
+    for (std::size_t layer = 0, moe = 0; layer < layers; ++layer) {
+      if (!program.model.layer(LayerId(static_cast<std::int32_t>(layer))).moe) continue;
+      for (int variant = 0; variant < loads.variants(); ++variant)
+        for (int i = 0; i < sizes.ep; ++i) {
+          const int index = static_cast<int>(moe);
+          largest.arrived_shards[layer] = std::max(largest.arrived_shards[layer], loads.arrived_shards(index, variant, i));
+          for (int j = 0; j < sizes.esp; ++j) {
+            largest.routed[layer] = std::max(largest.routed[layer], loads.routed(index, variant, i, j));
+            if (sizes.esp > 1) largest.arrived[layer] = std::max(largest.arrived[layer], loads.arrived(index, variant, i, j));
+          }
+        }
+      if (sizes.esp == 1) largest.arrived[layer] = largest.arrived_shards[layer];
+      ++moe;
+    }
+  }
+  return largest;
+}
+
+Bytes largest_bytes(const Tensor& tensor, const LargestRows& rows) {
+  std::int64_t count = tensor.rows.count;
+  if (tensor.rows.source != RowSource::kFixed) {
+    const std::size_t layer = tensor.layer.index();
+    count = tensor.rows.source == RowSource::kRouted    ? rows.routed[layer]
+            : tensor.rows.source == RowSource::kArrived ? rows.arrived[layer]
+                                                        : rows.arrived_shards[layer];
+  }
+  return storage(count * tensor.columns * tensor.groups, tensor.type);
+}
+
+CarriedTensors::CarriedTensors(const Program& program, std::int32_t chunk) {
+  lives_.resize(program.chunks[static_cast<std::size_t>(chunk)].tensors.size());
+  for (const Block& block : program.blocks) {
+    const int pass = pass_of(block.kind);
+    if (pass < 0 || block.chunk != chunk || block.kind == BlockKind::kPair) continue;
+    for (const Op& op : block.ops) {
+      for (const TensorId id : op.inputs) {
+        Life& life = lives_[id.index()];
+        life.last_read = std::max(life.last_read, static_cast<std::int8_t>(pass));
+      }
+      for (const TensorId id : op.outputs) {
+        Life& life = lives_[id.index()];
+        if (life.made < 0 || life.made > pass) life.made = static_cast<std::int8_t>(pass);
+        life.made_again = std::max(life.made_again, static_cast<std::int8_t>(pass));
+      }
+    }
+  }
+}
+
+bool CarriedTensors::outlives(TensorId id, int pass) const {
+  const Life& life = lives_[id.index()];
+  // What a later pass makes again need not be kept until then.
+  return life.last_read > pass && life.made_again <= pass;
+}
+
+std::vector<TensorId> CarriedTensors::saved_by_forward() const {
+  std::vector<TensorId> saved;
+  for (std::size_t i = 0; i < lives_.size(); ++i) {
+    const TensorId id(static_cast<std::int32_t>(i));
+    if (lives_[i].made == 0 && outlives(id, 0)) saved.push_back(id);
+  }
+  return saved;
+}
+
+BlockMemory block_memory(const Program& program, const Block& block, const std::vector<CarriedTensors>& carried,
+                         const LargestRows& rows) {
+  BlockMemory memory;
+  std::int64_t held = 0;
+  // Last reader in this block by (half, tensor).
+  std::map<std::pair<int, std::int32_t>, std::size_t> last_use;
+  for (std::size_t i = 0; i < block.ops.size(); ++i) {
+    const Op& op = block.ops[i];
+    for (const TensorId id : op.inputs) last_use[{op.second_half, id.value()}] = i;
+    for (const TensorId id : op.outputs) last_use.try_emplace({op.second_half, id.value()}, i);
+  }
+  std::array<std::int64_t, kGroupKinds> unreduced{};  // ZeRO 2 and 3: gradients until their bucket is scattered
+  std::array<std::vector<std::int64_t>, kGroupKinds> gathered;
+  const auto hold = [&](std::int64_t bytes) {
+    held += bytes;
+    memory.peak = std::max(memory.peak, held);
+  };
+  for (std::size_t i = 0; i < block.ops.size(); ++i) {
+    const Op& op = block.ops[i];
+    const Chunk& chunk = program.chunk_of(block, op);
+    const CarriedTensors& lives = carried[static_cast<std::size_t>(chunk.index)];
+    const int pass = pass_of_op(block, op);
+    for (const TensorId id : op.outputs) {
+      const Tensor& tensor = chunk.tensors[id.index()];
+      if (is_transient(tensor)) hold(largest_bytes(tensor, rows).count());
+      if (tensor.role == TensorRole::kWeightGradient && zero_of(program.plan, tensor.replicas) >= ZeroStage::kGradients) {
+        hold(tensor.bytes().count());
+        unreduced[static_cast<std::size_t>(tensor.replicas)] += tensor.bytes().count();
+      }
+    }
+    const auto group = static_cast<std::size_t>(op.group);
+    if (op.kind == OpKind::kReduceGrads) held -= std::exchange(unreduced[group], 0);
+    if (op.kind == OpKind::kGatherParams && zero_of(program.plan, op.group) == ZeroStage::kParameters) {
+      gathered[group].push_back(storage(op.payload_elements, op.payload_type).count());
+      hold(gathered[group].back());
+      if (gathered[group].size() > kGatheredLayers) held -= gathered[group][gathered[group].size() - 1 - kGatheredLayers];
+    }
+    const auto release = [&](TensorId id) {
+      const auto use = last_use.find({op.second_half, id.value()});
+      if (use == last_use.end() || use->second != i) return;
+      last_use.erase(use);
+      const Tensor& tensor = chunk.tensors[id.index()];
+      if (is_transient(tensor) && lives.made_here(id) && !lives.outlives(id, pass)) held -= largest_bytes(tensor, rows).count();
+    };
+    for (const TensorId id : op.inputs) release(id);
+    for (const TensorId id : op.outputs) release(id);
+  }
+  for (const std::int64_t bytes : unreduced) held -= bytes;
+  for (const auto& layers : gathered)
+    for (std::size_t i = layers.size() - std::min(layers.size(), kGatheredLayers); i < layers.size(); ++i) held -= layers[i];
+  memory.change = held;
+  return memory;
+}
+
+}  // namespace moesim

@@ -1,0 +1,50 @@
+// Memory of one pass over a block, apart from what other calls hold.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sim/program/program.hpp"
+
+namespace moesim {
+
+// Rows that depend on the gate, at their largest, by MoE layer; index by model layer, zero rows for dense layers.
+struct LargestRows {
+  std::vector<std::int64_t> routed;
+  std::vector<std::int64_t> arrived;
+  std::vector<std::int64_t> arrived_shards;
+};
+[[nodiscard]] LargestRows largest_rows(const Program& program);
+[[nodiscard]] Bytes largest_bytes(const Tensor& tensor, const LargestRows& rows);
+
+struct BlockMemory {
+  std::int64_t change = 0;  // bytes held after the block minus before: what it saved for later or released
+  std::int64_t peak = 0;    // highest bytes during the block, above what was held before it
+};
+
+// Which tensors of a chunk pass from one of its blocks to a later one of the same micro-batch.
+class CarriedTensors {
+ public:
+  CarriedTensors(const Program& program, std::int32_t chunk);
+  // Whether the tensor, made in a forward (0), input-gradient (1) or weight-gradient (2) block, is read in a later one.
+  [[nodiscard]] bool outlives(TensorId id, int pass) const;
+  // False for what a chunk on the same stage hands over: its maker accounts for it.
+  [[nodiscard]] bool made_here(TensorId id) const { return lives_[id.index()].made >= 0; }
+  [[nodiscard]] std::vector<TensorId> saved_by_forward() const;
+
+ private:
+  struct Life {
+    std::int8_t made = -1;       // first pass that makes it
+    std::int8_t made_again = -1;  // last pass that makes it (recomputation)
+    std::int8_t last_read = -1;
+  };
+  std::vector<Life> lives_;
+};
+
+[[nodiscard]] BlockMemory block_memory(const Program& program, const Block& block, const std::vector<CarriedTensors>& carried,
+                                       const LargestRows& rows);
+
+// 0 forward, 1 input gradient, 2 weight gradient; -1 for prologue and epilogue.
+[[nodiscard]] int pass_of(BlockKind kind);
+
+}  // namespace moesim

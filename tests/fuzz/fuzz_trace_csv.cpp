@@ -1,0 +1,6 @@
+#include "trace_fuzz.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  moesim::fuzz_trace(data, size, "t.csv");
+  return 0;
+}
