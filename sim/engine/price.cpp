@@ -104,8 +104,8 @@ class Pricer {
       ReplayCall out;
       out.block = static_cast<std::uint32_t>(call.block);
       out.micro_batch = call.micro_batch;
-      out.variant = static_cast<std::uint32_t>(std::max(0, call.micro_batch) % variants());
-      out.second_variant = static_cast<std::uint32_t>(std::max(0, call.second_micro_batch) % variants());
+      out.variant = static_cast<std::uint16_t>(std::max(0, call.micro_batch) % variants());
+      out.second_variant = static_cast<std::uint16_t>(std::max(0, call.second_micro_batch) % variants());
       entity.calls.push_back(out);
     }
   }

@@ -80,8 +80,8 @@ struct ReplayBlock {
 
 struct ReplayCall {
   std::uint32_t block = 0;
-  std::uint32_t variant = 0;      // selects durations that vary
-  std::uint32_t second_variant = 0;
+  std::uint16_t variant = 0;      // selects durations that vary
+  std::uint16_t second_variant = 0;
   std::int32_t micro_batch = -1;  // for labels only
 };
 

@@ -31,8 +31,8 @@ struct alignas(64) Node {
   NodeId next_member = kNoNode;
   std::uint32_t entity = 0;
   std::uint32_t left = 0;     // operations in this call, the current one included
-  std::uint32_t variant = 0;  // of this call
-  std::uint32_t second_variant = 0;
+  std::uint16_t variant = 0;  // of this call
+  std::uint16_t second_variant = 0;
   std::int32_t cause = -1;    // interval whose end let the operation start
   std::uint16_t cause_category = 0;
   std::uint8_t next_need = 0;
@@ -54,7 +54,7 @@ struct alignas(64) EntityState {
   Picoseconds compute_end = 0;  // until when the compute stream's time is accounted for
   Picoseconds end = 0;
 };
-static_assert(sizeof(EntityState) == 192);
+static_assert(sizeof(EntityState) == 256);
 
 // Where the members of a group meet on one stream; number rendezvous id * kStreams + stream. A member cannot reach the
 // next meeting before this one has ended, so one at a time is all there is.

@@ -29,7 +29,7 @@ TensorId lower_layer(ChunkBuilder& b, TensorId x, LayerId id, const MoeSchedule&
 
 void lower_head(ChunkBuilder& b, TensorId x, bool tied) {
   const TensorId entered = enter_tp(b, "head.enter", b.norm("head.norm", x));
-  const std::int64_t columns = padded_vocab(b.model(), b.plan()) / b.plan().sizes().tp;
+  const std::int64_t columns = padded_vocab(b.model().vocab, b.plan().sizes().tp) / b.plan().sizes().tp;
   const TensorId logits = tied ? b.tied_linear("head.logits", entered, columns)
                                : b.linear("head.logits", entered,
                                           {.in = b.model().hidden, .out = columns, .high_precision = true});

@@ -2,11 +2,6 @@
 
 namespace moesim {
 
-std::int64_t padded_vocab(const ModelShape& model, const Plan& plan) {
-  const std::int64_t multiple = std::int64_t{128} * plan.sizes().tp;
-  return (model.vocab + multiple - 1) / multiple * multiple;
-}
-
 ChunkBuilder::ChunkBuilder(const Plan& plan, const ModelShape& model, const Layout& layout,
                            const PrecisionRecipe& recipe, Chunk& chunk)
     : plan_(plan), model_(model), layout_(layout), recipe_(recipe), chunk_(chunk) {}
@@ -49,7 +44,7 @@ TensorId ChunkBuilder::external(std::string_view name, RowCount rows, std::int64
 }
 
 TensorId ChunkBuilder::embedding(std::int64_t tokens) {
-  const std::int64_t rows = padded_vocab(model_, plan_) / plan_.sizes().tp + model_.learned_positions;
+  const std::int64_t rows = padded_vocab(model_.vocab, plan_.sizes().tp) / plan_.sizes().tp + model_.learned_positions;
   const TensorId table = make("embedding.table", TensorRole::kWeight, recipe_.weight == DType::kFp8 ? DType::kBf16 : recipe_.weight,
                               {rows}, model_.hidden, 1, GroupKind::kDpCp);
   const TensorId out = make("embedding.out", TensorRole::kActivation, recipe_.activation, {tokens}, model_.hidden);

@@ -30,9 +30,6 @@ struct RoutedTokens {
   TensorId weights;
 };
 
-// The vocabulary as training stores it: a multiple of 128 per TP rank (Megatron's make_vocab_size_divisible_by).
-[[nodiscard]] std::int64_t padded_vocab(const ModelShape& model, const Plan& plan);
-
 class ChunkBuilder {
  public:
   ChunkBuilder(const Plan& plan, const ModelShape& model, const Layout& layout, const PrecisionRecipe& recipe,
