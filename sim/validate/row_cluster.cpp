@@ -51,6 +51,20 @@ void set_nics(NodeSpec& node, std::string_view interconnect, RowNotes& notes) {
     notes.push_back(fmt::format("{} NICs per node, as published, where the preset has {}", node.nics->count, before));
 }
 
+// Schedulers place a job of several racks with equally many nodes in each ("segments"): 256 GPUs of NVL72 racks are four
+// times 16 nodes, not three times 18 and a rest, which would cut groups of 64 ranks in two.
+void fill_racks_evenly(ClusterSpec& spec, RowNotes& notes) {
+  NodeGroup& group = spec.groups.front();
+  if (!group.node.scale_up || group.node.scale_up->domain_nodes <= 1 || group.nodes <= group.node.scale_up->domain_nodes) return;
+  int nodes = group.node.scale_up->domain_nodes;
+  while (group.nodes % nodes != 0) --nodes;
+  if (nodes == group.node.scale_up->domain_nodes) return;
+  for (NetworkLevel& level : spec.network)
+    if (level.nodes == group.node.scale_up->domain_nodes) level.nodes = nodes;
+  notes.push_back(fmt::format("{} nodes taken in each rack of {}", nodes, group.node.scale_up->domain_nodes));
+  group.node.scale_up->domain_nodes = nodes;
+}
+
 OrSkipped<std::shared_ptr<const RowCluster>> compile_for(const TrainingRow& row, std::span<const Profile> profiles) {
   const Result<DeviceSpec> device = find_device(row.hardware);
   if (!device) return skipped(fmt::format("no device '{}' in the catalogue", row.hardware));
@@ -71,6 +85,7 @@ OrSkipped<std::shared_ptr<const RowCluster>> compile_for(const TrainingRow& row,
   NodeSpec& node = spec->groups.front().node;
   node.devices = static_cast<int>(per_node);
   set_nics(node, row.interconnect, notes);
+  fill_racks_evenly(*spec, notes);
   Result<ClusterView> view = compile(*spec);
   if (!view) return skipped("cluster refused: " + view.error().what);
   return std::make_shared<const RowCluster>(std::move(*view), profiles, std::move(notes));

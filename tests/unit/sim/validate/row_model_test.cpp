@@ -252,6 +252,15 @@ TEST(RowCluster, PartOfANodeAndOfARack) {
   EXPECT_EQ((*rack)->view.domain_size(RankId(0)), 8);  // both nodes in one NVLink domain
 }
 
+// 256 GPUs are 64 nodes; racks hold 18, of which 16 divide them.
+TEST(RowCluster, FillsRacksEvenly) {
+  RowClusters clusters({});
+  const auto racks = clusters.find(read_row(changed({{"hardware", "GB200-NVL72"}, {"n_gpus", "256"}, {"gpus_per_node", "4"}})));
+  ASSERT_TRUE(racks.has_value()) << racks.error();
+  EXPECT_EQ((*racks)->view.domain_size(RankId(0)), 64);
+  EXPECT_THAT((*racks)->notes, ElementsAre("16 nodes taken in each rack of 18"));
+}
+
 TEST(RowCluster, SharesNicsAsPublished) {
   RowClusters clusters({});
   const auto found = clusters.find(read_row(changed({{"hardware", "A100-SXM4-80GB"}, {"interconnect", "NVLink3; 4x HDR200 IB per node"}})));
