@@ -7,7 +7,8 @@
 //              only the local batch accumulate nothing
 //   pipeline   "DualPipe" as named; vpp > 1 interleaved; else 1F1B
 //   precision  "fp8" in any scaling is the recipe fp8; 4-bit GEMMs have no recipe
-//   ZeRO       FSDP and ZeRO-3: stage 3; "distributed optimizer" and ZeRO-1: stage 1; empty: none
+//   ZeRO       FSDP and ZeRO-3: stage 3; "distributed optimizer" and ZeRO-1: stage 1; empty: stage 1 in
+//              Megatron-Bridge, whose recipes set it, else none
 //   framework  Megatron-DeepSpeed reduces gradients after the last backward pass and has no sequence parallelism; where
 //              "all comm overlap" is off, gradients and parameters are not overlapped either
 #include <fmt/format.h>
@@ -93,8 +94,12 @@ SkipReason set_precision(const TrainingRow& row, Plan& plan) {
   return "precision not published";
 }
 
-void set_sharding(const TrainingRow& row, Plan& plan) {
+void set_sharding(const TrainingRow& row, Plan& plan, RowNotes& notes) {
   ZeroStage stage = ZeroStage::kNone;
+  if (row.zero.empty() && mentions(row.framework, "Bridge")) {
+    stage = ZeroStage::kOptimizer;
+    notes.emplace_back("sharding not published: the distributed optimizer, as Megatron-Bridge's recipes set it");
+  }
   if (mentions(row.zero, "ZeRO-1") || mentions(row.zero, "distributed optimizer")) stage = ZeroStage::kOptimizer;
   if (mentions(row.zero, "ZeRO-2")) stage = ZeroStage::kGradients;
   if (fully_sharded(row)) stage = ZeroStage::kParameters;
@@ -140,7 +145,7 @@ OrSkipped<Plan> plan_of(const TrainingRow& row, RowNotes& notes) {
   if (SkipReason why = set_sizes(row, plan.layout.sizes, notes); !why.empty()) return skipped(std::move(why));
   if (SkipReason why = set_batch(row, plan, notes); !why.empty()) return skipped(std::move(why));
   if (SkipReason why = set_precision(row, plan); !why.empty()) return skipped(std::move(why));
-  set_sharding(row, plan);
+  set_sharding(row, plan, notes);
   set_routing(row, plan, notes);
   tell_differences(row, notes);
   if (plan.sizes().pp > 1 && mentions(row.schedule, "DualPipe")) {

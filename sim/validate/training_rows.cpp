@@ -52,6 +52,7 @@ TrainingPrediction described(const TrainingRow& row) {
   prediction.source = row.source;
   prediction.framework = row.framework;
   prediction.model = row.model;
+  prediction.is_moe = row.is_moe();
   return prediction;
 }
 

@@ -25,6 +25,7 @@ struct TrainingPrediction {
   std::string source;     // whose measurement
   std::string framework;
   std::string model;
+  bool is_moe = false;
   std::vector<std::string> notes;  // what was assumed, and what the simulation leaves out
   Plan plan;               // what was simulated; of no meaning where skipped
   StepMetrics metrics;     // likewise

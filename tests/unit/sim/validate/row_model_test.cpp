@@ -177,6 +177,7 @@ TEST(RowPlan, Precisions) {
 
 TEST(RowPlan, ShardingAndOverlap) {
   EXPECT_EQ(plan({{"zero_fsdp", ""}}).zero_dense, ZeroStage::kNone);
+  EXPECT_EQ(plan({{"zero_fsdp", ""}, {"framework", "Megatron-Bridge"}}).zero_dense, ZeroStage::kOptimizer);
   EXPECT_EQ(plan({{"zero_fsdp", "FSDP2 8"}}).zero_expert, ZeroStage::kParameters);
   EXPECT_EQ(plan({{"zero_fsdp", "ZeRO-2"}}).zero_dense, ZeroStage::kGradients);
   EXPECT_FALSE(plan({{"schedule", "1F1B, all comm overlap off"}}).overlap_param_gather);
