@@ -1,0 +1,9 @@
+#include "sim/cli/commands/commands.hpp"
+
+namespace moesim {
+
+void add_all_commands(CLI::App& app, Session& session) {
+  for (auto* add : {add_model, add_cluster, add_trace, add_completion}) add(app, session);
+}
+
+}  // namespace moesim

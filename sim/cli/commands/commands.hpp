@@ -1,0 +1,18 @@
+// Every subcommand, one file each in this folder. To add one: a new file, a line here and a line in commands.cpp.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "sim/cli/session.hpp"
+
+namespace moesim {
+
+void add_cluster(CLI::App& app, Session& session);
+void add_completion(CLI::App& app, Session& session);
+void add_model(CLI::App& app, Session& session);
+void add_trace(CLI::App& app, Session& session);
+
+// All of them, in the order of --help.
+void add_all_commands(CLI::App& app, Session& session);
+
+}  // namespace moesim

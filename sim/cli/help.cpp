@@ -1,0 +1,57 @@
+#include "sim/cli/help.hpp"
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "sim/cli/usage_error.hpp"
+
+namespace moesim {
+namespace {
+
+constexpr std::size_t kOptionColumn = 34;
+
+std::string examples_text(const std::string& footer) {
+  if (footer.empty()) return {};
+  std::string text = "Examples:\n";
+  for (const std::string_view line : split(trim(footer), '\n')) text += fmt::format("  {}\n", line);
+  return text + "\n";
+}
+
+std::string value_name(const CLI::Option& option) {
+  return option.get_option_text().empty() ? option.get_name() : option.get_option_text();
+}
+
+}  // namespace
+
+HelpPage::HelpPage() { column_width(kOptionColumn); }
+
+std::string HelpPage::make_help(const CLI::App* app, std::string, CLI::AppFormatMode mode) const {
+  if (mode == CLI::AppFormatMode::Sub) return make_expanded(app);
+  std::string page = make_description(app) + "\n" + examples_text(app->get_footer());
+  page += make_usage(app, full_name(*app));
+  page += make_positionals(app);
+  page += make_groups(app, mode);
+  page += make_subcommands(app, mode);
+  return page;
+}
+
+std::string HelpPage::make_usage(const CLI::App* app, std::string name) const {
+  std::string text = fmt::format("Usage: {}", name);
+  if (!app->get_subcommands([](const CLI::App*) { return true; }).empty()) text += " COMMAND";
+  for (const CLI::Option* option : app->get_options()) {
+    if (option->get_positional())
+      text += option->get_required() ? " " + value_name(*option) : fmt::format(" [{}]", value_name(*option));
+    else if (option->get_required())
+      text += fmt::format(" {} {}", longest_name(*option), value_name(*option));
+  }
+  return text + " [OPTIONS]\n";
+}
+
+std::string HelpPage::make_option_opts(const CLI::Option* option) const {
+  if (option->get_positional() || option->get_type_size() == 0) return {};
+  std::string text = " " + value_name(*option);
+  if (!option->get_default_str().empty()) text += fmt::format(" [{}]", option->get_default_str());
+  return text;
+}
+
+}  // namespace moesim

@@ -1,0 +1,50 @@
+#include "sim/cli/sources.hpp"
+
+#include <string_view>
+#include <vector>
+
+#include "models/cluster/cluster_source.hpp"
+#include "models/shape/model_source.hpp"
+#include "traces/bundled.hpp"
+
+namespace moesim {
+namespace {
+
+std::vector<std::string> prefixed(std::string_view prefix, const std::vector<std::string>& names) {
+  std::vector<std::string> words;
+  for (const std::string& name : names) words.push_back(std::string(prefix) + name);
+  return words;
+}
+
+}  // namespace
+
+CLI::Option* add_model_source(CLI::App& command, Session& session, const std::string& name, std::string& target) {
+  CLI::Option* option = command.add_option(name, target, "zoo:NAME, a Hugging Face config.json, its folder, or a model file")
+                            ->option_text("MODEL");
+  session.suggest(option, prefixed("zoo:", zoo_names()));
+  return option;
+}
+
+CLI::Option* add_cluster_source(CLI::App& command, Session& session, const std::string& name, std::string& target) {
+  CLI::Option* option =
+      command.add_option(name, target, "preset:NAME or a cluster file (docs/inputs-cluster.md)")->option_text("CLUSTER");
+  session.suggest(option, prefixed("preset:", preset_names()));
+  return option;
+}
+
+CLI::Option* add_trace_source(CLI::App& command, Session& session, const std::string& name, std::string& target) {
+  CLI::Option* option =
+      command.add_option(name, target, "A trace of any known format: a file, a folder, - or bundled:NAME")->option_text("TRACE");
+  std::vector<std::string> names;
+  for (const BundledTrace& trace : bundled_traces()) names.emplace_back(trace.name);
+  session.suggest(option, prefixed(kBundledPrefix, names));
+  return option;
+}
+
+CLI::Option* add_nodes(CLI::App& command, int& target) {
+  return command.add_option("--nodes", target, "Nodes of the cluster; without it as many as its file says")
+      ->option_text("N")
+      ->check(CLI::Range(1, 100'000));
+}
+
+}  // namespace moesim
