@@ -10,6 +10,7 @@ namespace moesim {
 void add_cluster(CLI::App& app, Session& session);
 void add_completion(CLI::App& app, Session& session);
 void add_model(CLI::App& app, Session& session);
+void add_sweep(CLI::App& app, Session& session);
 void add_trace(CLI::App& app, Session& session);
 
 // All of them, in the order of --help.
