@@ -21,14 +21,14 @@ constexpr std::array<std::pair<std::string_view, ResultFormat>, 5> kSuffixes = {
 
 std::string csv_head() {
   std::string line;
-  for (const MetricColumn& column : sweep_columns()) line += (line.empty() ? "" : ",") + column.key;
-  return line + "\n";
+  for (const MetricColumn& column : sweep_columns()) line.append(line.empty() ? "" : ",").append(column.key);
+  return line.append("\n");
 }
 
 std::string csv_line(const SweepRow& row) {
   std::string line;
-  for (std::size_t i = 0; i < row.size(); ++i) line += (i == 0 ? "" : ",") + csv_field(row[i]);
-  return line + "\n";
+  for (std::size_t i = 0; i < row.size(); ++i) line.append(i == 0 ? "" : ",").append(csv_field(row[i]));
+  return line.append("\n");
 }
 
 std::string json_head(const ResultHead& head) {
@@ -38,23 +38,27 @@ std::string json_head(const ResultHead& head) {
   json["sweep"] = nlohmann::ordered_json::parse(head.sweep);
   std::string text = json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   text.pop_back();  // the object goes on
-  return text + ",\"rows\":[";
+  return text.append(",\"rows\":[");
+}
+
+std::string opening(ResultFormat format, const ResultHead& head) {
+  if (format == ResultFormat::kCsv) return csv_head();
+  return format == ResultFormat::kJson ? json_head(head) : std::string();
 }
 
 Status write_text(const std::string& path, ResultFormat format, const ResultHead& head, const ResultRows& rows) {
   MOESIM_ASSIGN(AtomicFile file, AtomicFile::create(path));
-  if (format == ResultFormat::kCsv) MOESIM_TRY(file.write(csv_head()));
-  if (format == ResultFormat::kJson) MOESIM_TRY(file.write(json_head(head)));
+  MOESIM_TRY(file.write(opening(format, head)));
   for (std::int64_t i = 0; i < rows.count; ++i) {
     MOESIM_ASSIGN(const SweepRow row, rows.row(i));
-    switch (format) {
-      case ResultFormat::kCsv: MOESIM_TRY(file.write(csv_line(row))); break;
-      case ResultFormat::kJson: MOESIM_TRY(file.write((i == 0 ? "\n" : ",\n") + row_to_json(row))); break;
-      case ResultFormat::kJsonLines: MOESIM_TRY(file.write(row_to_json(row) + "\n")); break;
-      case ResultFormat::kSqlite: MOESIM_ASSERT(format != ResultFormat::kSqlite); break;
+    if (format == ResultFormat::kJson) {
+      MOESIM_TRY(file.write(i == 0 ? "\n" : ",\n"));
+      MOESIM_TRY(file.write(row_to_json(row)));
+    } else {
+      MOESIM_TRY(file.write(format == ResultFormat::kCsv ? csv_line(row) : row_to_json(row).append("\n")));
     }
   }
-  if (format == ResultFormat::kJson) MOESIM_TRY(file.write("\n]}\n"));
+  MOESIM_TRY(file.write(format == ResultFormat::kJson ? "\n]}\n" : ""));
   return file.commit();
 }
 

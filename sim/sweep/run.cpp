@@ -185,21 +185,6 @@ Result<SweepSummary> finish(const SweepEvaluator& evaluator, const SweepOptions&
   return summary.take();
 }
 
-Result<SweepSummary> coordinate(const SweepSpec& spec, const SweepOptions& options, SweepTransport& transport) {
-  MOESIM_ASSERT(options.jobs >= 1);
-  MOESIM_ASSIGN(const ResultFormat format, result_format(options.output));
-  MOESIM_TRY(spec.check());
-  MOESIM_ASSIGN(const SweepEvaluator evaluator, SweepEvaluator::create(spec));
-  const JournalIdentity identity{evaluator.fingerprint(), fmt::format("{} {}", options.tool.version, options.tool.revision),
-                                 spec.points()};
-  MOESIM_ASSIGN(SweepJournal journal, SweepJournal::open(journal_path(options.output), identity, options.start));
-  const std::int64_t resumed = journal.finished();
-  MOESIM_TRY(Coordinator(evaluator, options, transport, journal).run());
-  MOESIM_ASSIGN(SweepSummary summary, finish(evaluator, options, format, journal));
-  summary.resumed = resumed;
-  return summary;
-}
-
 // Another rank's side; returns when rank 0 says stop.
 class Worker {
  public:
@@ -240,9 +225,10 @@ class Worker {
   PointPool pool_;
 };
 
-Status evaluate_for_rank_0(const SweepSpec& spec, int jobs, StopToken stop, SweepTransport& transport) {
-  MOESIM_TRY(spec.check());
-  MOESIM_ASSIGN(const SweepEvaluator evaluator, SweepEvaluator::create(spec));
+Status evaluate_for_rank_0(const Result<SweepSpec>& spec, int jobs, StopToken stop, SweepTransport& transport) {
+  MOESIM_TRY(spec);
+  MOESIM_TRY(spec->check());
+  MOESIM_ASSIGN(const SweepEvaluator evaluator, SweepEvaluator::create(*spec));
   return Worker(evaluator, jobs, stop, transport).run();
 }
 
@@ -260,17 +246,30 @@ void wait_for_stop(SweepTransport& transport) {
 std::string journal_path(const std::string& output) { return output + ".journal.jsonl"; }
 
 Result<SweepSummary> run_sweep(const SweepSpec& spec, const SweepOptions& options, SweepTransport& transport) {
-  Result<SweepSummary> summary = coordinate(spec, options, transport);
-  for (int rank = 1; rank < transport.size(); ++rank) transport.send(rank, SweepMessageKind::kStop, {});
+  MOESIM_ASSERT(options.jobs >= 1);
+  MOESIM_ASSIGN(const ResultFormat format, result_format(options.output));
+  MOESIM_TRY(spec.check());
+  MOESIM_ASSIGN(const SweepEvaluator evaluator, SweepEvaluator::create(spec));
+  const JournalIdentity identity{evaluator.fingerprint(), fmt::format("{} {}", options.tool.version, options.tool.revision),
+                                 spec.points()};
+  MOESIM_ASSIGN(SweepJournal journal, SweepJournal::open(journal_path(options.output), identity, options.start));
+  const std::int64_t resumed = journal.finished();
+  MOESIM_TRY(Coordinator(evaluator, options, transport, journal).run());
+  MOESIM_ASSIGN(SweepSummary summary, finish(evaluator, options, format, journal));
+  summary.resumed = resumed;
   return summary;
 }
 
-Status work_for_sweep(const SweepSpec& spec, int jobs, StopToken stop, SweepTransport& transport) {
+Status work_for_sweep(const Result<SweepSpec>& spec, int jobs, StopToken stop, SweepTransport& transport) {
   Status worked = evaluate_for_rank_0(spec, jobs, stop, transport);
   if (worked) return {};
   transport.send(0, SweepMessageKind::kFailed, error_to_text(worked.error()));
   wait_for_stop(transport);
   return worked;
+}
+
+void dismiss_workers(SweepTransport& transport) {
+  for (int rank = 1; rank < transport.size(); ++rank) transport.send(rank, SweepMessageKind::kStop, {});
 }
 
 }  // namespace moesim

@@ -45,7 +45,11 @@ struct SweepSummary {
 // Of rank 0. kInterrupted when asked to stop: the journal has what was finished, the same call goes on from there.
 [[nodiscard]] Result<SweepSummary> run_sweep(const SweepSpec& spec, const SweepOptions& options, SweepTransport& transport);
 
-// Of every other rank, until rank 0 says stop. An error is also told to rank 0, which ends the sweep with it.
-[[nodiscard]] Status work_for_sweep(const SweepSpec& spec, int jobs, StopToken stop, SweepTransport& transport);
+// Of every other rank, until rank 0 says stop. An error, also one that `spec` brings along, is told to rank 0, which ends
+// the sweep with it.
+[[nodiscard]] Status work_for_sweep(const Result<SweepSpec>& spec, int jobs, StopToken stop, SweepTransport& transport);
+
+// By rank 0, once, whatever came out: the other ranks stop.
+void dismiss_workers(SweepTransport& transport);
 
 }  // namespace moesim

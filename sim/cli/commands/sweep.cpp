@@ -29,7 +29,9 @@ Result<SweepSpec> spec_of(const SweepRequest& request) {
   if (!request.spec.empty()) {
     MOESIM_ASSIGN(spec, SweepSpec::read_file(request.spec));
   }
-  if (!request.base.empty()) MOESIM_TRY(spec.set_base_file(request.base));
+  if (!request.base.empty()) {
+    MOESIM_TRY(spec.set_base_file(request.base));
+  }
   for (const FieldTraits& traits : sweep_fields()) {
     const std::string& text = request.axes[static_cast<std::size_t>(traits.field)];
     if (text.empty()) continue;
@@ -69,8 +71,8 @@ Status print_summary(const Session& session, const SweepRequest& request, const 
   return write_output("-", render(report, request.json ? OutputFormat::kJson : OutputFormat::kTable, {}), Overwrite::kRefuse);
 }
 
-Result<SweepSummary> lead(const Session& session, const SweepRequest& request, const SweepSpec& spec,
-                          SweepTransport& transport) {
+Result<SweepSummary> lead(const Session& session, const SweepRequest& request, SweepTransport& transport) {
+  MOESIM_ASSIGN(const SweepSpec spec, spec_of(request));
   MOESIM_TRY(check_writable(session.output().file, session.overwrite()));
   const auto progress = session.progress("sweep");
   const auto start = std::chrono::steady_clock::now();
@@ -86,17 +88,18 @@ Result<SweepSummary> lead(const Session& session, const SweepRequest& request, c
 }
 
 RunResult sweep(Session& session, const SweepRequest& request) {
-  MOESIM_ASSIGN(const SweepSpec spec, spec_of(request));
   std::unique_ptr<SweepTransport> transport = std::make_unique<SerialTransport>();
   if (const int processes = launched_processes(); processes > 1) {
     MOESIM_ASSIGN(transport, join_mpi(processes));
   }
   if (transport->rank() != 0) {
     // Rank 0 has been told and reports it.
-    const Status worked = work_for_sweep(spec, request.jobs, Session::stop(), *transport);
+    const Status worked = work_for_sweep(spec_of(request), request.jobs, Session::stop(), *transport);
     return worked ? kExitOk : static_cast<int>(worked.error().kind);
   }
-  MOESIM_ASSIGN(const SweepSummary summary, lead(session, request, spec, *transport));
+  const Result<SweepSummary> led = lead(session, request, *transport);
+  dismiss_workers(*transport);
+  MOESIM_ASSIGN(const SweepSummary summary, led);
   MOESIM_TRY(print_summary(session, request, summary));
   if (summary.failed == 0) return kExitOk;
   session.warn(fmt::format("moesim failed at {} of {} points", summary.failed, summary.points),
