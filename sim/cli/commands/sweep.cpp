@@ -39,6 +39,10 @@ Result<SweepSpec> spec_of(const SweepRequest& request) {
     if (!axis) return usage_error(fmt::format("{}: {}", traits.options, axis.error().what), axis.error().hint);
     spec.set_axis(std::move(*axis));
   }
+  if (const Status complete = spec.check(); !complete) {
+    const Error& error = complete.error();
+    return request.spec.empty() ? usage_error(error.what, error.hint) : invalid_input(error.what, request.spec, error.hint);
+  }
   return spec;
 }
 
