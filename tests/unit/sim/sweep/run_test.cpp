@@ -144,7 +144,7 @@ TEST(SweepRun, ADamagedLineInTheMiddleIsAnError) {
   const auto result = run_alone(small_sweep(), options_to(folder.file("a.csv")));
   ASSERT_FALSE(result.has_value());
   EXPECT_EQ(result.error().kind, ErrorKind::kInvalidInput);
-  EXPECT_EQ(result.error().what, "line 1 of the journal is not a row of a sweep");
+  EXPECT_EQ(result.error().what, "line 2 of the journal is not a row of a sweep");
 }
 
 TEST(SweepRun, AnotherSweepsJournalIsRefusedUntilRestart) {
