@@ -11,6 +11,7 @@ void add_cluster(CLI::App& app, Session& session);
 void add_completion(CLI::App& app, Session& session);
 void add_export(CLI::App& app, Session& session);
 void add_model(CLI::App& app, Session& session);
+void add_sweep(CLI::App& app, Session& session);
 void add_trace(CLI::App& app, Session& session);
 void add_validate(CLI::App& app, Session& session);
 
