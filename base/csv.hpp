@@ -1,4 +1,5 @@
-// Comma-separated files, read row by row: quoted fields (with commas, doubled quotes and line breaks inside), CRLF or LF.
+// Comma-separated files, read row by row: quoted fields (with commas, doubled quotes and line breaks inside),
+// CRLF or LF.
 //
 //   MOESIM_ASSIGN(CsvReader reader, CsvReader::open("gemm.csv"));    // reads the header row
 //   while (true) {
@@ -7,7 +8,8 @@
 //     MOESIM_ASSIGN(const std::optional<double> time, reader.number("time_us"));
 //   }
 //
-// Bounded: a row holds at most 1 MiB and 4096 fields, so a file of any length needs little memory. Errors name the line.
+// Bounded: a row holds at most 1 MiB and 4096 fields, so a file of any length needs little memory. Errors
+// name the line.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +31,8 @@ class CsvReader {
 
   [[nodiscard]] const std::vector<std::string>& columns() const { return columns_; }
   [[nodiscard]] bool has_column(std::string_view column) const;
-  // The next row; false at the end. Blank lines are skipped; a row of another length than the header is an error.
+  // The next row; false at the end. Blank lines are skipped; a row of another length than the header is an
+  // error.
   [[nodiscard]] Result<bool> next();
   // file:line of the row that next() gave.
   [[nodiscard]] std::string place() const;

@@ -12,14 +12,21 @@ namespace moesim {
 namespace {
 
 // A reduction to one rank is a broadcast run backwards.
-constexpr std::array<std::pair<std::string_view, CollectiveKind>, 10> kOperations = {{
-    {"all_reduce", CollectiveKind::kAllReduce}, {"all_gather", CollectiveKind::kAllGather},
-    {"reduce_scatter", CollectiveKind::kReduceScatter}, {"alltoall", CollectiveKind::kAllToAll},
-    {"all_to_all", CollectiveKind::kAllToAll}, {"broadcast", CollectiveKind::kBroadcast},
-    {"reduce", CollectiveKind::kBroadcast}, {"sendrecv", CollectiveKind::kSendRecv},
-    {"moe_dispatch", CollectiveKind::kAllToAll}, {"moe_combine", CollectiveKind::kAllToAll}}};
+constexpr std::array<std::pair<std::string_view, CollectiveKind>, 10> kOperations = {
+    {{"all_reduce", CollectiveKind::kAllReduce},
+     {"all_gather", CollectiveKind::kAllGather},
+     {"reduce_scatter", CollectiveKind::kReduceScatter},
+     {"alltoall", CollectiveKind::kAllToAll},
+     {"all_to_all", CollectiveKind::kAllToAll},
+     {"broadcast", CollectiveKind::kBroadcast},
+     {"reduce", CollectiveKind::kBroadcast},
+     {"sendrecv", CollectiveKind::kSendRecv},
+     {"moe_dispatch", CollectiveKind::kAllToAll},
+     {"moe_combine", CollectiveKind::kAllToAll}}};
 
-bool contains(std::string_view text, std::string_view word) { return to_lower(text).find(word) != std::string::npos; }
+bool contains(std::string_view text, std::string_view word) {
+  return to_lower(text).find(word) != std::string::npos;
+}
 
 std::string why_not(const CsvReader& reader, bool has_size, bool has_time) {
   if (contains(reader.text("algo_or_impl"), "tcp socket")) return "TCP sockets without a network plugin";
@@ -31,11 +38,13 @@ std::string why_not(const CsvReader& reader, bool has_size, bool has_time) {
 // NCCL reduces in the switch only where the row says so; a slice of a node often cannot.
 CollectiveAlgorithm row_algorithm(const CsvReader& reader) {
   const std::string_view implementation = reader.text("algo_or_impl");
-  if (contains(implementation, "nvls") || contains(reader.text("intra_link"), "nvls")) return CollectiveAlgorithm::kAuto;
+  if (contains(implementation, "nvls") || contains(reader.text("intra_link"), "nvls"))
+    return CollectiveAlgorithm::kAuto;
   if (contains(implementation, "tree")) return CollectiveAlgorithm::kTree;
   if (contains(implementation, "ring")) return CollectiveAlgorithm::kRing;
   const bool one_node = reader.text("n_nodes") == "1";
-  return one_node && reader.text("op") == "all_reduce" ? CollectiveAlgorithm::kRing : CollectiveAlgorithm::kAuto;
+  return one_node && reader.text("op") == "all_reduce" ? CollectiveAlgorithm::kRing
+                                                       : CollectiveAlgorithm::kAuto;
 }
 
 }  // namespace

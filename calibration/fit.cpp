@@ -14,9 +14,15 @@ double predict(const LawParameters& parameters, const Measurement& row) {
 }
 
 double loss(const LawParameters& parameters, std::span<const Measurement* const> rows) {
+  constexpr double kShort = 10e-6;
   double sum = 0;
-  for (const Measurement* row : rows) sum += std::abs(std::log(predict(parameters, *row) / row->measured));
-  return rows.empty() ? 0 : sum / static_cast<double>(rows.size());
+  double weights = 0;
+  for (const Measurement* row : rows) {
+    const double weight = std::log1p(row->measured / kShort);
+    sum += weight * std::abs(std::log(predict(parameters, *row) / row->measured));
+    weights += weight;
+  }
+  return weights > 0 ? sum / weights : 0;
 }
 
 LawParameters descend(LawParameters best, double first_step, std::span<const FreeParameter> free,
@@ -73,13 +79,16 @@ Residuals residuals_of(const LawParameters& parameters, std::span<const Measurem
     errors.push_back(predict(parameters, *row) / row->measured - 1);
     sizes.push_back(std::abs(errors.back()));
   }
-  return {.points = static_cast<int>(errors.size()), .median = quantile(sizes, 0.5), .p90 = quantile(sizes, 0.9),
+  return {.points = static_cast<int>(errors.size()),
+          .median = quantile(sizes, 0.5),
+          .p90 = quantile(sizes, 0.9),
           .bias = quantile(errors, 0.5)};
 }
 
 }  // namespace
 
-std::vector<FreeParameter> free_parameters(std::span<const std::pair<std::string_view, std::string_view>> names) {
+std::vector<FreeParameter> free_parameters(
+    std::span<const std::pair<std::string_view, std::string_view>> names) {
   std::vector<FreeParameter> free;
   for (const auto& [section_name, field_name] : names) {
     const ParameterSection* section = find_section(section_name);
@@ -104,7 +113,8 @@ Residuals residuals(const LawParameters& parameters, std::span<const Measurement
   return residuals_of(parameters, usable(rows));
 }
 
-FitResult fit(const LawParameters& start, std::span<const FreeParameter> free, std::span<const Measurement> rows) {
+FitResult fit(const LawParameters& start, std::span<const FreeParameter> free,
+              std::span<const Measurement> rows) {
   const std::vector<const Measurement*> all = usable(rows);
   std::vector<const Measurement*> half;
   std::vector<const Measurement*> other_half;

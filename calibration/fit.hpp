@@ -1,7 +1,8 @@
 // Fits a law's few physical parameters to measurements.
 //
-// Minimises the mean of |ln(predicted / measured)| (so that a row at twice the time counts as one at half, and a few
-// outliers do not decide) by coordinate descent: each free parameter in turn is moved along a shrinking multiplicative
+// Minimises the mean of |ln(predicted / measured)| (so that a row at twice the time counts as one at half,
+// and a few outliers do not decide), weighted by ln(1 + time / 10 us) because a step is made of its long
+// operations, by coordinate descent: each free parameter in turn is moved along a shrinking multiplicative
 // step within its bounds, until a round gains nothing; the best of a few first steps counts. Deterministic.
 //
 // `held_out` says how far the law carries: fitted again on every other row, judged on the rest.
@@ -29,7 +30,7 @@ struct Residuals {
   int points = 0;
   double median = 0;  // of |predicted/measured - 1|
   double p90 = 0;
-  double bias = 0;    // median of predicted/measured - 1
+  double bias = 0;  // median of predicted/measured - 1
 };
 
 struct FitResult {
@@ -42,6 +43,7 @@ struct FitResult {
 [[nodiscard]] double quantile(std::vector<double> values, double q);
 // Rows with a skip reason are passed over. Every row's view must hold one kind of device.
 [[nodiscard]] Residuals residuals(const LawParameters& parameters, std::span<const Measurement> rows);
-[[nodiscard]] FitResult fit(const LawParameters& start, std::span<const FreeParameter> free, std::span<const Measurement> rows);
+[[nodiscard]] FitResult fit(const LawParameters& start, std::span<const FreeParameter> free,
+                            std::span<const Measurement> rows);
 
 }  // namespace moesim

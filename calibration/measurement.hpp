@@ -1,9 +1,10 @@
-// Published measurements as questions to the cost laws: one row of a validation file, what was measured, and a function
-// that predicts it. `moesim validate` compares the two; the fits choose parameters that bring them together.
+// Published measurements as questions to the cost laws: one row of a validation file, what was measured, and
+// a function that predicts it. `moesim validate` compares the two; the fits choose parameters that bring them
+// together.
 //
-// Formats, told apart by their columns: GEMM and attention (kind, m, n, k, seq_q, ...), collectives (op, n_gpus,
-// size_bytes, time_us) and MoE-layer components (component, tokens_per_rank, ...). Rows that the laws cannot express
-// stay in the list with the reason.
+// Formats, told apart by their columns: GEMM and attention (kind, m, n, k, seq_q, ...), collectives (op,
+// n_gpus, size_bytes, time_us) and MoE-layer components (component, tokens_per_rank, ...). Rows that the laws
+// cannot express stay in the list with the reason.
 #pragma once
 
 #include <functional>
@@ -30,7 +31,7 @@ struct Measurement {
   std::string law;       // "gemm", "grouped_gemm", "attention", "all_reduce", ...
   std::string metric;    // "time_s"
   double measured = 0;
-  std::string skipped;   // why there is no prediction; empty: there is one
+  std::string skipped;                      // why there is no prediction; empty: there is one
   std::shared_ptr<const ClusterView> view;  // where it ran
   // The metric's value; `model` must be one of `view`.
   std::function<double(const CostModel& model)> predict;

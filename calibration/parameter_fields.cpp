@@ -12,18 +12,22 @@ void assign(Seconds& target, double value) { target = Seconds(value); }
 
 template <auto Law, auto Member>
 constexpr ParameterField law_field(std::string_view name, double smallest, double largest) {
-  return {name, smallest, largest, [](const LawParameters& p, LinkClass) { return to_number((p.*Law).*Member); },
+  return {name, smallest, largest,
+          [](const LawParameters& p, LinkClass) { return to_number((p.*Law).*Member); },
           [](LawParameters& p, LinkClass, double value) { assign((p.*Law).*Member, value); }};
 }
 
 template <auto Member>
 constexpr ParameterField link_field(std::string_view name, double smallest, double largest) {
-  return {name, smallest, largest, [](const LawParameters& p, LinkClass link) { return to_number(p.link(link).*Member); },
+  return {name, smallest, largest,
+          [](const LawParameters& p, LinkClass link) { return to_number(p.link(link).*Member); },
           [](LawParameters& p, LinkClass link, double value) { assign(p.link(link).*Member, value); }};
 }
 
 template <auto Member>
-Provenance& law_provenance(LawParameters& parameters, LinkClass) { return parameters.*Member; }
+Provenance& law_provenance(LawParameters& parameters, LinkClass) {
+  return parameters.*Member;
+}
 Provenance& link_provenance(LawParameters& parameters, LinkClass link) {
   return parameters.link_provenance[static_cast<std::size_t>(link)];
 }
@@ -53,11 +57,13 @@ constexpr std::array kAttentionFields = {
     law_field<kAttention, &AttentionParameters::overhead>("overhead_s", 0, 1e-3)};
 
 constexpr auto kMemory = &LawParameters::memory;
-constexpr std::array kMemoryFields = {law_field<kMemory, &MemoryParameters::efficiency>("efficiency", 0.05, 1),
-                                      law_field<kMemory, &MemoryParameters::row_ramp_bytes>("row_ramp_bytes", 0, 65536),
-                                      law_field<kMemory, &MemoryParameters::overhead>("overhead_s", 0, 1e-3)};
+constexpr std::array kMemoryFields = {
+    law_field<kMemory, &MemoryParameters::efficiency>("efficiency", 0.05, 1),
+    law_field<kMemory, &MemoryParameters::row_ramp_bytes>("row_ramp_bytes", 0, 65536),
+    law_field<kMemory, &MemoryParameters::overhead>("overhead_s", 0, 1e-3)};
 
-constexpr std::array kLaunchFields = {law_field<&LawParameters::launch, &LaunchParameters::host_cost>("host_cost_s", 0, 1e-2)};
+constexpr std::array kLaunchFields = {
+    law_field<&LawParameters::launch, &LaunchParameters::host_cost>("host_cost_s", 0, 1e-2)};
 
 constexpr auto kCollective = &LawParameters::collective;
 constexpr std::array kCollectiveFields = {
@@ -67,24 +73,31 @@ constexpr std::array kCollectiveFields = {
 constexpr std::array kOverlapFields = {
     law_field<&LawParameters::overlap, &OverlapParameters::units_held>("units_held", 0, 0.9)};
 
-constexpr std::array kLinkFields = {link_field<&LinkParameters::ring_efficiency>("ring_efficiency", 0.02, 1),
-                                    link_field<&LinkParameters::all_to_all_efficiency>("all_to_all_efficiency", 0.02, 1),
-                                    link_field<&LinkParameters::one_way_efficiency>("one_way_efficiency", 0.02, 1),
-                                    link_field<&LinkParameters::switch_efficiency>("switch_efficiency", 0.02, 1),
-                                    link_field<&LinkParameters::ring_step>("ring_step_s", 0, 1e-2),
-                                    link_field<&LinkParameters::tree_step>("tree_step_s", 0, 1e-2),
-                                    link_field<&LinkParameters::peer_step>("peer_step_s", 0, 1e-2),
-                                    link_field<&LinkParameters::pipeline_step>("pipeline_step_s", 0, 1e-2),
-                                    link_field<&LinkParameters::quick_share>("quick_share", 0.01, 1),
-                                    link_field<&LinkParameters::long_step>("long_step_s", 0, 1e-2)};
+constexpr std::array kLinkFields = {
+    link_field<&LinkParameters::ring_efficiency>("ring_efficiency", 0.02, 1),
+    link_field<&LinkParameters::tree_efficiency>("tree_efficiency", 0.02, 1),
+    link_field<&LinkParameters::all_to_all_efficiency>("all_to_all_efficiency", 0.02, 1),
+    link_field<&LinkParameters::one_way_efficiency>("one_way_efficiency", 0.02, 1),
+    link_field<&LinkParameters::switch_efficiency>("switch_efficiency", 0.02, 1),
+    link_field<&LinkParameters::ring_step>("ring_step_s", 0, 1e-2),
+    link_field<&LinkParameters::tree_step>("tree_step_s", 0, 1e-2),
+    link_field<&LinkParameters::peer_step>("peer_step_s", 0, 1e-2),
+    link_field<&LinkParameters::pipeline_step>("pipeline_step_s", 0, 1e-2),
+    link_field<&LinkParameters::quick_share>("quick_share", 0.01, 1),
+    link_field<&LinkParameters::long_step>("long_step_s", 0, 1e-2)};
 
 const std::array kSections = {
     ParameterSection{"gemm", LinkClass::kOther, kGemmFields, law_provenance<&LawParameters::gemm_provenance>},
-    ParameterSection{"attention", LinkClass::kOther, kAttentionFields, law_provenance<&LawParameters::attention_provenance>},
-    ParameterSection{"memory", LinkClass::kOther, kMemoryFields, law_provenance<&LawParameters::memory_provenance>},
-    ParameterSection{"launch", LinkClass::kOther, kLaunchFields, law_provenance<&LawParameters::launch_provenance>},
-    ParameterSection{"collective", LinkClass::kOther, kCollectiveFields, law_provenance<&LawParameters::collective_provenance>},
-    ParameterSection{"overlap", LinkClass::kOther, kOverlapFields, law_provenance<&LawParameters::overlap_provenance>},
+    ParameterSection{"attention", LinkClass::kOther, kAttentionFields,
+                     law_provenance<&LawParameters::attention_provenance>},
+    ParameterSection{"memory", LinkClass::kOther, kMemoryFields,
+                     law_provenance<&LawParameters::memory_provenance>},
+    ParameterSection{"launch", LinkClass::kOther, kLaunchFields,
+                     law_provenance<&LawParameters::launch_provenance>},
+    ParameterSection{"collective", LinkClass::kOther, kCollectiveFields,
+                     law_provenance<&LawParameters::collective_provenance>},
+    ParameterSection{"overlap", LinkClass::kOther, kOverlapFields,
+                     law_provenance<&LawParameters::overlap_provenance>},
     ParameterSection{"nvlink", LinkClass::kNvlink, kLinkFields, link_provenance},
     ParameterSection{"xgmi", LinkClass::kXgmi, kLinkFields, link_provenance},
     ParameterSection{"pcie", LinkClass::kPcie, kLinkFields, link_provenance},

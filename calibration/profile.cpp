@@ -44,7 +44,8 @@ Result<ProfileSection> read_section(JsonReader& reader, const ParameterSection& 
 
 Result<Profile> read_profile(const JsonDocument& document) {
   JsonReader root = document.root();
-  if (!root.is_object()) return root.error("expected a calibration profile", "an object with 'device' and sections by law");
+  if (!root.is_object())
+    return root.error("expected a calibration profile", "an object with 'device' and sections by law");
   Profile profile;
   MOESIM_ASSIGN(profile.device, root.required_string("device"));
   MOESIM_ASSIGN(profile.fabric, root.string_or("fabric", ""));
@@ -72,6 +73,11 @@ bool names_fabric(const ClusterView& view, const std::string& fabric) {
   });
 }
 
+bool has_network(const ClusterView& view) {
+  return std::any_of(view.tiers().begin(), view.tiers().end(),
+                     [](const Tier& tier) { return tier.link == LinkClass::kNic; });
+}
+
 struct Match {
   const Profile* profile = nullptr;
   const ProfileSection* section = nullptr;
@@ -83,37 +89,53 @@ Match best_match(const DeviceSpec& device, const ClusterView& view, std::string_
   Match carried;
   for (const Profile* profile : profiles) {
     const ProfileSection* section = find(*profile, name);
+    // Copies between sockets take the same way through the host bridge as those under it.
+    if (section == nullptr && name == "socket") section = find(*profile, "pcie");
     if (section == nullptr) continue;
-    if (name == "nic" && !profile->fabric.empty() && !names_fabric(view, profile->fabric)) continue;
+    // Start-up times are fitted together with the network's steps.
+    const bool of_fabric = !profile->fabric.empty() && (name == "nic" || name == "collective");
+    const bool own_node = profile->device == device.name && !has_network(view);
+    if (of_fabric && !own_node && !names_fabric(view, profile->fabric)) continue;
     if (profile->device == device.name) return {profile, section, true};
     if (carried.section != nullptr) continue;
     const Result<DeviceSpec> origin = find_device(profile->device);
     // A network does not depend on the architecture of the GPU, everything else does.
     const bool related = (origin && origin->arch == device.arch && device.arch != DeviceArch::kOther) ||
-                         (name == "nic" && !profile->fabric.empty());
+                         (of_fabric && name == "nic");
     if (related) carried = {profile, section, false};
   }
   return carried;
 }
 
-// How much closer to its peak `device` came in the best published GEMM than `origin` did; 1 where either is unknown.
+// How much closer to its peak `device` came in the best published GEMM than `origin` did; 1 where either is
+// unknown.
 double best_share_ratio(const DeviceSpec& device, const DeviceSpec& origin, DType type) {
   const auto share = [type](const DeviceSpec& spec) {
-    const FlopsPerSecond best = type == DType::kFp8 ? spec.best_measured_fp8_gemm : spec.best_measured_bf16_gemm;
+    const FlopsPerSecond best =
+        type == DType::kFp8 ? spec.best_measured_fp8_gemm : spec.best_measured_bf16_gemm;
     return spec.peak(type).value() > 0 ? best / spec.peak(type) : 0.0;
   };
   return share(device) > 0 && share(origin) > 0 ? share(device) / share(origin) : 1.0;
 }
 
-void apply(const Match& match, const ParameterSection& known, const DeviceSpec& device, LawParameters& parameters) {
+void apply(const Match& match, const ParameterSection& known, const DeviceSpec& device,
+           LawParameters& parameters) {
   for (const auto& [name, value] : match.section->parameters)
     if (const ParameterField* field = find_field(known, name)) field->set(parameters, known.link, value);
+  // Trees are chains inside a node: where nobody measured them they do as well as rings.
+  const auto gives = [&](std::string_view wanted) {
+    return std::any_of(match.section->parameters.begin(), match.section->parameters.end(),
+                       [&](const auto& parameter) { return parameter.first == wanted; });
+  };
+  if (known.link != LinkClass::kNic && gives("ring_efficiency") && !gives("tree_efficiency"))
+    parameters.link(known.link).tree_efficiency = parameters.link(known.link).ring_efficiency;
   Provenance& provenance = known.provenance(parameters, known.link);
   provenance = match.section->provenance;
   if (match.own) return;
   provenance.origin = Origin::kEstimated;
   provenance.residual = -1;
-  provenance.source = fmt::format("carried over from {}: {}", match.profile->device, match.section->provenance.source);
+  provenance.source =
+      fmt::format("carried over from {}: {}", match.profile->device, match.section->provenance.source);
   if (known.name != "gemm") return;
   const Result<DeviceSpec> origin = find_device(match.profile->device);
   if (!origin) return;

@@ -5,10 +5,11 @@
 //           "provenance": {"origin": "fitted", "source": "...", "range": "...", "residual_median": 0.02,
 //                          "residual_p90": 0.05, "points": 183, "date": "2026-11-21"}}, "nvlink": {...}}
 //
-// A section that a profile lacks keeps the estimate by architecture (default_law_parameters). With a `fabric`, the
-// "nic" section counts only for clusters whose network names that word ("slingshot"). For a device without a profile of
-// its own, each section is carried over from the first profile of the same architecture and marked estimated; a carried GEMM
-// efficiency is scaled by the two devices' best published rates (as shares of their peaks) where both are known.
+// A section that a profile lacks keeps the estimate by architecture (default_law_parameters). With a
+// `fabric`, the "nic" and "collective" sections count only for clusters whose network names that word
+// ("slingshot"). For a device without a profile of its own, each section is carried over from the first
+// profile of the same architecture and marked estimated; a carried GEMM efficiency is scaled by the two
+// devices' best published rates (as shares of their peaks) where both are known.
 #pragma once
 
 #include <optional>
@@ -45,7 +46,8 @@ struct Profile {
 [[nodiscard]] std::span<const Profile> shipped_profiles();
 
 // The parameters of every device of `view`: `profiles` in order of preference, then the shipped ones.
-[[nodiscard]] std::vector<LawParameters> calibrated_parameters(const ClusterView& view, std::span<const Profile> profiles = {});
+[[nodiscard]] std::vector<LawParameters> calibrated_parameters(const ClusterView& view,
+                                                               std::span<const Profile> profiles = {});
 // The cost model that programs use. `view` must outlive it.
 [[nodiscard]] CostModel make_cost_model(const ClusterView& view, std::span<const Profile> profiles = {});
 

@@ -21,9 +21,14 @@ Result<std::vector<ValidationRow>> validate_measurements(const std::string& path
   std::map<const ClusterView*, std::unique_ptr<CostModel>> models;
   std::vector<ValidationRow> rows;
   for (const Measurement& measurement : measurements) {
-    ValidationRow row{.id = measurement.id, .law = measurement.law, .metric = measurement.metric,
-                      .measured = measurement.measured, .skipped = measurement.skipped, .quality = measurement.quality,
-                      .hardware = measurement.hardware, .source = measurement.source};
+    ValidationRow row{.id = measurement.id,
+                      .law = measurement.law,
+                      .metric = measurement.metric,
+                      .measured = measurement.measured,
+                      .skipped = measurement.skipped,
+                      .quality = measurement.quality,
+                      .hardware = measurement.hardware,
+                      .source = measurement.source};
     if (row.skipped.empty()) {
       std::unique_ptr<CostModel>& model = models[measurement.view.get()];
       if (!model) model = std::make_unique<CostModel>(make_cost_model(*measurement.view));

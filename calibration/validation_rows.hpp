@@ -1,6 +1,8 @@
-// Prediction beside measurement for the kernel and collective validation files; what `moesim validate` prints for them.
+// Prediction beside measurement for the kernel and collective validation files; what `moesim validate` prints
+// for them.
 //
-// relative_error = predicted / measured - 1. Rows that cannot be predicted carry the reason in `skipped` and zeros.
+// relative_error = predicted / measured - 1. Rows that cannot be predicted carry the reason in `skipped` and
+// zeros.
 #pragma once
 
 #include <string>
@@ -28,11 +30,11 @@ struct ValidationRow {
 [[nodiscard]] Result<std::vector<ValidationRow>> validate_measurements(const std::string& path);
 
 struct ErrorSummary {
-  int rows = 0;     // predicted
+  int rows = 0;  // predicted
   int skipped = 0;
   double median = 0;  // of |relative_error|
   double p90 = 0;
-  double bias = 0;    // median of relative_error, signed
+  double bias = 0;  // median of relative_error, signed
 };
 [[nodiscard]] ErrorSummary summarize_errors(const std::vector<ValidationRow>& rows);
 

@@ -1,11 +1,12 @@
 // All-to-all with its own number of bytes per pair: what a Mixture-of-Experts dispatch is.
 //
-//   Every rank's bytes are summed by the tier at which it meets the receiver, then over the ranks that share a port, out
-//   and in apart; the busiest port of all decides (FasterMoE, PPoPP'22, section 4.1: the maximum over links, not the
-//   mean), plus the uniform exchange's latency. On a mesh the busiest pair counts as well. The diagonal is free.
+//   Every rank's bytes are summed by the tier at which it meets the receiver, then over the ranks that share
+//   a port, out and in apart; the busiest port of all decides (FasterMoE, PPoPP'22, section 4.1: the maximum
+//   over links, not the mean), plus the uniform exchange's latency. On a mesh the busiest pair counts as
+//   well. The diagonal is free.
 //
-// One pass over the matrix, O(n^2); scratch space is kept per thread. Example, 2 ranks, 0 -> 1: 3 GB, 1 -> 0: 1 GB at
-// 300 GB/s effective: 10 ms.
+// One pass over the matrix, O(n^2); scratch space is kept per thread. Example, 2 ranks, 0 -> 1: 3 GB, 1 -> 0:
+// 1 GB at 300 GB/s effective: 10 ms.
 #pragma once
 
 #include "models/cost/collective_terms.hpp"
@@ -13,6 +14,7 @@
 
 namespace moesim {
 
-[[nodiscard]] CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& parameters, const ByteMatrix& matrix);
+[[nodiscard]] CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& parameters,
+                                         const ByteMatrix& matrix);
 
 }  // namespace moesim

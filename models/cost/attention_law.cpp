@@ -6,7 +6,7 @@
 namespace moesim {
 namespace {
 
-constexpr double kBlock = 128;       // queries (keys, backward) of one head that a compute unit takes at a time
+constexpr double kBlock = 128;  // queries (keys, backward) of one head that a compute unit takes at a time
 constexpr double kLinearChunk = 64;  // tokens that linear attention treats as one matrix
 constexpr double kBackwardFlops = 2.5;
 
@@ -30,7 +30,8 @@ Flops attention_flops(const AttentionWork& work) {
   const double head_queries = static_cast<double>(work.sequences) * static_cast<double>(work.query_length) *
                               static_cast<double>(work.heads);
   // Linear: read the state, add to it, and half a chunk of ordinary scores.
-  const double per_query = work.linear ? 4 * qk * v + kLinearChunk * (qk + v) : 2 * keys_seen(work) * (qk + v);
+  const double per_query =
+      work.linear ? 4 * qk * v + kLinearChunk * (qk + v) : 2 * keys_seen(work) * (qk + v);
   return Flops(head_queries * per_query * (work.backward ? kBackwardFlops : 1));
 }
 
@@ -44,7 +45,8 @@ Bytes attention_bytes(const AttentionWork& work) {
   return storage(work.sequences * elements, work.type);
 }
 
-AttentionMachine attention_machine(const DeviceSpec& device, const AttentionParameters& parameters, DType type) {
+AttentionMachine attention_machine(const DeviceSpec& device, const AttentionParameters& parameters,
+                                   DType type) {
   // Scores and their softmax run in 16 bits even where the GEMMs run in 8.
   const bool wide = type == DType::kFp32 || type == DType::kTf32;
   double peak = device.peak(wide ? type : DType::kBf16).value();
@@ -72,7 +74,8 @@ Cost attention_cost(const AttentionMachine& machine, const AttentionWork& work) 
     const double length = static_cast<double>(work.backward ? work.key_length : work.query_length);
     const double blocks = static_cast<double>(work.sequences * work.heads) * std::ceil(length / kBlock);
     // The longest block sees twice the mean under a causal mask without a window.
-    const double longest = flops / blocks * (work.causal && work.window == 0 ? 2 : 1) / (rate / machine.units);
+    const double longest =
+        flops / blocks * (work.causal && work.window == 0 ? 2 : 1) / (rate / machine.units);
     math = std::max(longest, math + (work.backward ? p.backward_tail : p.forward_tail) * longest);
   }
   const double memory = attention_bytes(work).value() / machine.memory_rate;

@@ -57,24 +57,36 @@ class DisjointSets {
 
 std::string_view collective_name(CollectiveKind kind) {
   switch (kind) {
-    case CollectiveKind::kAllReduce: return "all_reduce";
-    case CollectiveKind::kAllGather: return "all_gather";
-    case CollectiveKind::kReduceScatter: return "reduce_scatter";
-    case CollectiveKind::kAllToAll: return "all_to_all";
-    case CollectiveKind::kBroadcast: return "broadcast";
-    case CollectiveKind::kSendRecv: return "send_recv";
+    case CollectiveKind::kAllReduce:
+      return "all_reduce";
+    case CollectiveKind::kAllGather:
+      return "all_gather";
+    case CollectiveKind::kReduceScatter:
+      return "reduce_scatter";
+    case CollectiveKind::kAllToAll:
+      return "all_to_all";
+    case CollectiveKind::kBroadcast:
+      return "broadcast";
+    case CollectiveKind::kSendRecv:
+      return "send_recv";
   }
   return "?";
 }
 
 std::string_view algorithm_name(CollectiveAlgorithm algorithm) {
   switch (algorithm) {
-    case CollectiveAlgorithm::kAuto: return "auto";
-    case CollectiveAlgorithm::kRing: return "ring";
-    case CollectiveAlgorithm::kTree: return "tree";
-    case CollectiveAlgorithm::kSwitch: return "switch";
-    case CollectiveAlgorithm::kHierarchical: return "hierarchical";
-    case CollectiveAlgorithm::kPairwise: return "pairwise";
+    case CollectiveAlgorithm::kAuto:
+      return "auto";
+    case CollectiveAlgorithm::kRing:
+      return "ring";
+    case CollectiveAlgorithm::kTree:
+      return "tree";
+    case CollectiveAlgorithm::kSwitch:
+      return "switch";
+    case CollectiveAlgorithm::kHierarchical:
+      return "hierarchical";
+    case CollectiveAlgorithm::kPairwise:
+      return "pairwise";
   }
   return "?";
 }
@@ -130,7 +142,8 @@ void GroupTopology::find_splits() {
 
 std::span<const std::int32_t> GroupTopology::members(int tier, int i) const {
   const std::size_t cell = static_cast<std::size_t>(tier) * ranks_.size() + static_cast<std::size_t>(i);
-  return std::span(members_).subspan(static_cast<std::size_t>(member_begin_[cell]), static_cast<std::size_t>(member_count_[cell]));
+  return std::span(members_).subspan(static_cast<std::size_t>(member_begin_[cell]),
+                                     static_cast<std::size_t>(member_count_[cell]));
 }
 
 void GroupTopology::find_members() {
@@ -202,13 +215,15 @@ void GroupTopology::find_rates() {
     }
     rates_[index] = BytesPerSecond(slowest);
     const int others = std::max(1, splits_[index].smallest - 1);
-    ring_rates_[index] = tier.mesh ? BytesPerSecond(std::min(slowest, others * tier.pair_limit.value())) : rates_[index];
+    ring_rates_[index] =
+        tier.mesh ? BytesPerSecond(std::min(slowest, others * tier.pair_limit.value())) : rates_[index];
   }
 }
 
-// Ranks that meet at tier t are those of its group that no tier below holds together. Two cases are closed forms: the
-// group holds all that was reachable before (a tree of tiers), or what was reachable is exactly one tier's group and
-// overlaps with this one (rail leaves over nodes). Anything else is counted pair by pair.
+// Ranks that meet at tier t are those of its group that no tier below holds together. Two cases are closed
+// forms: the group holds all that was reachable before (a tree of tiers), or what was reachable is exactly
+// one tier's group and overlaps with this one (rail leaves over nodes). Anything else is counted pair by
+// pair.
 std::vector<int> GroupTopology::peers_of_ranks() const {
   const std::size_t n = ranks_.size();
   std::vector<int> peers(n * static_cast<std::size_t>(tiers()), 0);

@@ -44,24 +44,27 @@ DeviceLaws prepare(const DeviceSpec& device, LawParameters parameters) {
   return laws;
 }
 
-CommCost cheapest_collective(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters, Bytes size,
-                             CollectiveAlgorithm& chosen) {
+CommCost cheapest_collective(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters,
+                             Bytes size, CollectiveAlgorithm& chosen) {
   if (kind == CollectiveKind::kAllToAll || kind == CollectiveKind::kSendRecv) {
     chosen = CollectiveAlgorithm::kPairwise;
-    return kind == CollectiveKind::kAllToAll ? pairwise_cost(group, parameters, size) : send_recv_cost(group, parameters, size);
+    return kind == CollectiveKind::kAllToAll ? pairwise_cost(group, parameters, size)
+                                             : send_recv_cost(group, parameters, size);
   }
   chosen = CollectiveAlgorithm::kRing;
   CommCost best = ring_cost(kind, group, parameters, size);
   const auto consider = [&](CollectiveAlgorithm algorithm, const CommCost& cost) {
     if (cost.time < best.time) best = cost, chosen = algorithm;
   };
-  if (tree_applies(kind, group)) consider(CollectiveAlgorithm::kTree, tree_cost(kind, group, parameters, size));
-  if (switch_applies(kind, group)) consider(CollectiveAlgorithm::kSwitch, switch_cost(group, parameters, size));
+  if (tree_applies(kind, group))
+    consider(CollectiveAlgorithm::kTree, tree_cost(kind, group, parameters, size));
+  if (switch_applies(kind, group))
+    consider(CollectiveAlgorithm::kSwitch, switch_cost(group, parameters, size));
   return best;
 }
 
-CommCost collective_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters, Bytes size,
-                         CollectiveAlgorithm& algorithm) {
+CommCost collective_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters,
+                         Bytes size, CollectiveAlgorithm& algorithm) {
   const bool ring_shaped = kind != CollectiveKind::kAllToAll && kind != CollectiveKind::kSendRecv;
   switch (algorithm) {
     case CollectiveAlgorithm::kRing:
@@ -76,7 +79,9 @@ CommCost collective_cost(CollectiveKind kind, const GroupTopology& group, const 
     case CollectiveAlgorithm::kHierarchical:
       if (hierarchical_applies(kind, group)) return hierarchical_cost(kind, group, parameters, size);
       break;
-    case CollectiveAlgorithm::kPairwise: case CollectiveAlgorithm::kAuto: break;
+    case CollectiveAlgorithm::kPairwise:
+    case CollectiveAlgorithm::kAuto:
+      break;
   }
   return cheapest_collective(kind, group, parameters, size, algorithm);
 }
@@ -101,7 +106,8 @@ struct CostModel::State {
 
 CostModel::CostModel(const ClusterView& view) : CostModel(view, all_defaults(view)) {}
 
-CostModel::CostModel(const ClusterView& view, std::vector<LawParameters> per_device) : state_(std::make_unique<State>()) {
+CostModel::CostModel(const ClusterView& view, std::vector<LawParameters> per_device)
+    : state_(std::make_unique<State>()) {
   MOESIM_ASSERT(per_device.size() == view.devices().size());
   state_->view = &view;
   for (std::size_t i = 0; i < per_device.size(); ++i)
@@ -133,8 +139,8 @@ Cost CostModel::memory_bound(int device, const MemoryWork& work) const {
 
 Seconds CostModel::launch(int device) const { return launch_cost(state_->device(device).parameters.launch); }
 
-CommCost CostModel::collective(CollectiveKind kind, const GroupTopology& group, Bytes size, CollectiveAlgorithm algorithm,
-                               CollectiveAlgorithm* chosen) const {
+CommCost CostModel::collective(CollectiveKind kind, const GroupTopology& group, Bytes size,
+                               CollectiveAlgorithm algorithm, CollectiveAlgorithm* chosen) const {
   CommCost cost;  // nothing to exchange with oneself
   if (group.size() > 1) cost = collective_cost(kind, group, state_->of(group), size, algorithm);
   if (chosen != nullptr) *chosen = algorithm;

@@ -7,7 +7,8 @@
 namespace moesim {
 namespace {
 
-// The last entry is for a handful of rows against a wide matrix, where many narrow tiles keep all units loading.
+// The last entry is for a handful of rows against a wide matrix, where many narrow tiles keep all units
+// loading.
 constexpr std::array<TileShape, 7> kTiles = {
     {{128, 256}, {256, 128}, {128, 128}, {64, 256}, {128, 64}, {64, 128}, {64, 32}}};
 constexpr std::array<double, 3> kSplits = {2, 4, 8};
@@ -18,7 +19,8 @@ double element_size(DType type) { return static_cast<double>(half_bytes_per_elem
 
 // The format the device really multiplies in, when it lacks the one asked for.
 DType supported_format(const DeviceSpec& device, DType type) {
-  constexpr std::array<DType, 6> kWider = {DType::kFp4, DType::kFp8, DType::kBf16, DType::kFp16, DType::kTf32, DType::kFp32};
+  constexpr std::array<DType, 6> kWider = {DType::kFp4,  DType::kFp8,  DType::kBf16,
+                                           DType::kFp16, DType::kTf32, DType::kFp32};
   if (device.peak(type).value() > 0) return type;
   if (type == DType::kTf32) return DType::kFp32;
   const auto* start = std::find(kWider.begin(), kWider.end(), type);
@@ -29,9 +31,18 @@ DType supported_format(const DeviceSpec& device, DType type) {
 
 double math_efficiency(const GemmParameters& parameters, DType type) {
   switch (type) {
-    case DType::kFp32: case DType::kTf32: case DType::kInt32: case DType::kInt64: return parameters.math_efficiency_fp32;
-    case DType::kFp8: case DType::kFp4: case DType::kInt8: return parameters.math_efficiency_fp8;
-    case DType::kBf16: case DType::kFp16: break;
+    case DType::kFp32:
+    case DType::kTf32:
+    case DType::kInt32:
+    case DType::kInt64:
+      return parameters.math_efficiency_fp32;
+    case DType::kFp8:
+    case DType::kFp4:
+    case DType::kInt8:
+      return parameters.math_efficiency_fp8;
+    case DType::kBf16:
+    case DType::kFp16:
+      break;
   }
   return parameters.math_efficiency;
 }
@@ -106,15 +117,19 @@ Cost gemm_cost(const GemmMachine& machine, const GemmWork& work) {
     const double tiles = batch * ceil_divide(m, tile.m) * ceil_divide(n, tile.n);
     const double traffic =
         operands + results + reread_bytes(machine, tile, tiles, k, in_bytes, operands / batch);
-    double math = with_power_limit(machine, wave_seconds(machine, tiles, tile_seconds(machine, tile, k, in_bytes))) + epilogue;
+    double math =
+        with_power_limit(machine, wave_seconds(machine, tiles, tile_seconds(machine, tile, k, in_bytes))) +
+        epilogue;
     double total = std::max(math, traffic / machine.memory_rate);
     if (best < 0 || total < best) best = total, best_math = math;
     for (const double split : kSplits) {
       if (tiles * split > machine.units) break;
       // Each part writes FP32 partial sums that a second pass adds up.
       const double partials = 2 * split * batch * m * n * 4;
-      math = wave_seconds(machine, tiles * split, tile_seconds(machine, tile, k / split, in_bytes)) + epilogue;
-      total = std::max(math, traffic / machine.memory_rate) + partials / machine.memory_rate + machine.overhead / 2;
+      math =
+          wave_seconds(machine, tiles * split, tile_seconds(machine, tile, k / split, in_bytes)) + epilogue;
+      total = std::max(math, traffic / machine.memory_rate) + partials / machine.memory_rate +
+              machine.overhead / 2;
       if (total < best) best = total, best_math = math;
     }
   }

@@ -27,8 +27,10 @@ Candidate by_rows(const GemmMachine& machine, const GroupedGemmWork& work, TileS
 }
 
 // Weight gradients: n x k outputs of each group; tiles last as long as their group has rows.
-Candidate by_outputs(const GemmMachine& machine, const GroupedGemmWork& work, TileShape tile, double operands) {
-  const double tiles = std::ceil(static_cast<double>(work.n) / tile.m) * std::ceil(static_cast<double>(work.k) / tile.n);
+Candidate by_outputs(const GemmMachine& machine, const GroupedGemmWork& work, TileShape tile,
+                     double operands) {
+  const double tiles =
+      std::ceil(static_cast<double>(work.n) / tile.m) * std::ceil(static_cast<double>(work.k) / tile.n);
   const double in_bytes = element_size(work.type);
   double unit_seconds = 0;
   double count = 0;
@@ -64,15 +66,18 @@ Cost grouped_gemm_cost(const GemmMachine& machine, const GroupedGemmWork& work) 
   const double in_bytes = element_size(work.type);
   const double out_bytes = element_size(work.output);
   const bool accumulates = work.output == DType::kFp32 && work.type != DType::kFp32;
-  const double operands = work.reduce_rows ? rows_total * (n + k) * in_bytes : (rows_total * k + groups * n * k) * in_bytes;
-  const double results = (work.reduce_rows ? groups * n * k : rows_total * n) * out_bytes * (accumulates ? 2 : 1);
+  const double operands =
+      work.reduce_rows ? rows_total * (n + k) * in_bytes : (rows_total * k + groups * n * k) * in_bytes;
+  const double results =
+      (work.reduce_rows ? groups * n * k : rows_total * n) * out_bytes * (accumulates ? 2 : 1);
 
   double best = -1;
   double best_math = 0;
   for (const TileShape tile : gemm_tiles()) {
     const Candidate candidate = work.reduce_rows ? by_outputs(machine, work, tile, operands / groups)
                                                  : by_rows(machine, work, tile, operands / groups);
-    const double math = with_power_limit(machine, candidate.math) + machine.epilogue_exposed * results / machine.memory_rate;
+    const double math =
+        with_power_limit(machine, candidate.math) + machine.epilogue_exposed * results / machine.memory_rate;
     const double total = std::max(math, (operands + results + candidate.reread) / machine.memory_rate);
     if (best < 0 || total < best) best = total, best_math = math;
   }

@@ -13,12 +13,14 @@ int joining_tier(const GroupTopology& group) {
 }  // namespace
 
 bool hierarchical_applies(CollectiveKind kind, const GroupTopology& group) {
-  if (kind == CollectiveKind::kBroadcast || kind == CollectiveKind::kSendRecv || group.tiers() < 2) return false;
+  if (kind == CollectiveKind::kBroadcast || kind == CollectiveKind::kSendRecv || group.tiers() < 2)
+    return false;
   const GroupTopology::Split& nodes = innermost_parts(group);
   return nodes.parts > 1 && nodes.smallest > 1 && nodes.smallest == nodes.largest;
 }
 
-CommCost hierarchical_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters, Bytes size) {
+CommCost hierarchical_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters,
+                           Bytes size) {
   const GroupTopology::Split& split = innermost_parts(group);
   const double local = split.smallest;
   const double nodes = split.parts;
@@ -31,14 +33,16 @@ CommCost hierarchical_cost(CollectiveKind kind, const GroupTopology& group, cons
   TierBytes inside{};
   TierBytes outside{};
   inside[0] = rounds * (local - 1) / local * size.value();
-  outside[static_cast<std::size_t>(across)] = rounds * (nodes - 1) / nodes * size.value() / (exchange ? 1 : local);
+  outside[static_cast<std::size_t>(across)] =
+      rounds * (nodes - 1) / nodes * size.value() / (exchange ? 1 : local);
 
   const TrafficPattern pattern = exchange ? TrafficPattern::kAllToAll : TrafficPattern::kRing;
   const PortTimes inside_ports = port_times(group, parameters, inside, pattern);
   const PortTimes outside_ports = port_times(group, parameters, outside, pattern);
   const double inside_hop = hop(group, 0, exchange ? inside_link.peer_step : inside_link.ring_step);
   const double across_hop = hop(group, across, exchange ? across_link.peer_step : across_link.ring_step);
-  const double fixed = parameters.collective.base.value() + rounds * ((local - 1) * inside_hop + (nodes - 1) * across_hop) +
+  const double fixed = parameters.collective.base.value() +
+                       rounds * ((local - 1) * inside_hop + (nodes - 1) * across_hop) +
                        pipelined_seconds(inside_ports.longest, inside_link.pipeline_step.value());
 
   // The phases follow one another: the phase across pays its own time, the one inside stands in `fixed`.

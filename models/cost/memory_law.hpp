@@ -2,8 +2,9 @@
 //
 //   time = kernels * overhead + bytes / (peak * efficiency * row / (row + ramp))
 //
-// `row` is the length of one contiguous row of a scattered access; streams have no row term. Small kernels are all
-// overhead, which is the small-size ramp. Example: 100 MB on 2 TB/s at 0.85 with 2.5 us: 2.5 + 58.8 = 61.3 us.
+// `row` is the length of one contiguous row of a scattered access; streams have no row term. Small kernels
+// are all overhead, which is the small-size ramp. Example: 100 MB on 2 TB/s at 0.85 with 2.5 us: 2.5 + 58.8
+// = 61.3 us.
 #pragma once
 
 #include <algorithm>
@@ -15,12 +16,13 @@
 namespace moesim {
 
 struct MemoryMachine {
-  double rate = 0;       // bytes per second, efficiency applied
-  double row_ramp = 0;   // bytes
-  double overhead = 0;   // seconds
+  double rate = 0;      // bytes per second, efficiency applied
+  double row_ramp = 0;  // bytes
+  double overhead = 0;  // seconds
 };
 
-[[nodiscard]] inline MemoryMachine memory_machine(const DeviceSpec& device, const MemoryParameters& parameters) {
+[[nodiscard]] inline MemoryMachine memory_machine(const DeviceSpec& device,
+                                                  const MemoryParameters& parameters) {
   return {.rate = std::max(device.memory_bandwidth.value(), 1e9) * parameters.efficiency,
           .row_ramp = parameters.row_ramp_bytes,
           .overhead = parameters.overhead.value()};

@@ -65,6 +65,13 @@ Result<int> parse(CLI::App& app, const std::vector<std::string>& words) {
   }
 }
 
+void name_groups(CLI::App& app) {
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
+    command->group("Commands");
+    name_groups(*command);
+  }
+}
+
 Result<int> run(const std::vector<std::string>& words) {
   Session session;
   CLI::App app("Which layout, schedule and expert placement trains a Mixture-of-Experts model fastest", "moesim");
@@ -72,8 +79,8 @@ Result<int> run(const std::vector<std::string>& words) {
   app.footer(std::string(kExamples));
   app.set_version_flag("--version", version_text());
   app.require_subcommand(0, 1);
-  app.get_formatter()->label("SUBCOMMANDS", "Commands");
   add_all_commands(app, session);
+  name_groups(app);
   MOESIM_ASSIGN(const int parsed, parse(app, words));
   if (session.has_command()) return session.run();
   // Asked for help or for the version, which has been given; or for nothing at all.

@@ -32,7 +32,7 @@ enum class Pruned : std::uint8_t {
   kPipelineShape,        // the schedule does not exist for these stages, micro-batches and chunks
   kMemory,               // a lower bound of the peak memory is above the device's
   kBound,                // the time bound is above the K-th best replayed step
-  kMemoryReplayed,       // replayed candidates whose exact memory walk does not fit
+  kMemoryWalked,         // the exact memory walk, done before a replay, says that it does not fit
   kCount,
 };
 [[nodiscard]] std::string_view pruned_name(Pruned reason);         // "memory": JSON keys

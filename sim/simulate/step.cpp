@@ -15,6 +15,12 @@ namespace {
 
 Seconds seconds(Picoseconds time) { return Seconds(static_cast<double>(time) / kPicosecondsPerSecond); }
 
+Bytes smallest_memory(const ClusterView& view) {
+  Bytes smallest = view.devices().front().memory;
+  for (const DeviceSpec& device : view.devices()) smallest = std::min(smallest, device.memory);
+  return smallest;
+}
+
 double expert_imbalance(const Program& program) {
   const RoutedLoads& routed = *program.loads;
   if (routed.moe_layers == 0) return 1;
@@ -66,7 +72,8 @@ std::string describe_waiting(const Program& program, const PricedProgram& priced
 
 }  // namespace
 
-Result<std::shared_ptr<const RoutedLoads>> loads_for(const Plan& plan, const ModelShape& model, const LoadMapper* trace) {
+Result<std::shared_ptr<const RoutedLoads>> loads_for(const Plan& plan, const ModelShape& model, const LoadMapper* trace,
+                                                     int micro_batch_variants) {
   const MoeShape* moe = model.first_moe();
   if (moe == nullptr) return std::make_shared<const RoutedLoads>();
   const std::int64_t tokens = plan.sequence_parallel ? plan.tokens_per_micro_batch() / plan.sizes().tp
@@ -77,7 +84,8 @@ Result<std::shared_ptr<const RoutedLoads>> loads_for(const Plan& plan, const Mod
     loads = balanced_routed_loads(model.moe_layer_count(), static_cast<int>(moe->experts), static_cast<int>(moe->top_k), tokens);
   } else {
     MOESIM_ASSIGN(loads, routed_loads_from(*trace, model.moe_layer_count(), static_cast<int>(moe->experts),
-                                           static_cast<int>(moe->top_k), tokens, sources, plan.micro_batches()));
+                                           static_cast<int>(moe->top_k), tokens, sources,
+                                           std::min(micro_batch_variants, plan.micro_batches())));
   }
   if (plan.capacity_factor > 0) {
     const std::int64_t dropped = apply_capacity(loads, plan.capacity_factor, plan.pad_to_capacity);
@@ -99,15 +107,13 @@ StepMetrics summarize(const Program& program, const PricedProgram& priced, const
   const double flops = model_flops_per_token(program.model, plan.seq_length).value();
   metrics.model_flops_per_second_per_gpu = metrics.tokens_per_second_per_gpu * flops;
   double peak = 0;
-  Bytes smallest_memory = costs.view().devices().front().memory;
   for (const PricedEntity& entity : priced.entities) {
     const DeviceSpec& device = costs.view().device(entity.representative);
     peak += device.peak(program.recipe.compute).value() / static_cast<double>(priced.entities.size());
-    smallest_memory = std::min(smallest_memory, device.memory);
   }
   metrics.mfu = peak > 0 ? metrics.model_flops_per_second_per_gpu / peak : 0;
   metrics.peak_memory = memory.worst().peak;
-  metrics.fits = fits(metrics.peak_memory, smallest_memory);
+  metrics.fits = fits(metrics.peak_memory, smallest_memory(costs.view()));
   metrics.expert_imbalance = expert_imbalance(program);
   metrics.extrapolated_fraction = static_cast<double>(priced.extrapolated_ops) / static_cast<double>(std::max<std::int64_t>(1, priced.priced_ops));
 
@@ -134,14 +140,20 @@ Result<SimulatedStep> simulate_step(const Plan& plan, const ModelShape& model, c
                                     const LoadMapper* trace, const StepOptions& options) {
   MOESIM_TRY(check_plan(plan, model, costs.view().ranks()));
   MOESIM_ASSIGN(Layout made, Layout::make(plan.layout, costs.view().ranks()));
-  MOESIM_ASSIGN(auto loads, loads_for(plan, model, trace));
+  std::shared_ptr<const RoutedLoads> loads = options.loads;
+  if (!loads) {
+    MOESIM_ASSIGN(loads, loads_for(plan, model, trace, options.micro_batch_variants));
+  }
   SimulatedStep step;
   step.notes = loads->notes;
   MOESIM_ASSIGN(step.program, lower(plan, model, std::make_shared<const Layout>(std::move(made)), loads));
+  step.memory = walk_memory(step.program);
+  step.metrics.peak_memory = step.memory.worst().peak;
+  step.metrics.fits = fits(step.metrics.peak_memory, smallest_memory(costs.view()));
+  if (!step.metrics.fits && !options.replay_if_too_large) return step;
   step.priced = price(step.program, costs, options.price);
   step.replay = replay(step.priced.replay, options.replay);
   if (!step.replay.finished) return fail(ErrorKind::kInternal, describe_waiting(step.program, step.priced, step.replay));
-  step.memory = walk_memory(step.program);
   step.metrics = summarize(step.program, step.priced, step.replay, step.memory, costs);
   return step;
 }

@@ -18,6 +18,10 @@ namespace moesim {
 
 struct StepOptions {
   PriceOptions price;
+  // Distinct micro-batches taken from the trace (at most kMostVariants); 1 pools them, as the ranking does.
+  int micro_batch_variants = 1;
+  bool replay_if_too_large = true;           // false: a plan that does not fit is not replayed; its step time stays zero
+  std::shared_ptr<const RoutedLoads> loads;  // when already at hand; else made from the trace
   ReplayOptions replay;
 };
 
@@ -54,7 +58,7 @@ struct SimulatedStep {
 
 // Loads for this plan: from the trace, or balanced without one. Also applies the capacity factor.
 [[nodiscard]] Result<std::shared_ptr<const RoutedLoads>> loads_for(const Plan& plan, const ModelShape& model,
-                                                                   const LoadMapper* trace);
+                                                                   const LoadMapper* trace, int micro_batch_variants);
 
 // Checks the plan, then simulates it. An error when the plan is wrong; a program that cannot finish is an internal error
 // that names the waiting operations.

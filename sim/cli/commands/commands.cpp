@@ -3,7 +3,7 @@
 namespace moesim {
 
 void add_all_commands(CLI::App& app, Session& session) {
-  for (auto* add : {add_sweep, add_model, add_cluster, add_trace, add_completion}) add(app, session);
+  for (auto* add : {add_sweep, add_export, add_model, add_cluster, add_trace, add_validate, add_completion}) add(app, session);
 }
 
 }  // namespace moesim

@@ -13,13 +13,23 @@ AttentionMachine ideal() {
   machine.units = 100;
   machine.flops = 100e12;
   machine.memory_rate = 1e18;
-  machine.parameters = {.forward_efficiency = 1, .backward_efficiency = 1, .wide_head_factor = 0.5, .forward_tail = 0,
-                        .backward_tail = 0, .memory_efficiency = 1, .overhead = Seconds(0)};
+  machine.parameters = {.forward_efficiency = 1,
+                        .backward_efficiency = 1,
+                        .wide_head_factor = 0.5,
+                        .forward_tail = 0,
+                        .backward_tail = 0,
+                        .memory_efficiency = 1,
+                        .overhead = Seconds(0)};
   return machine;
 }
 
 AttentionWork square(std::int64_t length) {
-  return {.sequences = 1, .query_length = length, .key_length = length, .heads = 32, .kv_heads = 8, .qk_dim = 128,
+  return {.sequences = 1,
+          .query_length = length,
+          .key_length = length,
+          .heads = 32,
+          .kv_heads = 8,
+          .qk_dim = 128,
           .v_dim = 128};
 }
 

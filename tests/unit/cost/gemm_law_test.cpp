@@ -13,14 +13,27 @@ namespace {
 
 // 100 units of 1 TFLOP/s; loads and memory fast enough not to matter unless a test lowers them.
 GemmMachine ideal() {
-  return {.units = 100, .unit_flops = 1e12, .unit_load = 1e15, .memory_rate = 1e15, .l2_bytes = 1e12, .power_loss = 0,
-          .power_time = 1e-3, .ramp_bytes = 0, .wave_loss = 1, .epilogue_exposed = 0, .overhead = 0, .emulated = false};
+  return {.units = 100,
+          .unit_flops = 1e12,
+          .unit_load = 1e15,
+          .memory_rate = 1e15,
+          .l2_bytes = 1e12,
+          .power_loss = 0,
+          .power_time = 1e-3,
+          .ramp_bytes = 0,
+          .wave_loss = 1,
+          .epilogue_exposed = 0,
+          .overhead = 0,
+          .emulated = false};
 }
 
-double seconds(const GemmMachine& machine, const GemmWork& work) { return gemm_cost(machine, work).time.value(); }
+double seconds(const GemmMachine& machine, const GemmWork& work) {
+  return gemm_cost(machine, work).time.value();
+}
 
 TEST(GemmLaw, FullWavesRunAtTheRate) {
-  // 1280 x 1280 in 128x128: 100 tiles, one wave of 2*128*128*1000/1e12 = 32.768 us. Larger tiles: 50 of twice that.
+  // 1280 x 1280 in 128x128: 100 tiles, one wave of 2*128*128*1000/1e12 = 32.768 us. Larger tiles: 50 of twice
+  // that.
   EXPECT_DOUBLE_EQ(seconds(ideal(), {.m = 1280, .n = 1280, .k = 1000}), 2.0 * 128 * 128 * 1000 / 1e12);
 }
 
@@ -152,7 +165,8 @@ TEST(GroupedGemmLaw, EveryNonEmptyGroupReadsItsWeights) {
   machine.memory_rate = 1e9;
   // 2 non-empty of 4 groups, one row each: 2*1000*1000 weights, 2*1000 in, 2*1000 out, 2 bytes each.
   const std::array<std::int64_t, 4> rows = {1, 0, 1, 0};
-  EXPECT_DOUBLE_EQ(grouped_gemm_cost(machine, {.rows = rows, .n = 1000, .k = 1000}).time.value(), 2 * (2e6 + 4e3) / 1e9);
+  EXPECT_DOUBLE_EQ(grouped_gemm_cost(machine, {.rows = rows, .n = 1000, .k = 1000}).time.value(),
+                   2 * (2e6 + 4e3) / 1e9);
 }
 
 TEST(GroupedGemmLaw, WeightGradientsLastAsLongAsTheirRows) {
@@ -171,9 +185,13 @@ TEST(GroupedGemmLaw, OrderOfGroupsDoesNotMatterAndEmptyIsFree) {
   const std::vector<std::int64_t> shuffled = {0, 77, 500, 10, 3};
   const std::vector<std::int64_t> none = {0, 0};
   for (const bool reduce : {false, true}) {
-    EXPECT_DOUBLE_EQ(grouped_gemm_cost(ideal(), {.rows = rows, .n = 700, .k = 300, .reduce_rows = reduce}).time.value(),
-                     grouped_gemm_cost(ideal(), {.rows = shuffled, .n = 700, .k = 300, .reduce_rows = reduce}).time.value());
-    EXPECT_EQ(grouped_gemm_cost(ideal(), {.rows = none, .n = 700, .k = 300, .reduce_rows = reduce}).time.value(), 0);
+    EXPECT_DOUBLE_EQ(
+        grouped_gemm_cost(ideal(), {.rows = rows, .n = 700, .k = 300, .reduce_rows = reduce}).time.value(),
+        grouped_gemm_cost(ideal(), {.rows = shuffled, .n = 700, .k = 300, .reduce_rows = reduce})
+            .time.value());
+    EXPECT_EQ(
+        grouped_gemm_cost(ideal(), {.rows = none, .n = 700, .k = 300, .reduce_rows = reduce}).time.value(),
+        0);
   }
 }
 

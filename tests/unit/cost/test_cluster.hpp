@@ -22,14 +22,30 @@ inline DeviceSpec round_device() {
   return device;
 }
 
-// `nodes` of `per_node` ranks: 100 GB/s inside, one NIC of 10 GB/s for `ranks_per_nic` ranks, no hardware latency.
+// `nodes` of `per_node` ranks: 100 GB/s inside, one NIC of 10 GB/s for `ranks_per_nic` ranks, no hardware
+// latency.
 inline ClusterView two_tier_view(int nodes, int per_node, int ranks_per_nic = 1, bool mesh = false) {
   const int ranks = nodes * per_node;
-  Tier inside{.name = "nvlink", .link = LinkClass::kNvlink, .latency = Seconds(0), .first_port_tier = 0, .mesh = mesh,
-              .pair_limit = BytesPerSecond(mesh ? 100e9 / (per_node - 1) : 100e9), .group_of_rank = {}, .port_of_rank = {},
-              .ports = {}, .provenance = {}};
-  Tier nic{.name = "nic", .link = LinkClass::kNic, .latency = Seconds(0), .first_port_tier = 1, .mesh = false,
-           .pair_limit = BytesPerSecond(10e9), .group_of_rank = {}, .port_of_rank = {}, .ports = {}, .provenance = {}};
+  Tier inside{.name = "nvlink",
+              .link = LinkClass::kNvlink,
+              .latency = Seconds(0),
+              .first_port_tier = 0,
+              .mesh = mesh,
+              .pair_limit = BytesPerSecond(mesh ? 100e9 / (per_node - 1) : 100e9),
+              .group_of_rank = {},
+              .port_of_rank = {},
+              .ports = {},
+              .provenance = {}};
+  Tier nic{.name = "nic",
+           .link = LinkClass::kNic,
+           .latency = Seconds(0),
+           .first_port_tier = 1,
+           .mesh = false,
+           .pair_limit = BytesPerSecond(10e9),
+           .group_of_rank = {},
+           .port_of_rank = {},
+           .ports = {},
+           .provenance = {}};
   std::vector<std::int32_t> node_of_rank;
   for (int rank = 0; rank < ranks; ++rank) {
     node_of_rank.push_back(rank / per_node);
@@ -78,9 +94,17 @@ inline LawParameters round_parameters() {
   LawParameters parameters;
   parameters.device = "round";
   for (LinkParameters& link : parameters.links)
-    link = {.ring_efficiency = 1, .all_to_all_efficiency = 1, .one_way_efficiency = 1, .switch_efficiency = 0.5,
-            .ring_step = Seconds(1e-6), .tree_step = Seconds(1e-6), .peer_step = Seconds(1e-6), .pipeline_step = Seconds(0),
-            .quick_share = 0.5, .long_step = Seconds(0)};
+    link = {.ring_efficiency = 1,
+            .tree_efficiency = 1,
+            .all_to_all_efficiency = 1,
+            .one_way_efficiency = 1,
+            .switch_efficiency = 0.5,
+            .ring_step = Seconds(1e-6),
+            .tree_step = Seconds(1e-6),
+            .peer_step = Seconds(1e-6),
+            .pipeline_step = Seconds(0),
+            .quick_share = 0.5,
+            .long_step = Seconds(0)};
   LinkParameters& nic = parameters.link(LinkClass::kNic);
   nic.ring_step = nic.tree_step = nic.peer_step = Seconds(10e-6);
   parameters.collective.base = Seconds(0);

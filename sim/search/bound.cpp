@@ -1,0 +1,148 @@
+#include "sim/search/bound.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace moesim {
+namespace {
+
+double backward_of(const PassTimes& pass, bool split) {
+  return split ? pass.backward_input + pass.backward_weight : pass.backward;
+}
+
+// Gradients that leave a chunk have at least passed this after they arrived.
+double gradient_passage(const PassTimes& pass, bool split) {
+  return (split ? pass.backward_input : pass.backward) - pass.backward_head_start;
+}
+
+// From the end of a stage's last pass to the end of its reductions, which start with that pass at the earliest. With several
+// chunks on a stage the others' reductions may be long done.
+double sync_tail(const BoundInput& input, std::size_t stage, double last_backward) {
+  if (input.cut->passes.size() > input.cut->parameters.size()) return 0;
+  return std::max(0.0, input.sync->reduce_once[stage] - last_backward);
+}
+
+}  // namespace
+
+CutModel cut_model(const LayerTable& table, Recompute recompute, const ModelShape& model,
+                   const PipelineSchedule& schedule, const PipelineShape& shape,
+                   const std::vector<int>& layers_per_chunk, double transfer) {
+  CutModel cut;
+  cut.stages = shape.stages;
+  cut.copies = schedule.model_copies();
+  const std::size_t per_copy = layers_per_chunk.size();
+  cut.parameters.resize(static_cast<std::size_t>(shape.stages));
+  for (int copy = 0; copy < cut.copies; ++copy) {
+    int layer = 0;
+    for (std::size_t i = 0; i < per_copy; ++i) {
+      const int stage = schedule.stage_of(static_cast<std::int32_t>(copy * static_cast<int>(per_copy) + static_cast<int>(i)), shape);
+      PassTimes pass;
+      PartParameters& held = cut.parameters[static_cast<std::size_t>(stage)];
+      if (i == 0) {
+        pass += table.embedding(recompute);
+        held += table.embedding_parameters();
+      }
+      for (int k = 0; k < layers_per_chunk[i]; ++k, ++layer) {
+        pass += table.layer(recompute, layer);
+        held += table.layer_parameters(layer);
+      }
+      if (i + 1 == per_copy) {
+        pass += table.head(recompute);
+        if (!(model.tied_embeddings && per_copy == 1)) held += table.head_parameters();
+      }
+      cut.passes.push_back(pass);
+      cut.stage_of.push_back(stage);
+    }
+  }
+  const auto forever = std::numeric_limits<double>::infinity();
+  cut.first_reach.assign(cut.parameters.size(), forever);
+  cut.last_leave.assign(cut.parameters.size(), forever);
+  for (std::size_t copy = 0; copy < static_cast<std::size_t>(cut.copies); ++copy) {
+    double before = 0;
+    double after = 0;
+    for (std::size_t i = 0; i < per_copy; ++i) {
+      const std::size_t chunk = copy * per_copy + i;
+      const auto stage = static_cast<std::size_t>(cut.stage_of[chunk]);
+      const double hop = i + 1 < per_copy && cut.stage_of[chunk + 1] != cut.stage_of[chunk] ? transfer : 0;
+      const double hop_back = i > 0 && cut.stage_of[chunk - 1] != cut.stage_of[chunk] ? transfer : 0;
+      cut.first_reach[stage] = std::min(cut.first_reach[stage], before);
+      before += cut.passes[chunk].forward + hop;
+      // The gradient that leaves this chunk still passes all chunks before it.
+      cut.last_leave[stage] = std::min(cut.last_leave[stage], after + hop_back);
+      after += std::min(gradient_passage(cut.passes[chunk], true), gradient_passage(cut.passes[chunk], false)) + hop_back;
+    }
+  }
+  return cut;
+}
+
+double step_time_bound(const BoundInput& input) {
+  const CutModel& cut = *input.cut;
+  const double m = input.micro_batches / cut.copies;
+  double longest = 0;
+  double optimizer = 0;
+  for (std::size_t stage = 0; stage < cut.parameters.size(); ++stage) {
+    double work = 0;
+    double first_forward = std::numeric_limits<double>::infinity();
+    double last_backward = 0;
+    for (std::size_t chunk = 0; chunk < cut.passes.size(); ++chunk) {
+      if (static_cast<std::size_t>(cut.stage_of[chunk]) != stage) continue;
+      const PassTimes& pass = cut.passes[chunk];
+      const double backward = backward_of(pass, input.split_backward);
+      if (input.paired) {
+        work += m * (pass.forward_busy + pass.backward_busy);
+      } else {
+        work += m * (pass.forward + backward);
+      }
+      first_forward = std::min(first_forward, pass.forward);
+      last_backward = std::max(last_backward, backward + pass.backward_head_start);
+    }
+    // The last operation of the first forward pass waits for the last parameters; with several chunks the first needs few.
+    double start = cut.first_reach[stage];
+    if (cut.passes.size() == cut.parameters.size())
+      start = std::max(start, input.sync->gather_once[stage] - first_forward);
+    double time = start + work;
+    if (!input.split_backward && !input.paired) time += cut.last_leave[stage];
+    // The data-parallel stream is busy for at least this, once per forward and once per backward pass.
+    time = std::max(time, m * (input.sync->reduce_each[stage] + 2 * input.sync->gather_each[stage]));
+    // Reductions start with the last backward pass at the earliest; `work` has all of it behind itself.
+    time = std::max(time, start + work + sync_tail(input, stage, last_backward));
+    longest = std::max(longest, time);
+    optimizer = std::max(optimizer, input.sync->optimizer[stage]);
+  }
+  return longest + input.sync->grad_norm + optimizer;
+}
+
+double played_bound(const BoundInput& input, const CompiledPipeline& pipeline, double transfer, SlotPlayer& player) {
+  const CutModel& cut = *input.cut;
+  SlotTimes times;
+  const std::size_t per_copy = cut.passes.size() / static_cast<std::size_t>(cut.copies);
+  for (std::size_t chunk = 0; chunk < cut.passes.size(); ++chunk) {
+    const PassTimes& pass = cut.passes[chunk];
+    times.forward.push_back(pass.forward);
+    times.backward.push_back(backward_of(pass, input.split_backward));
+    times.backward_input.push_back(pass.backward_input);
+    times.backward_weight.push_back(pass.backward_weight);
+    times.send_forward.push_back(transfer);
+    // A gradient may come late by what the receiver recomputes without it.
+    const double head_start = chunk % per_copy > 0 ? cut.passes[chunk - 1].backward_head_start : 0;
+    times.send_backward.push_back(transfer - head_start);
+  }
+  for (std::size_t chunk = 0; chunk < cut.passes.size(); ++chunk) {
+    double pair = cut.passes[chunk].forward_busy;
+    for (std::size_t other = 0; other < cut.passes.size(); ++other)
+      if (other != chunk && cut.stage_of[other] == cut.stage_of[chunk]) pair += cut.passes[other].backward_busy;
+    times.pair.push_back(std::max(pair, cut.passes[chunk].forward));
+  }
+  double optimizer = 0;
+  for (std::size_t stage = 0; stage < cut.parameters.size(); ++stage) {
+    double last_backward = 0;
+    for (std::size_t chunk = 0; chunk < cut.passes.size(); ++chunk)
+      if (static_cast<std::size_t>(cut.stage_of[chunk]) == stage)
+        last_backward = std::max(last_backward, backward_of(cut.passes[chunk], input.split_backward) + cut.passes[chunk].backward_head_start);
+    times.stage_tail.push_back(sync_tail(input, stage, last_backward));
+    optimizer = std::max(optimizer, input.sync->optimizer[stage]);
+  }
+  return player.play(pipeline, times) + input.sync->grad_norm + optimizer;
+}
+
+}  // namespace moesim

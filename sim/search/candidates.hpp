@@ -1,0 +1,87 @@
+// From skeletons to bounded plans: every recomputation, schedule and ZeRO stage of a cell, with its memory and time bounds.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "sim/search/bound.hpp"
+#include "sim/search/cells.hpp"
+#include "sim/search/layer_table.hpp"
+#include "sim/search/search.hpp"
+
+namespace moesim {
+
+// A plan of the space by the indices of its values, with the best bound known so far.
+struct Candidate {
+  double bound = 0;
+  std::int32_t cell = 0;
+  std::int16_t schedule = 0;  // index into CandidateMaker::schedules()
+  std::int8_t recompute = 0;
+  std::int8_t zero_dense = 0;
+  std::int8_t zero_expert = 0;
+  bool played = false;        // the bound is the tighter one
+};
+
+// A pipeline schedule with its number of chunks.
+struct ScheduleChoice {
+  const PipelineSchedule* schedule = nullptr;
+  int vpp = 1;
+};
+
+class CandidateMaker {
+ public:
+  CandidateMaker(const ModelShape& model, const CostModel& costs, const LoadMapper* trace, const SearchSpace& space,
+                 std::vector<ScheduleChoice> schedules)
+      : model_(model), costs_(costs), trace_(trace), space_(space), schedules_(std::move(schedules)) {}
+
+  [[nodiscard]] const std::vector<ScheduleChoice>& schedules() const { return schedules_; }
+  [[nodiscard]] Plan plan_of(const Cell& cell, const Candidate& candidate) const;
+
+  // Tables are shared by all cells that cut layers alike. Call for every cell (any thread) before bounding it.
+  struct Need {
+    std::vector<Plan> tables;            // one per key, in order of first need
+    std::vector<std::int32_t> of_cell;   // index into tables
+  };
+  [[nodiscard]] Need table_needs(const std::vector<Cell>& cells) const;
+  [[nodiscard]] Result<LayerTable> make_table(const Plan& plan);
+
+  // Everything of one cell. Counts what cannot exist or fit; `smallest_peak` is the least memory bound seen.
+  struct CellResult {
+    std::vector<Candidate> candidates;
+    std::int64_t impossible_shape = 0;
+    std::int64_t too_few_layers = 0;
+    std::int64_t too_large = 0;
+    Bytes smallest_peak{std::int64_t{1} << 62};
+  };
+  [[nodiscard]] CellResult bound_cell(const Cell& cell, std::int32_t index, const LayerTable& table);
+  // The tighter bound of one candidate.
+  [[nodiscard]] double play(const Cell& cell, const Candidate& candidate, const LayerTable& table, SlotPlayer& player);
+
+ private:
+  struct CellContext;
+  struct Shape {
+    std::shared_ptr<const CompiledPipeline> pipeline;  // null: the schedule does not exist for it
+    std::vector<int> layers_per_chunk;
+    bool paired = false;  // overlaps a forward with a backward pass
+  };
+  [[nodiscard]] const Shape& shape_of(const Plan& plan, const ScheduleChoice& choice);
+  [[nodiscard]] SyncTimes sync_times(const CellContext& context, const CutModel& cut, ZeroStage dense, ZeroStage expert) const;
+  [[nodiscard]] Result<CellContext> context_of(const Cell& cell) const;
+  [[nodiscard]] double transfer_time(const Cell& cell) const;
+
+  const ModelShape& model_;
+  const CostModel& costs_;
+  const LoadMapper* trace_;
+  const SearchSpace& space_;
+  std::vector<ScheduleChoice> schedules_;
+  std::mutex mutex_;
+  std::map<std::tuple<const PipelineSchedule*, int, int, int>, Shape> shapes_;
+  std::map<std::pair<std::int64_t, int>, std::shared_ptr<const RoutedLoads>> loads_;  // by tokens per source and sources
+};
+
+}  // namespace moesim

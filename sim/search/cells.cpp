@@ -1,0 +1,88 @@
+#include "sim/search/cells.hpp"
+
+#include <algorithm>
+#include <optional>
+
+namespace moesim {
+namespace {
+
+// What the layers of a model demand of tp and esp.
+struct ModelLimits {
+  std::vector<std::int64_t> heads;         // of every attention kind
+  std::vector<std::int64_t> tp_widths;     // dense and shared FFN widths
+  std::vector<std::int64_t> expert_widths;
+  std::int64_t experts = 1;
+};
+
+ModelLimits limits_of(const ModelShape& model) {
+  ModelLimits limits;
+  for (const LayerShape& layer : model.kinds) {
+    limits.heads.push_back(layer.attention.heads);
+    // Key/value heads are cut when there are enough of them, and repeated evenly when there are not.
+    if (layer.attention.kind == AttentionKind::kGrouped) limits.heads.push_back(-layer.attention.kv_heads);
+    if (layer.dense) limits.tp_widths.push_back(layer.dense->width);
+    if (layer.moe) {
+      limits.expert_widths.push_back(layer.moe->expert.width);
+      if (layer.moe->shared.width > 0) limits.tp_widths.push_back(layer.moe->shared.width);
+      limits.experts = layer.moe->experts;
+    }
+  }
+  return limits;
+}
+
+bool divides_heads(const ModelLimits& limits, int tp) {
+  return std::all_of(limits.heads.begin(), limits.heads.end(), [tp](std::int64_t heads) {
+    return heads > 0 ? heads % tp == 0 : (-heads % tp == 0 || tp % -heads == 0);
+  });
+}
+
+bool divides_all(const std::vector<std::int64_t>& widths, int parts) {
+  return std::all_of(widths.begin(), widths.end(), [parts](std::int64_t width) { return width % parts == 0; });
+}
+
+std::optional<Pruned> why_impossible(const ModelShape& model, const ModelLimits& limits, const SearchSpace& space,
+                                     int world, Cell& cell) {
+  ParallelSizes& s = cell.sizes;
+  if (world % (s.tp * s.cp * s.pp) != 0 || world % (s.esp * s.ep * s.pp) != 0) return Pruned::kWorldNotDivisible;
+  s.dp = world / (s.tp * s.cp * s.pp);
+  s.edp = world / (s.esp * s.ep * s.pp);
+  if (s.tp * s.cp * s.dp % (s.esp * s.ep) != 0) return Pruned::kMeshesDisagree;
+  if (!divides_heads(limits, s.tp)) return Pruned::kHeads;
+  if (limits.experts % s.ep != 0) return Pruned::kExperts;
+  if (!divides_all(limits.expert_widths, s.esp) || !divides_all(limits.tp_widths, s.tp)) return Pruned::kExpertWidth;
+  if (s.pp > model.layer_count()) return Pruned::kLayers;
+  if (space.seq_length % (s.cp > 1 ? 2 * s.cp : 1) != 0 || space.seq_length / s.cp % s.tp != 0) return Pruned::kSequence;
+  if (space.global_batch % (cell.micro_batch * s.dp) != 0) return Pruned::kBatch;
+  return std::nullopt;
+}
+
+}  // namespace
+
+CellList enumerate_cells(const ModelShape& model, const SearchSpace& space, int world, std::int64_t weight,
+                         Certificate& certificate) {
+  const ModelLimits limits = limits_of(model);
+  CellList list;
+  for (const int pp : space.pp)
+    for (const int tp : space.tp)
+      for (const int cp : space.cp)
+        for (const int ep : space.ep)
+          for (const int esp : space.esp)
+            for (const int micro_batch : space.micro_batch) {
+              ++list.combinations;
+              Cell cell;
+              cell.sizes.pp = pp;
+              cell.sizes.tp = tp;
+              cell.sizes.cp = cp;
+              cell.sizes.ep = ep;
+              cell.sizes.esp = esp;
+              cell.micro_batch = micro_batch;
+              if (const auto reason = why_impossible(model, limits, space, world, cell)) {
+                certificate.pruned[static_cast<std::size_t>(*reason)] += weight;
+              } else {
+                list.cells.push_back(cell);
+              }
+            }
+  return list;
+}
+
+}  // namespace moesim

@@ -1,0 +1,25 @@
+// The skeletons of a search space: how a layout cuts the model, before schedules, recomputation and ZeRO.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sim/search/search.hpp"
+
+namespace moesim {
+
+struct Cell {
+  ParallelSizes sizes;  // vpp stays 1 here
+  int micro_batch = 1;
+};
+
+struct CellList {
+  std::vector<Cell> cells;      // in the order of the space
+  std::int64_t combinations = 0;  // all of the space's skeletons, the impossible ones included
+};
+
+// Counts what is impossible in `pruned`, each with `weight` (the plans that one skeleton stands for).
+[[nodiscard]] CellList enumerate_cells(const ModelShape& model, const SearchSpace& space, int world, std::int64_t weight,
+                                       Certificate& certificate);
+
+}  // namespace moesim

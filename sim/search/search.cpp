@@ -1,0 +1,271 @@
+#include "sim/search/search.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <queue>
+#include <utility>
+
+#include "base/text.hpp"
+#include "sim/pipeline/schedules.hpp"
+#include "sim/search/candidates.hpp"
+#include "sim/search/cells.hpp"
+#include "sim/search/parallel.hpp"
+#include "sim/search/reasons.hpp"
+
+namespace moesim {
+namespace {
+
+// Plans replayed at once. Fixed, so that the result does not depend on the number of threads.
+constexpr std::size_t kReplayBatch = 8;
+
+struct PrunedText {
+  std::string_view name;
+  std::string_view description;
+};
+constexpr std::array<PrunedText, static_cast<std::size_t>(Pruned::kCount)> kPrunedTexts = {{
+    {"world_not_divisible", "the world size is not a multiple of tp*cp*pp or of esp*ep*pp"},
+    {"meshes_disagree", "tp*cp*dp is not a multiple of esp*ep"},
+    {"heads", "attention heads do not divide by tp"},
+    {"experts", "experts do not divide by ep"},
+    {"expert_width", "expert width does not divide by esp, or FFN width by tp"},
+    {"layers", "fewer layers than virtual pipeline stages"},
+    {"sequence", "the sequence does not divide by 2*cp or tp"},
+    {"batch", "the global batch is not a multiple of micro_batch*dp"},
+    {"pipeline_shape", "the schedule does not exist for these stages, micro-batches and chunks"},
+    {"memory", "does not fit into the device's memory"},
+    {"bound", "a bound proves it slower than the plans listed"},
+    {"memory_walked", "does not fit once every tensor is followed"},
+}};
+
+std::vector<ScheduleChoice> schedule_choices(const SearchSpace& space, std::vector<const PipelineSchedule*>& known) {
+  std::vector<ScheduleChoice> choices;
+  for (const PipelineSchedule* schedule : known) {
+    // A schedule whose number of chunks depends on vpp takes each value of the space.
+    if (schedule->chunks_per_stage(1) == schedule->chunks_per_stage(4)) {
+      choices.push_back({schedule, schedule->chunks_per_stage(1)});
+      continue;
+    }
+    for (const int vpp : space.vpp) choices.push_back({schedule, vpp});
+  }
+  return choices;
+}
+
+class Ranker {
+ public:
+  Ranker(const ModelShape& model, const CostModel& costs, const LoadMapper* trace, const SearchSpace& space,
+         const SearchOptions& options, std::vector<ScheduleChoice> schedules)
+      : model_(model), costs_(costs), trace_(trace), space_(space), options_(options),
+        maker_(model, costs, trace, space, std::move(schedules)) {}
+
+  Result<RankResult> run() {
+    MOESIM_TRY(bound_everything());
+    if (candidates_.empty()) return nothing_fits();
+    MOESIM_TRY(replay_best_first());
+    if (best_.empty()) {
+      if (stopped()) return fail(ErrorKind::kInterrupted, "interrupted before the first plan was replayed");
+      return nothing_fits();
+    }
+    finish();
+    return std::move(result_);
+  }
+
+ private:
+  [[nodiscard]] std::int64_t& pruned(Pruned reason) { return result_.certificate.pruned[static_cast<std::size_t>(reason)]; }
+  [[nodiscard]] bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
+  void report(std::int64_t done, std::int64_t total, std::string_view stage) const {
+    if (options_.progress) options_.progress(done, total, stage);
+  }
+
+  Status bound_everything() {
+    const auto weight = static_cast<std::int64_t>(maker_.schedules().size() * space_.recompute.size() *
+                                                  space_.zero_dense.size() * space_.zero_expert.size());
+    CellList list = enumerate_cells(model_, space_, costs_.view().ranks(), weight, result_.certificate);
+    result_.certificate.considered = list.combinations * weight;
+    cells_ = std::move(list.cells);
+    const CandidateMaker::Need need = maker_.table_needs(cells_);
+    table_of_cell_ = need.of_cell;
+    tables_.resize(need.tables.size());
+    std::vector<std::optional<Error>> errors(need.tables.size());
+    std::atomic<std::int64_t> done{0};
+    parallel_for(need.tables.size(), options_.threads, [&](std::size_t i) {
+      if (stopped()) return;
+      Result<LayerTable> table = maker_.make_table(need.tables[i]);
+      if (table) {
+        tables_[i] = std::move(*table);
+      } else {
+        errors[i] = table.error();
+      }
+      ++done;
+    });
+    for (const auto& error : errors)
+      if (error) return tl::unexpected<Error>(*error);
+    if (stopped()) return fail(ErrorKind::kInterrupted, "interrupted while layers were priced");
+    report(0, static_cast<std::int64_t>(cells_.size()), "bounding plans");
+    std::vector<CandidateMaker::CellResult> results(cells_.size());
+    parallel_for(cells_.size(), options_.threads, [&](std::size_t i) {
+      if (stopped()) return;
+      results[i] = maker_.bound_cell(cells_[i], static_cast<std::int32_t>(i), *tables_[static_cast<std::size_t>(table_of_cell_[i])]);
+    });
+    if (stopped()) return fail(ErrorKind::kInterrupted, "interrupted while plans were bounded");
+    for (const CandidateMaker::CellResult& cell : results) {
+      pruned(Pruned::kPipelineShape) += cell.impossible_shape;
+      pruned(Pruned::kLayers) += cell.too_few_layers;
+      pruned(Pruned::kMemory) += cell.too_large;
+      smallest_peak_ = std::min(smallest_peak_, cell.smallest_peak);
+      candidates_.insert(candidates_.end(), cell.candidates.begin(), cell.candidates.end());
+    }
+    result_.certificate.bounded = static_cast<std::int64_t>(candidates_.size());
+    return {};
+  }
+
+  // By bound, then by place in the space.
+  struct Later {
+    const std::vector<Candidate>* candidates;
+    bool operator()(std::size_t a, std::size_t b) const {
+      const double bound_a = (*candidates)[a].bound;
+      const double bound_b = (*candidates)[b].bound;
+      return bound_a != bound_b ? bound_a > bound_b : a > b;
+    }
+  };
+
+  [[nodiscard]] double worst_kept() const {
+    return static_cast<int>(best_.size()) < options_.top ? std::numeric_limits<double>::infinity()
+                                                         : best_.back().metrics.step_time.value();
+  }
+
+  Status replay_best_first() {
+    std::vector<std::size_t> order(candidates_.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::priority_queue<std::size_t, std::vector<std::size_t>, Later> queue(Later{&candidates_}, std::move(order));
+    SlotPlayer player;
+    while (!queue.empty() && !stopped()) {
+      std::vector<std::size_t> batch;
+      while (!queue.empty() && batch.size() < kReplayBatch && candidates_[queue.top()].bound < worst_kept()) {
+        const std::size_t index = queue.top();
+        queue.pop();
+        Candidate& candidate = candidates_[index];
+        if (candidate.played) {
+          batch.push_back(index);
+          continue;
+        }
+        const auto cell = static_cast<std::size_t>(candidate.cell);
+        candidate.bound = maker_.play(cells_[cell], candidate, *tables_[static_cast<std::size_t>(table_of_cell_[cell])], player);
+        candidate.played = true;
+        queue.push(index);
+      }
+      if (batch.empty()) break;
+      MOESIM_TRY(replay_batch(batch));
+      report(result_.certificate.replayed, 0, "replaying plans");
+    }
+    Certificate& certificate = result_.certificate;
+    certificate.proven = queue.empty() || candidates_[queue.top()].bound >= worst_kept();
+    pruned(Pruned::kBound) += certificate.bounded - certificate.replayed - pruned(Pruned::kMemoryWalked);
+    if (!certificate.proven && !best_.empty()) {
+      const double gain = best_.front().metrics.step_time.value() - candidates_[queue.top()].bound;
+      certificate.largest_possible_gain = Seconds(std::max(0.0, gain));
+      certificate.gap = certificate.largest_possible_gain / best_.front().metrics.step_time;
+    }
+    return {};
+  }
+
+  Status replay_batch(const std::vector<std::size_t>& batch) {
+    std::vector<Result<RankedPlan>> results(batch.size(), fail(ErrorKind::kInternal, "not replayed"));
+    parallel_for(batch.size(), options_.threads, [&](std::size_t i) { results[i] = replay_one(candidates_[batch[i]]); });
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      if (!results[i]) return tl::unexpected<Error>(results[i].error());
+      RankedPlan plan = std::move(*results[i]);
+      smallest_walked_peak_ = std::min(smallest_walked_peak_, plan.metrics.peak_memory);
+      if (!plan.metrics.fits) {
+        ++pruned(Pruned::kMemoryWalked);
+        continue;
+      }
+      ++result_.certificate.replayed;
+      const auto place = std::upper_bound(best_.begin(), best_.end(), plan, [](const RankedPlan& a, const RankedPlan& b) {
+        return a.metrics.step_time < b.metrics.step_time;
+      });
+      best_.insert(place, std::move(plan));
+      if (static_cast<int>(best_.size()) > options_.top) best_.pop_back();
+    }
+    return {};
+  }
+
+  Result<RankedPlan> replay_one(const Candidate& candidate) {
+    const auto cell = static_cast<std::size_t>(candidate.cell);
+    RankedPlan ranked;
+    ranked.plan = maker_.plan_of(cells_[cell], candidate);
+    ranked.bound = Seconds(candidate.bound);
+    StepOptions options;
+    options.price.most_load_classes = 1;
+    options.replay_if_too_large = false;
+    options.loads = tables_[static_cast<std::size_t>(table_of_cell_[cell])]->loads();
+    MOESIM_ASSIGN(const SimulatedStep step, simulate_step(ranked.plan, model_, costs_, trace_, options));
+    ranked.metrics = step.metrics;
+    return ranked;
+  }
+
+  void finish() {
+    for (std::size_t i = 0; i < best_.size(); ++i)
+      best_[i].reason = i == 0 ? reason_of_winner(best_[i].metrics) : reason_against(best_[i].metrics, best_.front().metrics);
+    result_.plans = std::move(best_);
+    if (!tables_.empty() && tables_.front()) result_.notes = tables_.front()->loads()->notes;
+    if (model_.mtp_layers > 0)
+      result_.notes.push_back(fmt::format("{} multi-token-prediction module(s) of the model are left out", model_.mtp_layers));
+  }
+
+  tl::unexpected<Error> nothing_fits() {
+    const auto& counts = result_.certificate.pruned;
+    const auto most = static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
+    std::string hint;
+    const bool memory = pruned(Pruned::kMemory) + pruned(Pruned::kMemoryWalked) > 0;
+    if (memory) {
+      Bytes needed = std::min(smallest_peak_, smallest_walked_peak_);
+      hint = fmt::format("the smallest plan needs {} and {} for the framework, a device has {}: use more nodes, a larger device, "
+                         "or a smaller micro-batch or sequence",
+                         humanize(needed), humanize(kFrameworkReserve), humanize(costs_.view().devices().front().memory));
+    } else {
+      hint = "widen the search space, or change the number of nodes or the global batch";
+    }
+    return fail(ErrorKind::kNoFeasiblePlan,
+                fmt::format("none of {} plans is feasible; most ({}) fail because: {}", result_.certificate.considered,
+                            counts[most], kPrunedTexts[most].description),
+                {}, hint);
+  }
+
+  const ModelShape& model_;
+  const CostModel& costs_;
+  const LoadMapper* trace_;
+  const SearchSpace& space_;
+  const SearchOptions& options_;
+  CandidateMaker maker_;
+  std::vector<Cell> cells_;
+  std::vector<std::int32_t> table_of_cell_;
+  std::vector<std::optional<LayerTable>> tables_;
+  std::vector<Candidate> candidates_;
+  std::vector<RankedPlan> best_;
+  Bytes smallest_peak_{std::int64_t{1} << 62};
+  Bytes smallest_walked_peak_{std::int64_t{1} << 62};
+  RankResult result_;
+};
+
+}  // namespace
+
+std::string_view pruned_name(Pruned reason) { return kPrunedTexts[static_cast<std::size_t>(reason)].name; }
+std::string_view pruned_description(Pruned reason) { return kPrunedTexts[static_cast<std::size_t>(reason)].description; }
+
+Result<RankResult> rank_plans(const ModelShape& model, const CostModel& costs, const LoadMapper* trace,
+                              const SearchSpace& space, const SearchOptions& options) {
+  std::vector<const PipelineSchedule*> schedules;
+  for (const std::string& name : space.pipeline) {
+    MOESIM_ASSIGN(const PipelineSchedule* schedule, find_pipeline_schedule(name));
+    schedules.push_back(schedule);
+  }
+  MOESIM_TRY(find_precision(space.precision));
+  Ranker ranker(model, costs, trace, space, options, schedule_choices(space, schedules));
+  return ranker.run();
+}
+
+}  // namespace moesim
