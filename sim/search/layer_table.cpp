@@ -148,8 +148,8 @@ class TableMaker {
     PassTimes result;
     const BlockSpan forward = span(piece.together.forward, piece.forward, piece.chunk, layer, TensorId());
     const BlockSpan backward =
-        span(piece.together.backward.input, piece.backward, piece.chunk, layer, piece.together.output_gradient);
-    const BlockSpan input = span(piece.apart.backward.input, piece.input, piece.chunk, layer, piece.apart.output_gradient);
+        span(piece.together.backward.input, piece.backward, piece.chunk, layer, piece.chunk.output_gradient);
+    const BlockSpan input = span(piece.apart.backward.input, piece.input, piece.chunk, layer, piece.chunk.output_gradient);
     const BlockSpan weight = span(piece.apart.backward.weight, piece.weight, piece.chunk, layer, TensorId());
     result.forward = forward.span;
     result.forward_busy = forward.busy;
