@@ -204,7 +204,7 @@ class TableMaker {
       if (tensor.role != TensorRole::kWeight || tensor.tied) continue;
       const bool expert = tensor.is_expert_weight();
       std::int64_t bytes = tensor.bytes().count();
-      if (tensor.rows.count > 1) bytes += storage(tensor.elements(), DType::kFp8).count() * program_.recipe.extra_weight_copies_fp8;
+      if (tensor.fp8_operand) bytes += storage(tensor.elements(), DType::kFp8).count() * program_.recipe.extra_weight_copies_fp8;
       (expert ? sum.expert : sum.dense) += tensor.elements();
       (expert ? sum.weight_bytes_expert : sum.weight_bytes_dense) += bytes;
     }
