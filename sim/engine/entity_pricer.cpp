@@ -103,9 +103,7 @@ PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   if (op.kind == OpKind::kDispatch || op.kind == OpKind::kCombine) {
     cost = token_exchange(op, chunk, variant);
   } else if (op.kind == OpKind::kSend || op.kind == OpKind::kReceive) {
-    const auto own = program_.layout->stage_ranks(program_.layout->stage(rank_));
-    const auto position = std::find(own.begin(), own.end(), rank_) - own.begin();
-    const RankId peer = program_.layout->stage_ranks(StageId(op.peer_stage))[static_cast<std::size_t>(position)];
+    const RankId peer = program_.layout->group(GroupKind::kPp, rank_)[static_cast<std::size_t>(op.peer_stage)];
     const std::array<RankId, 2> pair = {rank_, peer};
     cost = costs_.collective(CollectiveKind::kSendRecv, GroupTopology(costs_.view(), pair), collective_bytes(op, chunk, 2, {}));
   } else {

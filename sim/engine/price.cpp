@@ -150,9 +150,17 @@ class Pricer {
     result_.entities.push_back(description);
   }
 
+  // The rank of a stage that stands in the same pipeline. Not the one at the same place among the stage's ranks: a device
+  // map may order the ranks of two stages differently.
+  [[nodiscard]] RankId at_stage(RankId rank, StageId stage) const {
+    return layout().group(GroupKind::kPp, rank)[stage.index()];
+  }
+
+  // `positions` are places among the ranks of stage 0.
   [[nodiscard]] std::vector<RankId> ranks_at(StageId stage, const std::vector<int>& positions) const {
     std::vector<RankId> ranks;
-    for (const int position : positions) ranks.push_back(layout().stage_ranks(stage)[static_cast<std::size_t>(position)]);
+    for (const int position : positions)
+      ranks.push_back(at_stage(layout().stage_ranks(StageId(0))[static_cast<std::size_t>(position)], stage));
     return ranks;
   }
 
@@ -257,13 +265,11 @@ class Pricer {
       ReplayEntity& entity = result_.replay.entities[e];
       entity.channels.assign(kChannelSlots, -1);
       const PricedEntity& own = result_.entities[e];
-      const auto stage = layout().stage_ranks(own.stage);
-      const auto position = std::find(stage.begin(), stage.end(), own.representative) - stage.begin();
       for (const Block& block : program_.blocks) {
         if (stage_of(block) != own.stage) continue;
         for (const Op& op : block.ops) {
           if (op.peer_stage < 0) continue;
-          const RankId peer = layout().stage_ranks(StageId(op.peer_stage))[static_cast<std::size_t>(position)];
+          const RankId peer = at_stage(own.representative, StageId(op.peer_stage));
           entity.channels[static_cast<std::size_t>(channel_slot(op, own.stage))] = entity_of_rank_[peer.index()];
         }
       }

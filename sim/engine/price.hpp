@@ -2,9 +2,15 @@
 //
 // Folding. Ranks of a stage whose groups see the same loads are one entity (LoadClass). Inside an EP group ranks differ:
 // between two collectives the one with the most expert work decides, so the entity has the durations of that rank for
-// each layer and micro-batch. With every op between dispatch and combine on the compute stream this is exact, not an
-// approximation: all ranks leave the dispatch together and the combine waits for the last. kEveryRank plays each rank
-// with its own durations; a test holds the two equal.
+// each layer and micro-batch. kEveryRank plays each rank with its own durations. Without contention, on ranks alike:
+//   balanced routing            equal
+//   GPipe, 1F1B, interleaved    within 0.01 %: all ranks leave the dispatch together and the combine waits for the last.
+//                               Not exactly, because one rank, the one with the longest up-projection, stands for the
+//                               longest of every operation in between
+//   with expert shards (ESP)    within 0.1 %: the rank that gathers most need not be the one with the longest GEMMs
+//   weight gradients apart, or passes interleaved (zero bubble, DualPipe)   the role takes up to some percent longer:
+//                               these pass several layers without meeting, where a busy rank could catch up
+// Where ranks of one stage differ in their links (a device map, pp not outermost) the representative's count.
 #pragma once
 
 #include <cstdint>

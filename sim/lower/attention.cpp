@@ -42,19 +42,25 @@ TensorId grouped_attention(ChunkBuilder& b, TensorId x, const AttentionShape& sh
   const LocalHeads local = local_heads(shape, tp);
   const std::int64_t q_columns = local.heads * shape.head_dim * (shape.output_gate ? 2 : 1);
   const std::int64_t kv_columns = local.kv_heads * (shape.head_dim + shape.value_head_dim);
-  const std::int64_t norm_columns = shape.qk_norm ? 2 * shape.head_dim : 0;
+  // A norm over all heads together is cut with them; one that every head shares is on every rank.
+  const auto head_norms = [&](std::int64_t heads) -> HeadNorms {
+    if (!shape.qk_norm) return {};
+    return shape.qk_norm_wide ? HeadNorms{heads * shape.head_dim, OnTp::kCut} : HeadNorms{shape.head_dim, OnTp::kSame};
+  };
   const TensorId gathered = enter_tp(b, "attention.enter", x);
   const std::int64_t out = local.heads * shape.value_head_dim;
   const AttentionWork work = core_work(b, shape, local);
   if (b.plan().sizes().cp == 1) {
     const TensorId qkv = b.linear("attention.qkv", gathered,
                                   {.in = b.model().hidden, .out = q_columns + kv_columns, .bias = shape.qkv_bias});
-    return b.attention("attention.core", b.rotary("attention.rotary", qkv, norm_columns), TensorId(), out, work);
+    HeadNorms norms = head_norms(local.heads);
+    norms.columns += head_norms(local.kv_heads).columns;
+    return b.attention("attention.core", b.rotary("attention.rotary", qkv, norms), TensorId(), out, work);
   }
   const TensorId q = b.linear("attention.q", gathered, {.in = b.model().hidden, .out = q_columns, .bias = shape.qkv_bias});
   const TensorId kv = b.linear("attention.kv", gathered, {.in = b.model().hidden, .out = kv_columns, .bias = shape.qkv_bias});
-  const TensorId q_rotated = b.rotary("attention.rotary_q", q, norm_columns / 2);
-  const TensorId kv_rotated = b.rotary("attention.rotary_kv", kv, norm_columns / 2);
+  const TensorId q_rotated = b.rotary("attention.rotary_q", q, head_norms(local.heads));
+  const TensorId kv_rotated = b.rotary("attention.rotary_kv", kv, head_norms(local.kv_heads));
   return b.attention("attention.core", q_rotated, gather_over_cp(b, kv_rotated), out, work);
 }
 
@@ -79,21 +85,56 @@ TensorId latent_attention(ChunkBuilder& b, TensorId x, const AttentionShape& sha
   const TensorId kv_latent = enter_tp(b, "attention.kv_enter", b.norm("attention.kv_norm", kv_down, shape.kv_lora));
   const TensorId kv = b.linear("attention.kv_up", kv_latent,
                                {.in = shape.kv_lora, .out = local.heads * (shape.qk_nope + shape.value_head_dim)});
-  const TensorId q_rotated = b.rotary("attention.rotary_q", q, 0);
-  const TensorId kv_rotated = b.rotary("attention.rotary_kv", kv, 0);
+  const TensorId q_rotated = b.rotary("attention.rotary_q", q, {});
+  const TensorId kv_rotated = b.rotary("attention.rotary_kv", kv, {});
   return b.attention("attention.core", q_rotated, gather_over_cp(b, kv_rotated),
                      local.heads * shape.value_head_dim, core_work(b, shape, local));
+}
+
+// Gated delta net: no score matrix, a short convolution in place of positions. The projections of the output gate, the
+// decay and the step size stand with those of q, k and v, or behind a bottleneck of `gate_rank` (Kimi delta attention).
+TensorId linear_attention(ChunkBuilder& b, TensorId x, const AttentionShape& shape) {
+  const LocalHeads local = local_heads(shape, b.plan().sizes().tp);
+  const std::int64_t hidden = b.model().hidden;
+  const std::int64_t values = local.heads * shape.value_head_dim;
+  const std::int64_t qkv_columns = 2 * local.kv_heads * shape.head_dim + values;
+  const bool bottleneck = shape.gate_rank > 0;
+  const std::int64_t decays = bottleneck ? local.heads * shape.head_dim : local.heads;
+  const std::int64_t step_sizes = local.heads;
+  const TensorId gathered = enter_tp(b, "attention.enter", x);
+  const TensorId projected =
+      b.linear("attention.qkv", gathered, {.in = hidden, .out = qkv_columns + step_sizes + (bottleneck ? 0 : decays + values)});
+  TensorId gates;
+  if (bottleneck) {
+    const TensorId down = b.linear("attention.gate_down", gathered,
+                                   {.in = hidden, .out = 2 * shape.gate_rank, .same_on_tp = b.plan().sizes().tp > 1});
+    gates = b.linear("attention.gate_up", down, {.in = shape.gate_rank, .out = decays + values});
+  }
+  b.parameter("attention.decay", local.heads + decays, OnTp::kCut);
+  b.parameter("attention.out_norm", shape.value_head_dim, OnTp::kSame);
+  const TensorId convolved =
+      b.rotary("attention.convolution", projected, {qkv_columns * shape.conv_kernel, OnTp::kCut});
+  return b.attention("attention.core", convolved, gates, values, core_work(b, shape, local));
+}
+
+TensorId lower_core(ChunkBuilder& b, TensorId normed, const AttentionShape& shape) {
+  switch (shape.kind) {
+    case AttentionKind::kGrouped: return grouped_attention(b, normed, shape);
+    case AttentionKind::kMla: return latent_attention(b, normed, shape);
+    case AttentionKind::kLinear: return linear_attention(b, normed, shape);
+  }
+  return {};
 }
 
 }  // namespace
 
 TensorId lower_attention(ChunkBuilder& b, TensorId x, const AttentionShape& shape) {
   const TensorId normed = b.norm("attention.norm", x);
-  const TensorId core =
-      shape.kind == AttentionKind::kMla ? latent_attention(b, normed, shape) : grouped_attention(b, normed, shape);
-  if (shape.sinks) b.parameter("attention.sinks", shape.heads / b.plan().sizes().tp);
+  const TensorId core = lower_core(b, normed, shape);
+  if (shape.sinks) b.parameter("attention.sinks", shape.heads / b.plan().sizes().tp, OnTp::kCut);
   const TensorId projected = b.linear("attention.out", core,
-                                      {.in = b.tensor(core).columns, .out = b.model().hidden, .bias = shape.out_bias});
+                                      {.in = b.tensor(core).columns, .out = b.model().hidden, .bias = shape.out_bias,
+                                       .bias_on_every_shard = true});
   return b.add("attention.residual", x, exit_tp(b, "attention.exit", projected));
 }
 

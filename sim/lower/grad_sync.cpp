@@ -1,5 +1,6 @@
 #include "sim/lower/grad_sync.hpp"
 
+#include <array>
 #include <utility>
 
 #include "base/error.hpp"
@@ -37,21 +38,51 @@ DType gradient_type(const Chunk& chunk) {
   return DType::kFp32;
 }
 
-// Parameters by layer (index 0: embedding and head) and replica group.
+// The parameters of one layer (or of the embedding, or the head) that one group replicates.
+struct WeightPart {
+  GroupKind replicas = GroupKind::kDpCp;
+  std::int64_t elements = 0;
+  DType type = DType::kBf16;  // that of the largest tensor: norms may be kept in a wider format than matrices
+  std::int64_t largest = 0;
+  void add(const Tensor& tensor) {
+    elements += tensor.elements();
+    if (tensor.elements() <= largest) return;
+    largest = tensor.elements();
+    type = tensor.type;
+  }
+};
 struct LayerWeights {
   LayerId layer;
-  std::int64_t dense = 0;
-  std::int64_t expert = 0;
-  DType type = DType::kBf16;
+  std::size_t first = 0;  // tensors [first, last)
+  std::size_t last = 0;
+  std::array<WeightPart, 2> parts{WeightPart{GroupKind::kDpCp}, WeightPart{GroupKind::kEdp}};
 };
+// In the order of the tape, so that embedding and head stay apart.
 std::vector<LayerWeights> weights_by_layer(const Chunk& chunk) {
   std::vector<LayerWeights> layers;
-  for (const Tensor& tensor : chunk.tensors) {
+  for (std::size_t i = 0; i < chunk.tensors.size(); ++i) {
+    const Tensor& tensor = chunk.tensors[i];
     if (tensor.role != TensorRole::kWeight || tensor.tied) continue;
-    if (layers.empty() || layers.back().layer != tensor.layer) layers.push_back({tensor.layer, 0, 0, tensor.type});
-    (tensor.is_expert_weight() ? layers.back().expert : layers.back().dense) += tensor.elements();
+    if (layers.empty() || layers.back().layer != tensor.layer) {
+      layers.push_back({});
+      layers.back().layer = tensor.layer;
+      layers.back().first = i;
+    }
+    layers.back().last = i + 1;
+    layers.back().parts[tensor.is_expert_weight() ? 1 : 0].add(tensor);
   }
   return layers;
+}
+
+// Whether the run of compute operations of one layer that starts at `start` reads any of these weights.
+bool run_reads(const std::vector<Op>& ops, std::size_t start, const LayerWeights& weights) {
+  for (std::size_t i = start; i < ops.size(); ++i) {
+    if (ops[i].stream != Stream::kCompute) continue;
+    if (ops[i].layer != ops[start].layer) return false;
+    for (const TensorId id : ops[i].inputs)
+      if (id.index() >= weights.first && id.index() < weights.last) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -89,6 +120,7 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
     for (Bucket& bucket : buckets) {
       const Tensor& gradient = chunk.tensors[op.outputs[0].index()];
       if (gradient.replicas != bucket.replicas) continue;
+      if (gradient.tied) continue;  // adds to the gradient of the embedding, which comes later
       bucket.ready += gradient.elements();
       // A full bucket goes; the vectors that have no gradient operation of their own (norms, biases) go with the last.
       if (bucket.ready < plan.grad_bucket_elements) continue;
@@ -127,12 +159,11 @@ void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& pla
     if (op.stream == Stream::kCompute && op.layer != current) {
       current = op.layer;
       for (const LayerWeights& weights : layers) {
-        if (weights.layer != current) continue;
-        const std::pair<GroupKind, std::int64_t> parts[] = {{GroupKind::kDpCp, weights.dense}, {GroupKind::kEdp, weights.expert}};
-        for (const auto& [replicas, elements] : parts) {
-          if (elements == 0 || !gathers(replicas)) continue;
-          const bool prefetch_one = zero_of(plan, replicas) == ZeroStage::kParameters;
-          result.push_back(bucket_op(OpKind::kGatherParams, replicas, elements, weights.type, prefetch_one ? layer_start : -1));
+        if (weights.layer != current || !run_reads(ops, i, weights)) continue;
+        for (const WeightPart& part : weights.parts) {
+          if (part.elements == 0 || !gathers(part.replicas)) continue;
+          const bool prefetch_one = zero_of(plan, part.replicas) == ZeroStage::kParameters;
+          result.push_back(bucket_op(OpKind::kGatherParams, part.replicas, part.elements, part.type, prefetch_one ? layer_start : -1));
           gathered = static_cast<std::int32_t>(result.size()) - 1;
         }
       }
@@ -160,14 +191,13 @@ std::vector<Op> whole_chunk_reductions(const Chunk& chunk, const Plan& plan, con
 
 std::vector<Op> whole_chunk_gathers(const Chunk& chunk, const Plan& plan, const Layout& layout) {
   std::vector<Op> ops;
-  for (const LayerWeights& weights : weights_by_layer(chunk)) {
-    const std::pair<GroupKind, std::int64_t> parts[] = {{GroupKind::kDpCp, weights.dense}, {GroupKind::kEdp, weights.expert}};
-    for (const auto& [replicas, elements] : parts) {
-      const ZeroStage zero = zero_of(plan, replicas);
-      if (elements > 0 && layout.group_size(replicas) > 1 && (zero == ZeroStage::kOptimizer || zero == ZeroStage::kGradients))
-        ops.push_back(bucket_op(OpKind::kGatherParams, replicas, elements, weights.type, -1));
+  for (const LayerWeights& weights : weights_by_layer(chunk))
+    for (const WeightPart& part : weights.parts) {
+      const ZeroStage zero = zero_of(plan, part.replicas);
+      if (part.elements > 0 && layout.group_size(part.replicas) > 1 &&
+          (zero == ZeroStage::kOptimizer || zero == ZeroStage::kGradients))
+        ops.push_back(bucket_op(OpKind::kGatherParams, part.replicas, part.elements, part.type, -1));
     }
-  }
   return ops;
 }
 

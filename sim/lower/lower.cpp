@@ -105,9 +105,9 @@ class ProgramAssembler {
 
     const auto forward = [&](WhichPass pass) {
       std::vector<Op> list;
-      add_transfer(list, OpKind::kReceive, chunk, -1, ops.input, Phase::kForward);
+      add_transfer(list, OpKind::kReceive, chunk, -1, chunk.input, Phase::kForward);
       list.insert(list.end(), ops.forward.begin(), ops.forward.end());
-      add_transfer(list, OpKind::kSend, chunk, +1, ops.output, Phase::kForward);
+      add_transfer(list, OpKind::kSend, chunk, +1, chunk.output, Phase::kForward);
       add_param_gathers(list, chunk, plan, layout, pass);
       return list;
     };
@@ -116,9 +116,9 @@ class ProgramAssembler {
 
     const auto backward = [&](WhichPass pass) {
       std::vector<Op> list;
-      add_transfer(list, OpKind::kReceive, chunk, +1, ops.output_gradient, Phase::kBackwardInput);
+      add_transfer(list, OpKind::kReceive, chunk, +1, chunk.output_gradient, Phase::kBackwardInput);
       list.insert(list.end(), ops.backward.input.begin(), ops.backward.input.end());
-      add_transfer(list, OpKind::kSend, chunk, -1, ops.backward.input_gradient, Phase::kBackwardInput);
+      add_transfer(list, OpKind::kSend, chunk, -1, chunk.input_gradient, Phase::kBackwardInput);
       if (!split()) add_grad_reductions(list, chunk, plan, layout, pass);
       add_param_gathers(list, chunk, plan, layout, WhichPass::kEvery);
       return list;
@@ -265,7 +265,8 @@ class ProgramAssembler {
       sum.same_on_tp += local.same_on_tp;
     }
     for (Op& op : ops) op.wait_streams = stream_bit(Stream::kCompute);
-    if (sum.same_on_tp > 0 && layout.group_size(GroupKind::kTp) > 1)
+    // With sequence parallelism each rank has seen its own rows only; without, all have the same gradient already.
+    if (sum.same_on_tp > 0 && plan.sequence_parallel && layout.group_size(GroupKind::kTp) > 1)
       ops.push_back(sync_op(OpKind::kReduceGrads, "sync.tp_shared_grads", GroupKind::kTp, Stream::kTp, sum.same_on_tp));
     if (layout.world() > 1)
       ops.push_back(sync_op(OpKind::kGradNorm, "sync.grad_norm", GroupKind::kWorld, Stream::kDp, 1));

@@ -22,7 +22,8 @@ TensorId lower_layer(ChunkBuilder& b, TensorId x, LayerId id, const MoeSchedule&
   }
   const TensorId out = b.add("ffn.residual", attended, y);
   // Models with norms after attention and FFN too, or without some, differ by vectors of the hidden width only.
-  if (layer.norms > 2) b.parameter("layer.extra_norms", (layer.norms - 2) * b.model().hidden * (b.model().norm_bias ? 2 : 1));
+  const std::int64_t norm_columns = b.model().hidden * (b.model().norm_bias ? 2 : 1);
+  if (layer.norms > 2) b.parameter("layer.extra_norms", (layer.norms - 2) * norm_columns, OnTp::kSame);
   b.end_layer();
   return out;
 }
@@ -32,7 +33,8 @@ void lower_head(ChunkBuilder& b, TensorId x, bool tied) {
   const std::int64_t columns = padded_vocab(b.model().vocab, b.plan().sizes().tp) / b.plan().sizes().tp;
   const TensorId logits = tied ? b.tied_linear("head.logits", entered, columns)
                                : b.linear("head.logits", entered,
-                                          {.in = b.model().hidden, .out = columns, .high_precision = true});
+                                          {.in = b.model().hidden, .out = columns, .bias = b.model().lm_head_bias,
+                                           .high_precision = true});
   b.loss("head.loss", logits);
 }
 
@@ -48,20 +50,21 @@ Result<ChunkOps> lower_chunk(const Plan& plan, const ModelShape& model, const La
     x = exit_tp(b, "embedding.exit", b.embedding(plan.tokens_per_micro_batch()));
   } else {
     x = b.external("chunk.input", {rows_outside_tp(plan)}, model.hidden);
-    ops.input = x;
+    chunk.input = x;
   }
   for (int layer = chunk.first_layer; layer < chunk.last_layer; ++layer) x = lower_layer(b, x, LayerId(layer), *schedule);
   if (chunk.has_head) {
     lower_head(b, x, model.tied_embeddings && chunk.has_embedding);
   } else {
-    ops.output = x;
+    chunk.output = x;
   }
   for (const ChunkBuilder::Entry& entry : b.tape())
     if (entry.forward) ops.forward.push_back(entry.op);
-  if (ops.output.valid())
-    ops.output_gradient = b.make("chunk.output", TensorRole::kActivationGradient, recipe.activation,
-                                 {rows_outside_tp(plan)}, model.hidden);
-  ops.backward = derive_backward(b, chunk, ops.input, ops.output, ops.output_gradient, weights);
+  if (chunk.output.valid())
+    chunk.output_gradient = b.make("chunk.output", TensorRole::kActivationGradient, recipe.activation,
+                                   {rows_outside_tp(plan)}, model.hidden);
+  ops.backward = derive_backward(b, chunk, chunk.input, chunk.output, chunk.output_gradient, weights);
+  chunk.input_gradient = ops.backward.input_gradient;
   return ops;
 }
 

@@ -11,13 +11,10 @@ namespace moesim {
 struct ChunkOps {
   std::vector<Op> forward;
   BackwardOps backward;
-  TensorId input;            // invalid when the chunk has the embedding
-  TensorId output;           // invalid when the chunk has the head
-  TensorId output_gradient;  // likewise
 };
 
-// Fills chunk.tensors and chunk.attentions; chunk's layers, embedding and head say what to lower. The plan must have
-// passed check_plan().
+// Fills chunk's tensors, attentions and what it exchanges with its neighbours; its layers, embedding and head say what
+// to lower. The plan must have passed check_plan().
 [[nodiscard]] Result<ChunkOps> lower_chunk(const Plan& plan, const ModelShape& model, const Layout& layout,
                                            const PrecisionRecipe& recipe, WeightGradients weights, Chunk& chunk);
 

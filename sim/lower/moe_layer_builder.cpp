@@ -9,7 +9,7 @@ TensorId MoeLayerBuilder::gate(TensorId x) {
   const TensorId logits = b_.linear("gate.router", x,
                                     {.in = b_.model().hidden, .out = shape_.experts, .bias = shape_.router_bias,
                                      .high_precision = true, .same_on_tp = plan().sizes().tp > 1});
-  if (shape_.score_correction_bias) b_.parameter("gate.correction_bias", shape_.experts);
+  if (shape_.score_correction_bias) b_.parameter("gate.correction_bias", shape_.experts, OnTp::kSame);
   return b_.top_k("gate.top_k", logits, shape_.top_k);
 }
 
@@ -32,7 +32,7 @@ TensorId MoeLayerBuilder::experts(const RoutedTokens& x) {
   const LinearShape up{.in = b_.model().hidden, .out = shape_.expert.gated ? 2 * width : width,
                        .groups = local_experts(), .replicas = GroupKind::kEdp, .bias = shape_.expert.bias};
   const LinearShape down{.in = width, .out = b_.model().hidden, .groups = local_experts(),
-                         .replicas = GroupKind::kEdp, .bias = shape_.expert.bias};
+                         .replicas = GroupKind::kEdp, .bias = shape_.expert.bias, .bias_on_every_shard = true};
   const TensorId raised = b_.linear("experts.up", x.tokens, up);
   const TensorId activated = b_.weighted_activation("experts.activation", {raised, x.weights}, shape_.expert.gated);
   return b_.linear("experts.down", activated, down);
@@ -53,7 +53,7 @@ TensorId MoeLayerBuilder::unpermute(TensorId x, TensorId gate) {
 TensorId MoeLayerBuilder::add_shared_experts(TensorId y, TensorId x) {
   if (shape_.shared.width == 0) return y;
   const TensorId shared = lower_ffn(b_, x, shape_.shared, FfnPlace::kShared);
-  if (shape_.shared_gate) b_.parameter("shared.gate", b_.model().hidden);
+  if (shape_.shared_gate) b_.parameter("shared.gate", b_.model().hidden, OnTp::kSame);
   return b_.add("shared.add", y, shared);
 }
 

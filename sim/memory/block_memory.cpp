@@ -14,14 +14,26 @@ bool is_transient(const Tensor& tensor) {
   return tensor.role == TensorRole::kActivation || tensor.role == TensorRole::kActivationGradient;
 }
 
-// The pass an operation belongs to; a block of a whole backward pass holds both kinds of gradient in pass 1.
+// The pass after whose last reader nothing of the micro-batch is kept for: a whole backward pass ends with the weight
+// gradients, also where the schedule splits other backward passes of the same chunk.
 int pass_of_op(const Block& block, const Op& op) {
-  if (block.kind == BlockKind::kPair) return op.second_half != 0 ? 1 : 0;
-  return pass_of(block.kind);
+  switch (block.kind) {
+    case BlockKind::kPair: return op.second_half != 0 ? 2 : 0;
+    case BlockKind::kBackward: case BlockKind::kBackwardLast: return 2;
+    default: return pass_of(block.kind);
+  }
 }
 
 ZeroStage zero_of(const Plan& plan, GroupKind replicas) {
   return replicas == GroupKind::kEdp ? plan.zero_expert : plan.zero_dense;
+}
+
+// Whether the chunk before (-1) or after (+1) in the model stands on the same stage, so that no transfer is needed.
+bool stays_on_stage(const Program& program, const Chunk& chunk, int step) {
+  const int other = chunk.index + step;
+  if (other < 0 || other >= static_cast<int>(program.chunks.size())) return false;
+  const Chunk& neighbour = program.chunks[static_cast<std::size_t>(other)];
+  return neighbour.model_copy == chunk.model_copy && neighbour.stage == chunk.stage;
 }
 
 // Gathered parameters of ZeRO 3: the layer that runs and the one fetched ahead.
@@ -80,7 +92,8 @@ Bytes largest_bytes(const Tensor& tensor, const LargestRows& rows) {
 }
 
 CarriedTensors::CarriedTensors(const Program& program, std::int32_t chunk) {
-  lives_.resize(program.chunks[static_cast<std::size_t>(chunk)].tensors.size());
+  const Chunk& own = program.chunks[static_cast<std::size_t>(chunk)];
+  lives_.resize(own.tensors.size());
   for (const Block& block : program.blocks) {
     const int pass = pass_of(block.kind);
     if (pass < 0 || block.chunk != chunk || block.kind == BlockKind::kPair) continue;
@@ -96,10 +109,24 @@ CarriedTensors::CarriedTensors(const Program& program, std::int32_t chunk) {
       }
     }
   }
+  // What nothing here makes was handed over by a chunk on the same stage, and counts from then on as if made here.
+  const auto take = [this](TensorId id, std::int8_t pass) {
+    if (!id.valid() || lives_[id.index()].made >= 0) return;
+    lives_[id.index()].made = pass;
+    lives_[id.index()].made_again = pass;
+  };
+  take(own.input, 0);
+  take(own.output_gradient, 1);
+  const auto hand_over = [this](TensorId id, bool handed_over) {
+    if (id.valid() && handed_over) lives_[id.index()].handed_over = true;
+  };
+  hand_over(own.output, stays_on_stage(program, own, +1));
+  hand_over(own.input_gradient, stays_on_stage(program, own, -1));
 }
 
 bool CarriedTensors::outlives(TensorId id, int pass) const {
   const Life& life = lives_[id.index()];
+  if (life.handed_over) return true;  // the receiving chunk releases it
   // What a later pass makes again need not be kept until then.
   return life.last_read > pass && life.made_again <= pass;
 }
@@ -108,7 +135,7 @@ std::vector<TensorId> CarriedTensors::saved_by_forward() const {
   std::vector<TensorId> saved;
   for (std::size_t i = 0; i < lives_.size(); ++i) {
     const TensorId id(static_cast<std::int32_t>(i));
-    if (lives_[i].made == 0 && outlives(id, 0)) saved.push_back(id);
+    if (lives_[i].made == 0 && !lives_[i].handed_over && outlives(id, 0)) saved.push_back(id);
   }
   return saved;
 }
@@ -138,7 +165,8 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
     for (const TensorId id : op.outputs) {
       const Tensor& tensor = chunk.tensors[id.index()];
       if (is_transient(tensor)) hold(largest_bytes(tensor, rows).count());
-      if (tensor.role == TensorRole::kWeightGradient && zero_of(program.plan, tensor.replicas) >= ZeroStage::kGradients) {
+      if (tensor.role == TensorRole::kWeightGradient && zero_of(program.plan, tensor.replicas) >= ZeroStage::kGradients &&
+          program.layout->group_size(tensor.replicas) > 1) {
         hold(tensor.bytes().count());
         unreduced[static_cast<std::size_t>(tensor.replicas)] += tensor.bytes().count();
       }
@@ -155,7 +183,7 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
       if (use == last_use.end() || use->second != i) return;
       last_use.erase(use);
       const Tensor& tensor = chunk.tensors[id.index()];
-      if (is_transient(tensor) && lives.made_here(id) && !lives.outlives(id, pass)) held -= largest_bytes(tensor, rows).count();
+      if (is_transient(tensor) && !lives.outlives(id, pass)) held -= largest_bytes(tensor, rows).count();
     };
     for (const TensorId id : op.inputs) release(id);
     for (const TensorId id : op.outputs) release(id);

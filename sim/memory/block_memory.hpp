@@ -22,14 +22,12 @@ struct BlockMemory {
   std::int64_t peak = 0;    // highest bytes during the block, above what was held before it
 };
 
-// Which tensors of a chunk pass from one of its blocks to a later one of the same micro-batch.
+// Which tensors of a chunk pass from one of its blocks to a later one of the same micro-batch, or to the next chunk.
 class CarriedTensors {
  public:
   CarriedTensors(const Program& program, std::int32_t chunk);
   // Whether the tensor, made in a forward (0), input-gradient (1) or weight-gradient (2) block, is read in a later one.
   [[nodiscard]] bool outlives(TensorId id, int pass) const;
-  // False for what a chunk on the same stage hands over: its maker accounts for it.
-  [[nodiscard]] bool made_here(TensorId id) const { return lives_[id.index()].made >= 0; }
   [[nodiscard]] std::vector<TensorId> saved_by_forward() const;
 
  private:
@@ -37,6 +35,7 @@ class CarriedTensors {
     std::int8_t made = -1;       // first pass that makes it
     std::int8_t made_again = -1;  // last pass that makes it (recomputation)
     std::int8_t last_read = -1;
+    bool handed_over = false;     // to the neighbouring chunk on the same stage
   };
   std::vector<Life> lives_;
 };

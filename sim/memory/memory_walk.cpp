@@ -22,9 +22,8 @@ void add_static(const Program& program, const Chunk& chunk, StageMemory& memory)
       const std::int64_t parts = shards(program, tensor.replicas, from);
       return (elements + parts - 1) / parts;
     };
-    const bool matrix = tensor.rows.count > 1;
     memory.weights += storage(share(ZeroStage::kParameters), tensor.type);
-    if (matrix) memory.weights += storage(share(ZeroStage::kParameters), DType::kFp8) * recipe.extra_weight_copies_fp8;
+    if (tensor.fp8_operand) memory.weights += storage(share(ZeroStage::kParameters), DType::kFp8) * recipe.extra_weight_copies_fp8;
     memory.gradients += storage(share(ZeroStage::kGradients), recipe.gradient);
     if (recipe.weight != recipe.master) memory.optimizer += storage(share(ZeroStage::kOptimizer), recipe.master);
     memory.optimizer += storage(share(ZeroStage::kOptimizer), recipe.moment) * 2;

@@ -31,8 +31,11 @@ class AdjointWriter {
     kept_.assign(chunk.tensors.size(), false);
     for (std::size_t id = 0; id < chunk.tensors.size(); ++id) kept_[id] = is_kept(TensorId(static_cast<std::int32_t>(id)));
     if (input.valid()) kept_[input.index()] = true;
-    if (builder.plan().recompute == Recompute::kFull)
-      for (const TensorId id : builder.layer_inputs()) kept_[id.index()] = true;
+    if (builder.plan().recompute != Recompute::kFull) return;
+    for (const TensorId id : builder.layer_inputs()) kept_[id.index()] = true;
+    for (const ChunkBuilder::Entry& entry : tape)  // and what the head reads of the last layer
+      if (!entry.op.layer.valid())
+        for (const TensorId id : entry.op.inputs) kept_[id.index()] = true;
   }
 
   void seed(TensorId tensor, TensorId gradient) { set_gradient(tensor, gradient); }
@@ -54,7 +57,7 @@ class AdjointWriter {
     const std::int32_t producer = producer_[id.index()];
     if (producer < 0) return true;  // comes from outside
     const Op& op = builder_.tape()[static_cast<std::size_t>(producer)].op;
-    if (op.kind == OpKind::kAllGather && op.group == GroupKind::kTp) return false;
+    if (op.kind == OpKind::kAllGather && (op.group == GroupKind::kTp || op.group == GroupKind::kCp)) return false;
     switch (builder_.plan().recompute) {
       case Recompute::kNone: return true;
       case Recompute::kSelective: return !is_cheap(op.kind);
@@ -117,6 +120,7 @@ class AdjointWriter {
     const TensorId id = builder_.make(original.name, TensorRole::kWeightGradient, builder_.recipe().gradient,
                                       original.rows, original.columns, original.groups, original.replicas);
     chunk_.tensors[id.index()].layer = original.layer;
+    chunk_.tensors[id.index()].tied = original.tied;
     return id;
   }
 
@@ -188,7 +192,9 @@ class AdjointWriter {
              {gradient(op.outputs[0])}, {weight_gradient(op.inputs[0])});
         break;
       case OpKind::kNorm: elementwise(op, OpKind::kNormGrad, {op.inputs[0], op.inputs[1]}); break;
-      case OpKind::kRotary: elementwise(op, OpKind::kRotaryGrad, {}); break;
+      case OpKind::kRotary:  // a rotation needs nothing but its gradient; norms need what they normalised
+        elementwise(op, OpKind::kRotaryGrad, op.inputs.size() > 1 ? OperandList{op.inputs[0]} : OperandList{});
+        break;
       case OpKind::kGemm: linear(op, OpKind::kGemmDgrad, OpKind::kGemmWgrad); break;
       case OpKind::kGroupedGemm: linear(op, OpKind::kGroupedGemmDgrad, OpKind::kGroupedGemmWgrad); break;
       case OpKind::kAttention: attention(op); break;

@@ -2,9 +2,10 @@
 //
 // The tape is walked backwards; each operation contributes its adjoint. Forward results that an adjoint reads are either
 // *kept* from the forward pass or made again from kept ones (recomputation); which, is the plan's policy:
-//   none       everything is kept, except what tensor-parallel all-gathers give (Megatron gathers again as well)
+//   none       everything is kept, except what all-gathers over TP and CP give: Megatron-LM gathers the inputs of a
+//              tensor-parallel region again, Transformer Engine the keys and values of the other CP ranks
 //   selective  results of norms, activations, casts, permutations and the attention core are made again
-//   full       only layer inputs are kept
+//   full       only layer inputs are kept, and the last layer's output where the head follows
 // Results that are made again carry Phase::kRecompute and cost what the forward operation costs.
 #pragma once
 

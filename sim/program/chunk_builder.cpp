@@ -44,26 +44,31 @@ TensorId ChunkBuilder::external(std::string_view name, RowCount rows, std::int64
 }
 
 TensorId ChunkBuilder::embedding(std::int64_t tokens) {
-  const std::int64_t rows = padded_vocab(model_.vocab, plan_.sizes().tp) / plan_.sizes().tp + model_.learned_positions;
+  const std::int64_t rows = padded_vocab(model_.vocab, plan_.sizes().tp) / plan_.sizes().tp;
   const TensorId table = make("embedding.table", TensorRole::kWeight, recipe_.weight == DType::kFp8 ? DType::kBf16 : recipe_.weight,
                               {rows}, model_.hidden, 1, GroupKind::kDpCp);
   const TensorId out = make("embedding.out", TensorRole::kActivation, recipe_.activation, {tokens}, model_.hidden);
   record(OpKind::kEmbedding, "embedding", {table}, {out});
+  if (model_.learned_positions > 0) {  // not cut over TP
+    const TensorId positions = make("embedding.positions", TensorRole::kWeight, tensor(table).type,
+                                    {model_.learned_positions}, model_.hidden, 1, GroupKind::kDpCp);
+    chunk_.tensors[positions.index()].same_on_tp = true;
+  }
   return out;
 }
 
-TensorId ChunkBuilder::small_weight(std::string_view name, std::int64_t columns) {
+TensorId ChunkBuilder::small_weight(std::string_view name, std::int64_t columns, OnTp on_tp) {
   const TensorId id = make(name, TensorRole::kWeight, recipe_.activation, {1}, columns, 1, GroupKind::kDpCp);
-  chunk_.tensors[id.index()].same_on_tp = true;
+  chunk_.tensors[id.index()].same_on_tp = on_tp == OnTp::kSame;
   return id;
 }
 
-void ChunkBuilder::parameter(std::string_view name, std::int64_t columns) { small_weight(name, columns); }
+void ChunkBuilder::parameter(std::string_view name, std::int64_t columns, OnTp on_tp) { small_weight(name, columns, on_tp); }
 
 TensorId ChunkBuilder::norm(std::string_view name, TensorId x, std::int64_t weight_columns) {
   const Tensor input = tensor(x);
   const std::int64_t covered = weight_columns > 0 ? weight_columns : input.columns;
-  const TensorId weight = small_weight("norm.weight", covered * (model_.norm_bias ? 2 : 1));
+  const TensorId weight = small_weight("norm.weight", covered * (model_.norm_bias ? 2 : 1), OnTp::kSame);
   const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, input.rows, input.columns);
   record(OpKind::kNorm, name, {x, weight}, {y});
   return y;
@@ -85,25 +90,32 @@ TensorId ChunkBuilder::linear(std::string_view name, TensorId x, const LinearSha
   const DType stored = shape.high_precision && recipe_.weight == DType::kFp8 ? DType::kBf16 : recipe_.weight;
   const TensorId weight = make(name, TensorRole::kWeight, stored, {shape.in}, shape.out, shape.groups, shape.replicas);
   chunk_.tensors[weight.index()].same_on_tp = shape.same_on_tp;
-  if (shape.bias) make("linear.bias", TensorRole::kWeight, recipe_.activation, {1}, shape.out, shape.groups, shape.replicas);
+  chunk_.tensors[weight.index()].fp8_operand = recipe_.compute == DType::kFp8 && !shape.high_precision;
+  if (shape.bias) {
+    const TensorId bias =
+        make("linear.bias", TensorRole::kWeight, recipe_.activation, {1}, shape.out, shape.groups, shape.replicas);
+    chunk_.tensors[bias.index()].same_on_tp = !expert && (shape.same_on_tp || shape.bias_on_every_shard);
+    chunk_.tensors[bias.index()].same_on_esp = expert && shape.bias_on_every_shard;
+  }
   const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, tensor(operand).rows, shape.out);
   record(expert ? OpKind::kGroupedGemm : OpKind::kGemm, name, {operand, weight}, {y});
   return y;
 }
 
-TensorId ChunkBuilder::rotary(std::string_view name, TensorId qkv, std::int64_t norm_columns) {
+TensorId ChunkBuilder::rotary(std::string_view name, TensorId qkv, const HeadNorms& norms) {
   const Tensor input = tensor(qkv);
-  if (norm_columns > 0) small_weight("attention.head_norm", norm_columns);
+  OperandList inputs{qkv};
+  if (norms.columns > 0) inputs.push_back(small_weight("attention.head_norm", norms.columns, norms.on_tp));
   const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, input.rows, input.columns);
-  record(OpKind::kRotary, name, {qkv}, {y});
+  record(OpKind::kRotary, name, inputs, {y});
   return y;
 }
 
-TensorId ChunkBuilder::attention(std::string_view name, TensorId qkv, TensorId gathered_kv, std::int64_t out_columns,
+TensorId ChunkBuilder::attention(std::string_view name, TensorId qkv, TensorId more, std::int64_t out_columns,
                                  const AttentionWork& work) {
   const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, tensor(qkv).rows, out_columns);
   OperandList inputs{qkv};
-  if (gathered_kv.valid()) inputs.push_back(gathered_kv);
+  if (more.valid()) inputs.push_back(more);
   Op& op = record(OpKind::kAttention, name, inputs, {y});
   op.attention = static_cast<std::int32_t>(chunk_.attentions.size());
   chunk_.attentions.push_back(work);

@@ -20,8 +20,18 @@ struct LinearShape {
   std::int64_t groups = 1;                 // > 1 or expert: one matrix per local expert
   GroupKind replicas = GroupKind::kDpCp;   // kEdp marks expert weights
   bool bias = false;
+  bool bias_on_every_shard = false;        // added after the shards' sum, so that none of it is cut
   bool high_precision = false;             // router and head stay out of FP8
   bool same_on_tp = false;                 // not sharded over TP
+};
+
+// Whether TP cuts a small parameter or every rank holds all of it.
+enum class OnTp { kSame, kCut };
+
+// The weights of norms on single query and key heads; 0 numbers: no norms.
+struct HeadNorms {
+  std::int64_t columns = 0;
+  OnTp on_tp = OnTp::kSame;
 };
 
 // Token copies on their way to the experts: rows of hidden width, and the gate's weight of each row.
@@ -52,12 +62,13 @@ class ChunkBuilder {
   // `weight_columns`: how many of the columns the norm covers; 0 for all.
   TensorId norm(std::string_view name, TensorId x, std::int64_t weight_columns = 0);
   TensorId linear(std::string_view name, TensorId x, const LinearShape& shape);
-  // Positions, and the per-head norms whose weights have `norm_columns` numbers in all (0: no norms).
-  TensorId rotary(std::string_view name, TensorId qkv, std::int64_t norm_columns);
+  // Positions, and norms before them.
+  TensorId rotary(std::string_view name, TensorId qkv, const HeadNorms& norms);
   // A small parameter that some operation reads (attention sinks, routing bias); it only takes memory and reductions.
-  void parameter(std::string_view name, std::int64_t columns);
-  TensorId attention(std::string_view name, TensorId qkv, TensorId gathered_kv, std::int64_t out_columns,
-                     const AttentionWork& work);  // gathered_kv may be invalid: keys and values stand in qkv
+  void parameter(std::string_view name, std::int64_t columns, OnTp on_tp);
+  // `more`: gathered keys and values, or the gates of linear attention; may be invalid.
+  TensorId attention(std::string_view name, TensorId qkv, TensorId more, std::int64_t out_columns,
+                     const AttentionWork& work);
   TensorId activation(std::string_view name, TensorId x, bool gated);
   // The expert's activation also applies the gate's weight of each row, so that nothing need be kept for the combine.
   TensorId weighted_activation(std::string_view name, const RoutedTokens& x, bool gated);
@@ -95,7 +106,7 @@ class ChunkBuilder {
 
  private:
   Op& record(OpKind kind, std::string_view name, OperandList inputs, OperandList outputs);
-  TensorId small_weight(std::string_view name, std::int64_t columns);
+  TensorId small_weight(std::string_view name, std::int64_t columns, OnTp on_tp);
   RoutedTokens like(std::string_view name, const RoutedTokens& x, RowCount rows);
   TensorId to_compute_format(std::string_view name, TensorId x);
   [[nodiscard]] RowCount scaled_rows(RowCount rows, std::int64_t times, std::int64_t divided_by) const;

@@ -26,8 +26,8 @@ enum class OpKind : std::uint8_t {
   kGroupedGemm,       // X, W -> Y                     one GEMM per local expert, rows from the loads
   kGroupedGemmDgrad,  // gY, W -> gX
   kGroupedGemmWgrad,  // X, gY -> gW
-  kRotary,            // Q/K/V -> Q/K/V                 positions, per-head norms, layout
-  kRotaryGrad,
+  kRotary,            // Q/K/V (, W) -> Q/K/V          positions, per-head norms (W), layout
+  kRotaryGrad,        // gY (, X) -> gX                 X: what the norms read
   kAttention,         // QKV (, gathered KV) -> O
   kAttentionGrad,     // gO, QKV, O -> gQKV
   kActivation,        // X -> Y                        gated: Y has half the columns of X

@@ -52,6 +52,12 @@ struct Chunk {
   bool has_head = false;
   std::vector<Tensor> tensors;
   std::vector<AttentionWork> attentions;
+  // What neighbouring chunks exchange: by a transfer where they stand on different stages; on one stage the output of the
+  // one is, without any operation, the input of the other. Invalid at the ends of the model.
+  TensorId input;
+  TensorId output;
+  TensorId input_gradient;
+  TensorId output_gradient;
 };
 
 struct Call {

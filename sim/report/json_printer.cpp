@@ -30,7 +30,7 @@ Json row_json(const MetricTable& table, const MetricRow& row) {
   Json object = Json::object();
   for (std::size_t i = 0; i < row.values.size(); ++i)
     if (table.columns()[i].shown != MetricShown::kPeopleOnly)
-      put(object, table.columns()[i].key, std::visit(ToJson{}, row.values[i]));
+      put(object, table.columns()[i].key, to_json(row.values[i]));
   return object;
 }
 
@@ -48,7 +48,7 @@ std::string dumped(const Json& json, int indent) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-std::string csv_field(const std::string& text) {
+std::string csv_quoted(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   std::string quoted = "\"";
   for (const char c : text) {
@@ -58,13 +58,15 @@ std::string csv_field(const std::string& text) {
   return quoted + '"';
 }
 
-std::string csv_value(const MetricValue& value) {
+}  // namespace
+
+Json to_json(const MetricValue& value) { return std::visit(ToJson{}, value); }
+
+std::string csv_field(const MetricValue& value) {
   const double* number = std::get_if<double>(&value);
   if (number != nullptr && !std::isfinite(*number)) return {};
-  return csv_field(plain_text(value));
+  return csv_quoted(plain_text(value));
 }
-
-}  // namespace
 
 Json to_json(const Report& report) {
   Json root = Json::object();
@@ -102,8 +104,8 @@ std::string to_csv(const Report& report) {
     text.back() = '\n';  // for the last comma; a table has a column at least
     return text;
   };
-  std::string text = line([&](std::size_t i) { return csv_field(columns[i].key); });
-  for (const MetricRow& row : section->table.rows()) text += line([&](std::size_t i) { return csv_value(row.values[i]); });
+  std::string text = line([&](std::size_t i) { return csv_quoted(columns[i].key); });
+  for (const MetricRow& row : section->table.rows()) text += line([&](std::size_t i) { return csv_field(row.values[i]); });
   return text;
 }
 

@@ -21,14 +21,70 @@ double smallest_device_memory(const ClusterView& view) {
 
 }  // namespace
 
-// What the ZeRO stages of a cell share.
+// What keeping `elements` parameters in step costs on one group, whatever the ZeRO stage.
+struct GroupSync {
+  double all_reduce = 0;
+  double reduce_scatter = 0;
+  double all_gather = 0;
+  double step_whole = 0;  // optimizer over all of them, and over one shard
+  double step_shard = 0;
+};
+
+// What the plans of a cell share.
 struct CandidateMaker::CellContext {
   Plan base;
   PrecisionRecipe recipe;
-  GroupTopology dense;
-  GroupTopology expert;
+  const CostModel* costs;
+  const GroupTopology* dense;
+  const GroupTopology* expert;
   double grad_norm = 0;
   double transfer = 0;
+
+  // Few different sizes occur in a cell, so a list is the fastest table.
+  [[nodiscard]] const GroupSync& sync(const GroupTopology& group, std::int64_t elements) {
+    auto& known = &group == dense ? dense_syncs : expert_syncs;
+    for (const auto& [size, times] : known)
+      if (size == elements) return times;
+    GroupSync times;
+    if (group.size() > 1 && elements > 0) {
+      const Bytes gradients = storage(elements, recipe.gradient);
+      times.all_reduce = costs->collective(CollectiveKind::kAllReduce, group, gradients).time.value();
+      times.reduce_scatter = costs->collective(CollectiveKind::kReduceScatter, group, gradients).time.value();
+      times.all_gather = costs->collective(CollectiveKind::kAllGather, group, storage(elements, recipe.weight)).time.value();
+    }
+    times.step_whole = step(elements);
+    times.step_shard = step(elements / group.size());
+    known.emplace_back(elements, times);
+    return known.back().second;
+  }
+
+  // Fills `times` for one choice of ZeRO stages.
+  void sync_times(const CutModel& cut, ZeroStage zero_dense, ZeroStage zero_expert, SyncTimes& times) {
+    times.grad_norm = grad_norm;
+    for (std::size_t stage = 0; stage < cut.parameters.size(); ++stage) {
+      times.reduce_once[stage] = times.reduce_each[stage] = 0;
+      times.gather_once[stage] = times.gather_each[stage] = times.optimizer[stage] = 0;
+      const auto add = [&](const GroupSync& sync, ZeroStage zero) {
+        (zero >= ZeroStage::kGradients ? times.reduce_each : times.reduce_once)[stage] +=
+            zero == ZeroStage::kNone ? sync.all_reduce : sync.reduce_scatter;
+        if (zero != ZeroStage::kNone)
+          (zero == ZeroStage::kParameters ? times.gather_each : times.gather_once)[stage] += sync.all_gather;
+        times.optimizer[stage] += zero == ZeroStage::kNone ? sync.step_whole : sync.step_shard;
+      };
+      add(sync(*dense, cut.parameters[stage].dense), zero_dense);
+      add(sync(*expert, cut.parameters[stage].expert), zero_expert);
+    }
+  }
+
+  std::vector<std::pair<std::int64_t, GroupSync>> dense_syncs;
+  std::vector<std::pair<std::int64_t, GroupSync>> expert_syncs;
+
+  [[nodiscard]] double step(std::int64_t elements) const {
+    Op op;
+    op.kind = OpKind::kOptimizerStep;
+    op.payload_elements = elements;
+    return compute_cost(*costs, 0, op, Chunk{}, recipe, {}).time.value();
+  }
 };
 
 Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const {
@@ -105,49 +161,39 @@ const CandidateMaker::Shape& CandidateMaker::shape_of(const Plan& plan, const Sc
   return entry->second;
 }
 
-double CandidateMaker::transfer_time(const Cell& cell) const {
+const GroupTopology& CandidateMaker::strided_group(int stride, int count) {
+  const std::scoped_lock lock(mutex_);
+  auto& known = groups_[{stride, count}];
+  if (!known) {
+    std::vector<RankId> ranks;
+    for (int i = 0; i < count; ++i) ranks.emplace_back(i * stride);
+    known = std::make_unique<GroupTopology>(costs_.view(), ranks);
+  }
+  return *known;
+}
+
+double CandidateMaker::transfer_time(const Cell& cell) {
   if (cell.sizes.pp == 1) return 0;
   const int stride = costs_.view().ranks() / cell.sizes.pp;
   const Bytes size = storage(cell.micro_batch * space_.seq_length / cell.sizes.cp / cell.sizes.tp * model_.hidden, DType::kBf16);
-  double least = 1e300;
-  for (int stage = 0; stage + 1 < cell.sizes.pp; ++stage) {
+  // The nearest pair of neighbouring stages: a whole node or more apart, all are alike.
+  double least = costs_.collective(CollectiveKind::kSendRecv, strided_group(stride, 2), size).time.value();
+  for (int stage = 1; stage + 1 < cell.sizes.pp && stride < costs_.view().domain_size(RankId(0)); ++stage) {
     const std::array<RankId, 2> pair = {RankId(stage * stride), RankId((stage + 1) * stride)};
     least = std::min(least, costs_.collective(CollectiveKind::kSendRecv, GroupTopology(costs_.view(), pair), size).time.value());
   }
   return least;
 }
 
-SyncTimes CandidateMaker::sync_times(const CellContext& context, const CutModel& cut, ZeroStage dense, ZeroStage expert) const {
-  SyncTimes times(cut.parameters.size());
-  times.grad_norm = context.grad_norm;
-  const auto reduce = [&](const GroupTopology& group, ZeroStage zero, std::int64_t elements) {
-    if (group.size() == 1 || elements == 0) return 0.0;
-    const auto kind = zero == ZeroStage::kNone ? CollectiveKind::kAllReduce : CollectiveKind::kReduceScatter;
-    return costs_.collective(kind, group, storage(elements, context.recipe.gradient)).time.value();
-  };
-  const auto gather = [&](const GroupTopology& group, ZeroStage zero, std::int64_t elements) {
-    if (group.size() == 1 || elements == 0 || zero == ZeroStage::kNone) return 0.0;
-    return costs_.collective(CollectiveKind::kAllGather, group, storage(elements, context.recipe.weight)).time.value();
-  };
-  const auto step = [&](const GroupTopology& group, ZeroStage zero, std::int64_t elements) {
-    Op op;
-    op.kind = OpKind::kOptimizerStep;
-    op.payload_elements = zero == ZeroStage::kNone ? elements : elements / group.size();
-    return compute_cost(costs_, 0, op, Chunk{}, context.recipe, {}).time.value();
-  };
-  for (std::size_t stage = 0; stage < cut.parameters.size(); ++stage) {
-    const PartParameters& held = cut.parameters[stage];
-    const std::pair<ZeroStage, double> reductions[] = {{dense, reduce(context.dense, dense, held.dense)},
-                                                       {expert, reduce(context.expert, expert, held.expert)}};
-    const std::pair<ZeroStage, double> gathers[] = {{dense, gather(context.dense, dense, held.dense)},
-                                                    {expert, gather(context.expert, expert, held.expert)}};
-    for (const auto& [zero, time] : reductions)
-      (zero >= ZeroStage::kGradients ? times.reduce_each : times.reduce_once)[stage] += time;
-    for (const auto& [zero, time] : gathers)
-      (zero == ZeroStage::kParameters ? times.gather_each : times.gather_once)[stage] += time;
-    times.optimizer[stage] = step(context.dense, dense, held.dense) + step(context.expert, expert, held.expert);
-  }
-  return times;
+CandidateMaker::CellContext CandidateMaker::context_of(const Cell& cell) {
+  // Groups of the default rank order (layout.hpp): the innermost dimension is the stride.
+  const ParallelSizes& s = cell.sizes;
+  CellContext context{plan_of(cell, {}), *find_precision(space_.precision), &costs_,
+                      &strided_group(s.tp, s.cp * s.dp), &strided_group(s.esp * s.ep, s.edp), 0, transfer_time(cell), {}, {}};
+  if (costs_.view().ranks() > 1)
+    context.grad_norm = costs_.collective(CollectiveKind::kAllReduce, strided_group(1, costs_.view().ranks()),
+                                          storage(1, DType::kFp32)).time.value();
+  return context;
 }
 
 namespace {
@@ -168,24 +214,10 @@ std::int64_t static_bytes(const PartParameters& held, const PrecisionRecipe& rec
 
 }  // namespace
 
-Result<CandidateMaker::CellContext> CandidateMaker::context_of(const Cell& cell) const {
-  const Plan base = plan_of(cell, {});
-  MOESIM_ASSIGN(const PrecisionRecipe recipe, find_precision(base.precision));
-  MOESIM_ASSIGN(const Layout layout, Layout::make(base.layout, costs_.view().ranks()));
-  CellContext context{base, recipe, GroupTopology(costs_.view(), layout.group(GroupKind::kDpCp, RankId(0))),
-                      GroupTopology(costs_.view(), layout.group(GroupKind::kEdp, RankId(0))), 0, transfer_time(cell)};
-  if (costs_.view().ranks() > 1) {
-    const GroupTopology world(costs_.view(), layout.group(GroupKind::kWorld, RankId(0)));
-    context.grad_norm = costs_.collective(CollectiveKind::kAllReduce, world, storage(1, DType::kFp32)).time.value();
-  }
-  return context;
-}
-
 CandidateMaker::CellResult CandidateMaker::bound_cell(const Cell& cell, std::int32_t index, const LayerTable& table) {
   CellResult result;
-  const Result<CellContext> made = context_of(cell);
-  MOESIM_ASSERT(made.has_value());  // the enumeration lets only whole layouts through
-  const CellContext& context = *made;
+  CellContext context = context_of(cell);
+  SyncTimes sync(static_cast<std::size_t>(cell.sizes.pp));
   const Plan& base = context.base;
   const PrecisionRecipe& recipe = context.recipe;
   const auto zero_choices = static_cast<std::int64_t>(space_.zero_dense.size() * space_.zero_expert.size());
@@ -234,7 +266,7 @@ CandidateMaker::CellResult CandidateMaker::bound_cell(const Cell& cell, std::int
             ++result.too_large;
             continue;
           }
-          const SyncTimes sync = sync_times(context, cut, dense, expert);
+          context.sync_times(cut, dense, expert, sync);
           Candidate candidate;
           candidate.cell = index;
           candidate.schedule = static_cast<std::int16_t>(choice);
@@ -255,12 +287,12 @@ double CandidateMaker::play(const Cell& cell, const Candidate& candidate, const 
   const ScheduleChoice& choice = schedules_[static_cast<std::size_t>(candidate.schedule)];
   const Shape& compiled = shape_of(plan, choice);
   const PipelineShape shape{cell.sizes.pp, plan.micro_batches(), choice.vpp};
-  const Result<CellContext> context = context_of(cell);
-  MOESIM_ASSERT(context.has_value());
-  const CutModel cut = cut_model(table, plan.recompute, model_, *choice.schedule, shape, compiled.layers_per_chunk, context->transfer);
-  const SyncTimes sync = sync_times(*context, cut, plan.zero_dense, plan.zero_expert);
+  CellContext context = context_of(cell);
+  const CutModel cut = cut_model(table, plan.recompute, model_, *choice.schedule, shape, compiled.layers_per_chunk, context.transfer);
+  SyncTimes sync(cut.parameters.size());
+  context.sync_times(cut, plan.zero_dense, plan.zero_expert, sync);
   const BoundInput input{&cut, &sync, plan.micro_batches(), choice.schedule->splits_backward(), compiled.paired};
-  return std::max(candidate.bound, played_bound(input, *compiled.pipeline, context->transfer, player));
+  return std::max(candidate.bound, played_bound(input, *compiled.pipeline, context.transfer, player));
 }
 
 }  // namespace moesim

@@ -70,9 +70,9 @@ class CandidateMaker {
     bool paired = false;  // overlaps a forward with a backward pass
   };
   [[nodiscard]] const Shape& shape_of(const Plan& plan, const ScheduleChoice& choice);
-  [[nodiscard]] SyncTimes sync_times(const CellContext& context, const CutModel& cut, ZeroStage dense, ZeroStage expert) const;
-  [[nodiscard]] Result<CellContext> context_of(const Cell& cell) const;
-  [[nodiscard]] double transfer_time(const Cell& cell) const;
+  [[nodiscard]] CellContext context_of(const Cell& cell);
+  [[nodiscard]] double transfer_time(const Cell& cell);
+  [[nodiscard]] const GroupTopology& strided_group(int stride, int count);
 
   const ModelShape& model_;
   const CostModel& costs_;
@@ -82,6 +82,7 @@ class CandidateMaker {
   std::mutex mutex_;
   std::map<std::tuple<const PipelineSchedule*, int, int, int>, Shape> shapes_;
   std::map<std::pair<std::int64_t, int>, std::shared_ptr<const RoutedLoads>> loads_;  // by tokens per source and sources
+  std::map<std::pair<int, int>, std::unique_ptr<GroupTopology>> groups_;               // by stride and count
 };
 
 }  // namespace moesim

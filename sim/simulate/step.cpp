@@ -107,10 +107,9 @@ StepMetrics summarize(const Program& program, const PricedProgram& priced, const
   const double flops = model_flops_per_token(program.model, plan.seq_length).value();
   metrics.model_flops_per_second_per_gpu = metrics.tokens_per_second_per_gpu * flops;
   double peak = 0;
-  for (const PricedEntity& entity : priced.entities) {
-    const DeviceSpec& device = costs.view().device(entity.representative);
-    peak += device.peak(program.recipe.compute).value() / static_cast<double>(priced.entities.size());
-  }
+  // Of every rank: a role may stand for devices of several kinds.
+  for (int rank = 0; rank < costs.view().ranks(); ++rank)
+    peak += costs.view().device(RankId(rank)).peak(program.recipe.compute).value() / gpus;
   metrics.mfu = peak > 0 ? metrics.model_flops_per_second_per_gpu / peak : 0;
   metrics.peak_memory = memory.worst().peak;
   metrics.fits = fits(metrics.peak_memory, smallest_memory(costs.view()));

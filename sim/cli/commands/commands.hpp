@@ -15,6 +15,7 @@ void add_export(CLI::App& app, Session& session);
 void add_model(CLI::App& app, Session& session);
 void add_rank(CLI::App& app, Session& session);
 void add_simulate(CLI::App& app, Session& session);
+void add_sweep(CLI::App& app, Session& session);
 void add_trace(CLI::App& app, Session& session);
 void add_validate(CLI::App& app, Session& session);
 

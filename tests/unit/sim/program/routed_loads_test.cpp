@@ -1,0 +1,109 @@
+// Every routed token copy arrives exactly once, whatever the mesh.
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <set>
+
+#include "sim/program/group_loads.hpp"
+#include "tests/unit/sim/program/program_testing.hpp"
+
+namespace moesim {
+namespace {
+
+std::int64_t sum(std::span<const std::int64_t> values) { return std::accumulate(values.begin(), values.end(), std::int64_t{0}); }
+
+void expect_conserved(const ParallelSizes& sizes, int sources, int variants, const std::string& order) {
+  Plan plan = plan_of(sizes, 4 * sizes.pp);
+  plan.layout.order = order;
+  const ModelShape model = small_moe();
+  const Layout layout = Layout::make(plan.layout, sizes.world()).value();
+  const auto loads = skewed_loads(plan, model, sources, variants, static_cast<std::uint64_t>(sizes.world() * 31 + sources));
+  const auto classes = load_classes(layout, *loads);
+  const std::int64_t copies = loads->tokens_per_source * loads->top_k;
+  std::set<int> positions;
+  for (const LoadClass& one : classes) {
+    for (const auto& members : one.members)
+      for (const int position : members) EXPECT_TRUE(positions.insert(position).second) << "two classes name one rank";
+    const GroupLoads group(*loads, one.sources, sizes.ep, sizes.esp);
+    for (int layer = 0; layer < loads->moe_layers; ++layer)
+      for (int variant = 0; variant < variants; ++variant) {
+        std::int64_t routed = 0, arrived = 0, computed = 0, by_expert = 0;
+        std::vector<std::int64_t> matrix;
+        for (int i = 0; i < sizes.ep; ++i) {
+          std::int64_t reached = 0;
+          for (int j = 0; j < sizes.esp; ++j) {
+            EXPECT_EQ(group.routed(layer, variant, i, j), copies);
+            routed += group.routed(layer, variant, i, j);
+            reached += group.arrived(layer, variant, i, j);
+          }
+          arrived += reached;
+          EXPECT_EQ(group.arrived_shards(layer, variant, i), reached);  // sharing adds nothing
+          computed += group.arrived_shards(layer, variant, i);
+          by_expert += sum(group.expert_rows(layer, variant, i));
+        }
+        EXPECT_EQ(routed, copies * sizes.ep * sizes.esp);
+        EXPECT_EQ(arrived, routed);
+        EXPECT_EQ(computed, routed);
+        EXPECT_EQ(by_expert, routed);
+        for (int j = 0; j < sizes.esp; ++j) {
+          group.send_matrix(layer, variant, j, matrix);
+          ASSERT_EQ(matrix.size(), static_cast<std::size_t>(sizes.ep * sizes.ep));
+          for (int i = 0; i < sizes.ep; ++i) {
+            std::int64_t out = 0, in = 0;
+            for (int k = 0; k < sizes.ep; ++k) {
+              out += matrix[static_cast<std::size_t>(i * sizes.ep + k)];
+              in += matrix[static_cast<std::size_t>(k * sizes.ep + i)];
+            }
+            EXPECT_EQ(out, group.routed(layer, variant, i, j));
+            EXPECT_EQ(in, group.arrived(layer, variant, i, j));
+          }
+        }
+      }
+  }
+  EXPECT_EQ(positions.size(), static_cast<std::size_t>(sizes.world() / sizes.pp));
+}
+
+TEST(RoutedLoads, ConservedOnEveryMesh) {
+  for (const char* order : {"tp-cp-ep-dp-pp", "tp-cp-pp-ep-dp"})
+    for (const int sources : {1, 3, 8}) {
+      expect_conserved({.dp = 8, .ep = 8}, sources, 2, order);
+      expect_conserved({.tp = 2, .dp = 8, .ep = 4, .esp = 2, .edp = 2}, sources, 3, order);
+      expect_conserved({.tp = 2, .cp = 2, .pp = 2, .dp = 4, .ep = 2, .esp = 4, .edp = 2}, sources, 1, order);
+      expect_conserved({.pp = 4, .dp = 4, .esp = 4}, sources, 4, order);
+    }
+}
+
+TEST(RoutedLoads, BalancedSpreadsTheRemainder) {
+  // 10 selections over 4 experts: 2, 3, 2, 3.
+  const RoutedLoads loads = balanced_routed_loads(2, 4, 2, 5);
+  EXPECT_EQ(loads.counts, (std::vector<std::int32_t>{2, 3, 2, 3, 2, 3, 2, 3}));
+}
+
+TEST(RoutedLoads, CapacityCutsAndPads) {
+  RoutedLoads loads = balanced_routed_loads(1, 4, 1, 8);
+  loads.counts = {5, 2, 1, 0};
+  RoutedLoads padded = loads;
+  // Capacity ceil(1.25 * 8 / 4) = 3.
+  EXPECT_EQ(apply_capacity(loads, 1.25, false), 2);
+  EXPECT_EQ(loads.counts, (std::vector<std::int32_t>{3, 2, 1, 0}));
+  EXPECT_EQ(apply_capacity(padded, 1.25, true), 2);
+  EXPECT_EQ(padded.counts, (std::vector<std::int32_t>{3, 3, 3, 3}));
+}
+
+TEST(RoutedLoads, ClassesWithMoreWorkComeFirst) {
+  const Plan plan = plan_of({.dp = 8, .ep = 4, .edp = 2}, 4);
+  const auto loads = skewed_loads(plan, small_moe(), 8, 2, 7);
+  const Layout layout = Layout::make(plan.layout, 8).value();
+  const auto classes = load_classes(layout, *loads);
+  ASSERT_EQ(classes.size(), 2U);
+  EXPECT_GE(classes[0].expert_work, classes[1].expert_work);
+  EXPECT_GT(classes[1].expert_work, 0);
+  // Sources that repeat fold the two groups into one class.
+  const auto few = skewed_loads(plan, small_moe(), 4, 2, 7);
+  const auto folded = load_classes(layout, *few);
+  ASSERT_EQ(folded.size(), 1U);
+  EXPECT_EQ(folded[0].members.size(), 2U);
+}
+
+}  // namespace
+}  // namespace moesim
