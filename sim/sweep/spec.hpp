@@ -9,7 +9,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,7 +48,8 @@ class SweepSpec {
   [[nodiscard]] std::vector<int> node_counts() const;  // 0: as many as the cluster's file says
 
   [[nodiscard]] std::int64_t points() const;
-  // The plan of a point on a cluster of `world` ranks; sizes that do not divide stay 0 for the caller to report.
+  // What base and axes say about a point; derive_sizes adds what follows from the ranks of its cluster. A dp or edp that
+  // would not be whole becomes 0, for the caller to report.
   [[nodiscard]] PlanFile point(std::int64_t index) const;
   void derive_sizes(PlanFile& file, int world) const;
 

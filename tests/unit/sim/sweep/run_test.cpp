@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -15,7 +16,7 @@
 namespace moesim {
 namespace {
 
-// The journal of a run that was stopped before it wrote its result.
+// Asks a run to stop once so many rows are finished.
 class Stopper final : public ProgressSink {
  public:
   Stopper(std::atomic<bool>& stop, std::uint64_t at) : stop_(stop), at_(at) {}
@@ -28,6 +29,7 @@ class Stopper final : public ProgressSink {
   std::uint64_t at_;
 };
 
+// Leaves the journal of a run that was stopped before it wrote its result.
 Error stopped_run(const std::string& output, std::uint64_t after) {
   std::atomic<bool> stop{false};
   Stopper stopper(stop, after);

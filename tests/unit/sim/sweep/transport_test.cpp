@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
