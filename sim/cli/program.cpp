@@ -19,13 +19,12 @@ namespace moesim {
 namespace {
 
 constexpr std::string_view kExamples =
-    "# where a training run of Mixtral on 64 H100 spends its memory and time\n"
-    "moesim model show zoo:mixtral-8x7b\n"
-    "moesim cluster show preset:h100 --nodes 8\n"
+    "# the best layouts of Mixtral-8x7B on 64 H100, and why\n"
+    "moesim rank --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 8 --global-batch 1024 --save-plans plans\n"
+    "# where the time of one of them goes\n"
+    "moesim explain plans/01-*.json\n"
     "# how uneven the experts of a recording are\n"
-    "moesim trace info recording.csv.zst\n"
-    "# scripts\n"
-    "moesim model list --json | jq '.models[].name'";
+    "moesim trace info recording.csv.zst";
 
 std::string version_text() {
   const ToolVersion tool = Session::tool();

@@ -3,62 +3,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <iterator>
-#include <optional>
-#include <string_view>
 #include <utility>
 
-#include "base/csv.hpp"
 #include "calibration/validation_rows.hpp"
+#include "sim/validate/training_rows.hpp"
 
 namespace moesim {
 namespace {
 
-constexpr std::array<std::string_view, 5> kTrainingColumns = {"id", "model", "gbs", "step_time_s", "rank_group"};
-
-bool is_training_file(const CsvReader& reader) {
-  return std::all_of(kTrainingColumns.begin(), kTrainingColumns.end(),
-                     [&](std::string_view column) { return reader.has_column(column); });
-}
-
-// The first measured figure of a training row: what a prediction would be compared with.
-struct TrainingMetric {
-  std::string_view column;
-  Better better;
-};
-constexpr std::array<TrainingMetric, 4> kTrainingMetrics = {{{"step_time_s", Better::kLower},
-                                                             {"tokens_per_s_per_gpu", Better::kHigher},
-                                                             {"tflops_per_gpu", Better::kHigher},
-                                                             {"peak_mem_gib", Better::kLower}}};
-
-Result<ComparedRow> training_row(const CsvReader& reader) {
-  ComparedRow row;
-  row.id = reader.text("id");
-  row.quality = reader.text("quality");
-  row.hardware = reader.text("hardware");
-  row.rank_group = reader.text("rank_group");
-  row.skipped = "training steps are not predicted by this version";
-  for (const TrainingMetric& metric : kTrainingMetrics) {
-    MOESIM_ASSIGN(const std::optional<double> measured, reader.number(metric.column));
-    if (!measured) continue;
-    row.metric = metric.column;
-    row.better = metric.better;
-    row.measured = *measured;
-    return row;
-  }
-  row.skipped = "nothing measured";
-  return row;
-}
-
-Result<std::vector<ComparedRow>> compare_training(CsvReader reader) {
+Result<std::vector<ComparedRow>> compare_training(const std::string& path) {
+  MOESIM_ASSIGN(std::vector<TrainingPrediction> predictions, validate_training(path));
   std::vector<ComparedRow> rows;
-  while (true) {
-    MOESIM_ASSIGN(const bool more, reader.next());
-    if (!more) return rows;
-    MOESIM_ASSIGN(ComparedRow row, training_row(reader));
-    rows.push_back(std::move(row));
+  for (TrainingPrediction& prediction : predictions) {
+    rows.push_back(std::move(prediction.compared));
+    rows.back().assumed = fmt::format("{}", fmt::join(prediction.notes, "; "));
   }
+  return rows;
 }
 
 Result<std::vector<ComparedRow>> compare_measurements(const std::string& path) {
@@ -75,7 +36,8 @@ Result<std::vector<ComparedRow>> compare_measurements(const std::string& path) {
                                       .better = Better::kLower,  // kernels and collectives are compared by time
                                       .quality = std::move(row.quality),
                                       .hardware = std::move(row.hardware),
-                                      .rank_group = {}};
+                                      .rank_group = {},
+                                      .assumed = {}};
                  });
   return compared;
 }
@@ -85,8 +47,8 @@ Result<std::vector<ComparedRow>> compare_measurements(const std::string& path) {
 Result<std::vector<ComparedRow>> compare_file(const std::string& path) {
   MOESIM_ASSIGN(const bool measurements, is_measurement_file(path));
   if (measurements) return compare_measurements(path);
-  MOESIM_ASSIGN(CsvReader reader, CsvReader::open(path));
-  if (is_training_file(reader)) return compare_training(std::move(reader));
+  MOESIM_ASSIGN(const bool training, is_training_file(path));
+  if (training) return compare_training(path);
   return invalid_input("the columns are of no known kind of measurements", path,
                        "known are training throughput, collectives, GEMM and MoE-layer files (docs/json.md, validate)");
 }

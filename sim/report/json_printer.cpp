@@ -29,7 +29,8 @@ void put(Json& object, std::string_view key, Json value) {
 Json row_json(const MetricTable& table, const MetricRow& row) {
   Json object = Json::object();
   for (std::size_t i = 0; i < row.values.size(); ++i)
-    put(object, table.columns()[i].key, to_json(row.values[i]));
+    if (table.columns()[i].shown != MetricShown::kPeopleOnly)
+      put(object, table.columns()[i].key, to_json(row.values[i]));
   return object;
 }
 
@@ -95,13 +96,16 @@ std::string to_json_lines(const Report& report) {
 std::string to_csv(const Report& report) {
   const Section* section = report.primary();
   if (section == nullptr) return {};
-  std::string text;
-  for (const MetricColumn& column : section->table.columns()) text += (text.empty() ? "" : ",") + csv_quoted(column.key);
-  text += "\n";
-  for (const MetricRow& row : section->table.rows()) {
-    for (std::size_t i = 0; i < row.values.size(); ++i) text += (i == 0 ? "" : ",") + csv_field(row.values[i]);
-    text += "\n";
-  }
+  const std::vector<MetricColumn>& columns = section->table.columns();
+  const auto line = [&](auto&& field_of) {
+    std::string text;
+    for (std::size_t i = 0; i < columns.size(); ++i)
+      if (columns[i].shown != MetricShown::kPeopleOnly) text += field_of(i) + ",";
+    text.back() = '\n';  // for the last comma; a table has a column at least
+    return text;
+  };
+  std::string text = line([&](std::size_t i) { return csv_quoted(columns[i].key); });
+  for (const MetricRow& row : section->table.rows()) text += line([&](std::size_t i) { return csv_field(row.values[i]); });
   return text;
 }
 

@@ -37,6 +37,7 @@ struct ComparedRow {
   std::string quality;     // "A", "B", "C"
   std::string hardware;    // as the file spells it
   std::string rank_group;  // empty: in none
+  std::string assumed;     // what the row leaves open and the prediction took, for people; may be empty
 
   [[nodiscard]] double relative_error() const { return predicted / measured - 1; }
 };

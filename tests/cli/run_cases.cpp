@@ -69,11 +69,13 @@ TEST_P(CommandCase, BehavesAsWritten) {
     ASSERT_FALSE(actual.is_discarded()) << both;
     EXPECT_EQ(json_difference(nlohmann::json::parse(*json), actual), "") << both;
   }
-  if (text || !json) EXPECT_TRUE(matches_text(text.value_or(""), outcome.out)) << both;
+  if (text || !json) {
+    EXPECT_TRUE(matches_text(text.value_or(""), outcome.out)) << both;
+  }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cli, CommandCase, testing::ValuesIn(case_names()), [](const auto& info) {
-  std::string name = info.param;
+INSTANTIATE_TEST_SUITE_P(Cli, CommandCase, testing::ValuesIn(case_names()), [](const auto& test) {
+  std::string name = test.param;
   std::replace_if(name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;
 });

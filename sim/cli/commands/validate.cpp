@@ -32,13 +32,15 @@ MetricTable row_table(const std::vector<ComparedRow>& rows) {
                      {"predicted", MetricUnit::kNone, "predicted", "By the laws of today"},
                      {"measured", MetricUnit::kNone, "measured", "As the file says"},
                      {"relative_error", MetricUnit::kRatio, "error", "predicted / measured - 1"},
+                     {"assumed", MetricUnit::kNone, "assumed", "What the row leaves open", MetricShown::kMachinesOnly},
                      {"skipped", MetricUnit::kNone, "skipped because", "Why there is no prediction"}});
   for (const ComparedRow& row : rows) {
     const bool skipped = !row.skipped.empty();
     const auto unless_skipped = [&](double value) { return skipped ? MetricValue() : MetricValue(value); };
     table.add_row({row.id, or_null(row.law), or_null(row.metric), row.hardware, row.quality, or_null(row.rank_group),
                    unless_skipped(row.predicted), row.measured > 0 ? MetricValue(row.measured) : MetricValue(),
-                   skipped ? MetricValue() : MetricValue(row.relative_error()), or_null(row.skipped)},
+                   skipped ? MetricValue() : MetricValue(row.relative_error()), or_null(row.assumed),
+                   or_null(row.skipped)},
                   skipped ? RowTone::kFaint : RowTone::kPlain);
   }
   return table;

@@ -10,8 +10,8 @@ namespace {
 ComparedRow row(std::string id, double predicted, double measured, std::string group = {}) {
   ComparedRow r;
   r.id = std::move(id);
-  r.law = "step";
-  r.metric = "step_time_s";
+  r.law = std::string("step");
+  r.metric = std::string("step_time_s");
   r.predicted = predicted;
   r.measured = measured;
   r.quality = "A";
