@@ -220,9 +220,11 @@ class Ranker {
 
   tl::unexpected<Error> nothing_fits() {
     const auto& counts = result_.certificate.pruned;
-    const auto most = static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
     std::string hint;
     const bool memory = pruned(Pruned::kMemory) + pruned(Pruned::kMemoryWalked) > 0;
+    // What is possible but too large is what the user can do something about.
+    const auto most = memory ? static_cast<std::size_t>(Pruned::kMemory)
+                             : static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
     if (memory) {
       Bytes needed = std::min(smallest_peak_, smallest_walked_peak_);
       hint = fmt::format("the smallest plan needs {} and {} for the framework, a device has {}: use more nodes, a larger device, "
@@ -232,7 +234,7 @@ class Ranker {
       hint = "widen the search space, or change the number of nodes or the global batch";
     }
     return fail(ErrorKind::kNoFeasiblePlan,
-                fmt::format("none of {} plans is feasible; most ({}) fail because: {}", result_.certificate.considered,
+                fmt::format("none of {} plans is feasible; {} of them: {}", result_.certificate.considered,
                             counts[most], kPrunedTexts[most].description),
                 {}, hint);
   }
