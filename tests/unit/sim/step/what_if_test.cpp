@@ -21,7 +21,7 @@ TEST(WhatIf, NothingBetterIsSlower) {
   const TestCluster cluster(small_nodes(2, 4));
   Plan plan = plan_of({.dp = 8, .ep = 8}, 8);
   plan.recompute = Recompute::kFull;
-  const ModelShape model = small_moe();
+  const ModelShape model = wide_moe();
   const Seconds now = simulate_step(plan, model, cluster.costs(), nullptr, {}).value().metrics.step_time;
   const std::vector<WhatIf> experiments = what_would_help(plan, model, cluster.costs(), nullptr).value();
   for (const WhatIf& experiment : experiments) EXPECT_LE(experiment.step_time, now * (1 + 1e-9)) << experiment.key;
@@ -36,7 +36,7 @@ TEST(WhatIf, NothingBetterIsSlower) {
 TEST(WhatIf, AsksOnlyWhatApplies) {
   const TestCluster cluster(small_nodes(2, 4));
   const std::vector<WhatIf> experiments =
-      what_would_help(plan_of({.dp = 8, .ep = 8}, 8), small_moe(), cluster.costs(), nullptr).value();
+      what_would_help(plan_of({.dp = 8, .ep = 8}, 8), wide_moe(), cluster.costs(), nullptr).value();
   std::vector<std::string> expected = {"no_link_latency"};
   for (const Tier& tier : cluster.costs().view().tiers()) expected.push_back("link_x2." + tier.name);
   std::sort(expected.begin(), expected.end());
