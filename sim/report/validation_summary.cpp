@@ -69,7 +69,7 @@ RankGroupSummary rank_group_summary(const Rows& rows) {
 std::vector<RankGroupSummary> rank_group_summaries(const Rows& rows) {
   std::map<std::pair<std::string, std::string>, Rows> groups;
   for (const ComparedRow* row : rows)
-    if (!row->rank_group.empty()) groups[{row->rank_group, row->metric}].push_back(row);
+    if (!row->rank_group.empty() && row->better != Better::kNeither) groups[{row->rank_group, row->metric}].push_back(row);
   std::vector<RankGroupSummary> summaries;
   for (const auto& [key, members] : groups)
     if (members.size() >= 2) summaries.push_back(rank_group_summary(members));

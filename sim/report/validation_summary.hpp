@@ -24,7 +24,11 @@
 
 namespace moesim {
 
-enum class Better : std::uint8_t { kLower, kHigher };
+enum class Better : std::uint8_t {
+  kLower,
+  kHigher,
+  kNeither,  // a constraint rather than a goal, such as memory: layouts are not ranked by it
+};
 
 struct ComparedRow {
   std::string id;

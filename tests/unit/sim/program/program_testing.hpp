@@ -127,7 +127,7 @@ inline Program lowered(const Plan& plan, const ModelShape& model, std::shared_pt
   auto layout = Layout::make(plan.layout, plan.sizes().world());
   EXPECT_TRUE(layout.has_value()) << (layout ? std::string() : layout.error().what);
   if (!fine || !layout) return {};
-  if (!loads) loads = loads_for(plan, model, nullptr).value();
+  if (!loads) loads = loads_for(plan, model, nullptr, 1).value();
   auto program = lower(plan, model, std::make_shared<const Layout>(std::move(*layout)), std::move(loads));
   EXPECT_TRUE(program.has_value()) << (program ? std::string() : program.error().what);
   return program ? std::move(*program) : Program{};

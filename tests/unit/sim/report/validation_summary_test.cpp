@@ -100,6 +100,14 @@ TEST(ValidationSummary, ForRatesMoreIsBetter) {
   EXPECT_DOUBLE_EQ(*summary.right_choice_share, 1);
 }
 
+TEST(ValidationSummary, LayoutsAreNotRankedByMemory) {
+  std::vector<ComparedRow> rows = {row("a", 1, 2, "g"), row("b", 2, 1, "g")};
+  for (ComparedRow& r : rows) r.better = Better::kNeither;
+  const ValidationSummary summary = summarize_validation(rows);
+  EXPECT_TRUE(summary.rank_groups.empty());
+  EXPECT_EQ(summary.by_metric.size(), 1U);
+}
+
 TEST(ValidationSummary, NothingAtAll) {
   const ValidationSummary summary = summarize_validation({});
   EXPECT_EQ(summary.rows, 0);
