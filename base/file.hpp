@@ -29,6 +29,8 @@ class AtomicFile {
 
   [[nodiscard]] Status write(std::string_view piece);  // buffered
   [[nodiscard]] Status commit();
+  // Where the content stands until then, for libraries that write a file of their own kind.
+  [[nodiscard]] const std::string& temporary_path() const { return temporary_; }
 
  private:
   AtomicFile(std::string path, std::string temporary, int descriptor);

@@ -15,6 +15,9 @@ class StopToken {
   explicit constexpr StopToken(const std::atomic<bool>& flag) : flag_(&flag) {}
   [[nodiscard]] bool stop_requested() const { return flag_ != nullptr && flag_->load(std::memory_order_relaxed); }
 
+  // For interfaces that poll the flag itself; null where nothing will ever ask.
+  [[nodiscard]] const std::atomic<bool>* flag() const { return flag_; }
+
  private:
   const std::atomic<bool>* flag_ = nullptr;
 };

@@ -30,7 +30,7 @@ OptionWords words_of(const CLI::Option& option, const Session& session) {
   for (const std::string& name : option.get_snames()) words.names.push_back("-" + name);
   for (const std::string& name : option.get_lnames()) words.names.push_back("--" + name);
   words.values = session.suggestions(&option);
-  words.takes_value = option.get_type_size() != 0;
+  words.takes_value = !is_flag(option);
   words.description = option.get_description();
   return words;
 }

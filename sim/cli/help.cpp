@@ -17,13 +17,21 @@ std::string examples_text(const std::string& footer) {
   return text + "\n";
 }
 
+std::string without_double_gaps(std::string page) {
+  for (std::size_t gap = page.find("\n\n\n"); gap != std::string::npos; gap = page.find("\n\n\n")) page.erase(gap, 1);
+  return page;
+}
+
 std::string value_name(const CLI::Option& option) {
   return option.get_option_text().empty() ? option.get_name() : option.get_option_text();
 }
 
 }  // namespace
 
-HelpPage::HelpPage() { column_width(kOptionColumn); }
+HelpPage::HelpPage() {
+  column_width(kOptionColumn);
+  label("Positionals", "Arguments");
+}
 
 std::string HelpPage::make_help(const CLI::App* app, std::string, CLI::AppFormatMode mode) const {
   if (mode == CLI::AppFormatMode::Sub) return make_expanded(app);
@@ -32,7 +40,7 @@ std::string HelpPage::make_help(const CLI::App* app, std::string, CLI::AppFormat
   page += make_positionals(app);
   page += make_groups(app, mode);
   page += make_subcommands(app, mode);
-  return page;
+  return without_double_gaps(std::move(page));
 }
 
 std::string HelpPage::make_usage(const CLI::App* app, std::string name) const {
@@ -47,8 +55,12 @@ std::string HelpPage::make_usage(const CLI::App* app, std::string name) const {
   return text + " [OPTIONS]\n";
 }
 
+std::string HelpPage::make_option_name(const CLI::Option* option, bool is_positional) const {
+  return is_positional ? value_name(*option) : option->get_name(false, true);
+}
+
 std::string HelpPage::make_option_opts(const CLI::Option* option) const {
-  if (option->get_positional() || option->get_type_size() == 0) return {};
+  if (option->get_positional() || is_flag(*option)) return {};
   std::string text = " " + value_name(*option);
   if (!option->get_default_str().empty()) text += fmt::format(" [{}]", option->get_default_str());
   return text;

@@ -13,6 +13,7 @@ class HelpPage final : public CLI::Formatter {
   HelpPage();
   [[nodiscard]] std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override;
   [[nodiscard]] std::string make_usage(const CLI::App* app, std::string name) const override;
+  [[nodiscard]] std::string make_option_name(const CLI::Option* option, bool is_positional) const override;
   [[nodiscard]] std::string make_option_opts(const CLI::Option* option) const override;
 };
 

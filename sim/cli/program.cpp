@@ -19,13 +19,12 @@ namespace moesim {
 namespace {
 
 constexpr std::string_view kExamples =
-    "# where a training run of Mixtral on 64 H100 spends its memory and time\n"
-    "moesim model show zoo:mixtral-8x7b\n"
-    "moesim cluster show preset:h100 --nodes 8\n"
+    "# the best layouts of Mixtral-8x7B on 64 H100, and why\n"
+    "moesim rank --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 8 --global-batch 1024 --save-plans plans\n"
+    "# where the time of one of them goes\n"
+    "moesim explain plans/01-*.json\n"
     "# how uneven the experts of a recording are\n"
-    "moesim trace info recording.csv.zst\n"
-    "# scripts\n"
-    "moesim model list --json | jq '.models[].name'";
+    "moesim trace info recording.csv.zst";
 
 std::string version_text() {
   const ToolVersion tool = Session::tool();
@@ -65,6 +64,13 @@ Result<int> parse(CLI::App& app, const std::vector<std::string>& words) {
   }
 }
 
+void name_groups(CLI::App& app) {
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
+    command->group("Commands");
+    name_groups(*command);
+  }
+}
+
 Result<int> run(const std::vector<std::string>& words) {
   Session session;
   CLI::App app("Which layout, schedule and expert placement trains a Mixture-of-Experts model fastest", "moesim");
@@ -72,8 +78,8 @@ Result<int> run(const std::vector<std::string>& words) {
   app.footer(std::string(kExamples));
   app.set_version_flag("--version", version_text());
   app.require_subcommand(0, 1);
-  app.get_formatter()->label("SUBCOMMANDS", "Commands");
   add_all_commands(app, session);
+  name_groups(app);
   MOESIM_ASSIGN(const int parsed, parse(app, words));
   if (session.has_command()) return session.run();
   // Asked for help or for the version, which has been given; or for nothing at all.

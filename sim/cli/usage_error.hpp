@@ -19,6 +19,8 @@ namespace moesim {
 [[nodiscard]] const CLI::App& deepest_command(const CLI::App& app);
 [[nodiscard]] std::string full_name(const CLI::App& app);
 
+// An option that takes no value.
+[[nodiscard]] bool is_flag(const CLI::Option& option);
 // "--json" for a flag with several names.
 [[nodiscard]] std::string longest_name(const CLI::Option& option);
 

@@ -163,6 +163,7 @@ class Replayer {
   void reach(NodeId id) {
     Node& node = state_.nodes[id];
     if (node.stream == static_cast<std::uint8_t>(Stream::kCompute)) account_idle(node, node.cause_category);
+    else account_compute_waiting_for(node);
     switch (node.op->op_class) {
       case ReplayOpClass::kCompute:
         return start(id, duration(node));
@@ -248,6 +249,15 @@ class Replayer {
     EntityState& entity = state_.entities[node.entity];
     exposed_time_[node.entity * compiled_.categories + category] += now_ - entity.compute_end;
     entity.compute_end = now_;
+  }
+
+  // The compute stream waits for this operation, which had to wait itself: until now for what let it go on (a gather of
+  // a gradient that had to be received first), from here on for the operation.
+  void account_compute_waiting_for(const Node& node) {
+    const Node& compute = state_.nodes[node.entity * kStreams];
+    if (compute.state != NodeState::kBlocked || compute.next_need >= compute.op->need_count) return;
+    if (compiled_.needs[compute.op->first_need + compute.next_need].stream != node.stream) return;
+    account_idle(compute, node.cause_category);
   }
 
   ReplayResult take_result() {

@@ -35,7 +35,8 @@ struct EntityStatistics {
   // Time of the compute stream by category of the operation that ran.
   std::vector<Picoseconds> compute_by_category;
   // Idle time of the compute stream by category of the operation that the next compute operation waited for last:
-  // exposed communication where that is a collective, bubble where it is a receive. What remains after the last compute
+  // exposed communication where that is a collective, bubble where it is a receive. Where that operation itself had to
+  // wait for another, the time until then goes to the other: a gather behind a receive is bubble first. What remains after the last compute
   // operation goes to the operation that ends the entity; a collective issued to the compute stream itself takes the
   // time it waits for its members. Hence sum(compute) + sum(exposed) == end.
   std::vector<Picoseconds> exposed_by_category;

@@ -14,6 +14,8 @@
 
 namespace moesim {
 
+class JsonReader;
+
 enum class Recompute : std::uint8_t {
   kNone,
   kSelective,  // norms, activations, permutation and the attention core are run again in the backward pass
@@ -92,6 +94,7 @@ struct PlanFile {
 // or the cluster is left to check_plan.
 [[nodiscard]] Result<PlanFile> read_plan_file(const std::string& path);
 [[nodiscard]] Result<PlanFile> parse_plan(std::string_view text, const std::string& name);
+[[nodiscard]] Result<PlanFile> read_plan(JsonReader root);  // a plan inside another file
 [[nodiscard]] std::string plan_to_json(const PlanFile& file, int indent);  // snake_case, stable order, schema_version 1
 
 }  // namespace moesim

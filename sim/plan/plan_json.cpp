@@ -150,6 +150,21 @@ Status read_options(JsonReader& root, Plan& plan) {
   return {};
 }
 
+nlohmann::ordered_json layout_json(const LayoutSpec& layout) {
+  const ParallelSizes& s = layout.sizes;
+  nlohmann::ordered_json json = {{"tp", s.tp}, {"cp", s.cp}, {"pp", s.pp},   {"vpp", s.vpp},
+                                 {"dp", s.dp}, {"ep", s.ep}, {"esp", s.esp}, {"edp", s.edp}};
+  if (layout.order != LayoutSpec{}.order) json["order"] = layout.order;
+  if (!layout.device_map.empty()) {
+    auto map = nlohmann::ordered_json::array();
+    for (const RankId rank : layout.device_map) map.push_back(rank.value());
+    json["device_map"] = std::move(map);
+  }
+  return json;
+}
+
+}  // namespace
+
 Result<PlanFile> read_plan(JsonReader root) {
   PlanFile file;
   MOESIM_TRY(root.required_int("schema_version", kSchemaVersion, kSchemaVersion));
@@ -165,21 +180,6 @@ Result<PlanFile> read_plan(JsonReader root) {
   MOESIM_TRY(root.reject_unknown_keys());
   return file;
 }
-
-nlohmann::ordered_json layout_json(const LayoutSpec& layout) {
-  const ParallelSizes& s = layout.sizes;
-  nlohmann::ordered_json json = {{"tp", s.tp}, {"cp", s.cp}, {"pp", s.pp},   {"vpp", s.vpp},
-                                 {"dp", s.dp}, {"ep", s.ep}, {"esp", s.esp}, {"edp", s.edp}};
-  if (layout.order != LayoutSpec{}.order) json["order"] = layout.order;
-  if (!layout.device_map.empty()) {
-    auto map = nlohmann::ordered_json::array();
-    for (const RankId rank : layout.device_map) map.push_back(rank.value());
-    json["device_map"] = std::move(map);
-  }
-  return json;
-}
-
-}  // namespace
 
 Result<PlanFile> parse_plan(std::string_view text, const std::string& name) {
   MOESIM_ASSIGN(const JsonDocument document, JsonDocument::parse_text(text, name));

@@ -29,7 +29,8 @@ void put(Json& object, std::string_view key, Json value) {
 Json row_json(const MetricTable& table, const MetricRow& row) {
   Json object = Json::object();
   for (std::size_t i = 0; i < row.values.size(); ++i)
-    put(object, table.columns()[i].key, std::visit(ToJson{}, row.values[i]));
+    if (table.columns()[i].shown != MetricShown::kPeopleOnly)
+      put(object, table.columns()[i].key, to_json(row.values[i]));
   return object;
 }
 
@@ -47,7 +48,7 @@ std::string dumped(const Json& json, int indent) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-std::string csv_field(const std::string& text) {
+std::string csv_quoted(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   std::string quoted = "\"";
   for (const char c : text) {
@@ -57,13 +58,15 @@ std::string csv_field(const std::string& text) {
   return quoted + '"';
 }
 
-std::string csv_value(const MetricValue& value) {
+}  // namespace
+
+Json to_json(const MetricValue& value) { return std::visit(ToJson{}, value); }
+
+std::string csv_field(const MetricValue& value) {
   const double* number = std::get_if<double>(&value);
   if (number != nullptr && !std::isfinite(*number)) return {};
-  return csv_field(plain_text(value));
+  return csv_quoted(plain_text(value));
 }
-
-}  // namespace
 
 Json to_json(const Report& report) {
   Json root = Json::object();
@@ -93,13 +96,16 @@ std::string to_json_lines(const Report& report) {
 std::string to_csv(const Report& report) {
   const Section* section = report.primary();
   if (section == nullptr) return {};
-  std::string text;
-  for (const MetricColumn& column : section->table.columns()) text += (text.empty() ? "" : ",") + csv_field(column.key);
-  text += "\n";
-  for (const MetricRow& row : section->table.rows()) {
-    for (std::size_t i = 0; i < row.values.size(); ++i) text += (i == 0 ? "" : ",") + csv_value(row.values[i]);
-    text += "\n";
-  }
+  const std::vector<MetricColumn>& columns = section->table.columns();
+  const auto line = [&](auto&& field_of) {
+    std::string text;
+    for (std::size_t i = 0; i < columns.size(); ++i)
+      if (columns[i].shown != MetricShown::kPeopleOnly) text += field_of(i) + ",";
+    text.back() = '\n';  // for the last comma; a table has a column at least
+    return text;
+  };
+  std::string text = line([&](std::size_t i) { return csv_quoted(columns[i].key); });
+  for (const MetricRow& row : section->table.rows()) text += line([&](std::size_t i) { return csv_field(row.values[i]); });
   return text;
 }
 

@@ -13,6 +13,8 @@
 
 namespace moesim {
 
+[[nodiscard]] nlohmann::ordered_json to_json(const MetricValue& value);
+[[nodiscard]] std::string csv_field(const MetricValue& value);  // quoted where needed; empty for NaN and infinity
 [[nodiscard]] nlohmann::ordered_json to_json(const Report& report);
 [[nodiscard]] std::string to_json_text(const Report& report);
 // One line per row of the primary section.

@@ -30,6 +30,7 @@ using MetricValue = std::variant<std::monostate, bool, std::int64_t, double, std
 enum class MetricShown : std::uint8_t {
   kEverywhere,
   kMachinesOnly,  // in JSON and CSV but not in the table for people
+  kPeopleOnly,    // the other way round: text made of other columns
 };
 
 struct MetricColumn {

@@ -93,7 +93,7 @@ std::string legend_text(const MetricTable& table) {
   for (const MetricColumn& column : table.columns()) width = std::max(width, display_width(column.title));
   std::string text;
   for (const MetricColumn& column : table.columns())
-    if (column.shown == MetricShown::kEverywhere && !column.description.empty())
+    if (column.shown != MetricShown::kMachinesOnly && !column.description.empty())
       text += fmt::format("  {}  {}\n", padded(column.title, width, Align::kLeft), column.description);
   return text;
 }

@@ -120,6 +120,7 @@ ValidationSummary summarize_validation(const std::vector<ComparedRow>& rows) {
   std::map<std::string, Rows> metrics;
   for (const ComparedRow* row : predicted) metrics[row->metric].push_back(row);
   for (const auto& [metric, members] : metrics) summary.by_metric.push_back(error_statistics(members));
+  summary.by_law = statistics_by(predicted, &ComparedRow::law, &ErrorStatistics::law);
   summary.by_quality = statistics_by(predicted, &ComparedRow::quality, &ErrorStatistics::quality);
   summary.by_hardware = statistics_by(predicted, &ComparedRow::hardware, &ErrorStatistics::hardware);
   summary.rank_groups = rank_group_summaries(predicted);

@@ -1,6 +1,8 @@
 // How well predictions meet measurements: errors by metric, quality and hardware, and whether rows that differ only in
 // layout come out in the right order.
 //
+// What is compared stands in a row each (ComparedRow); the rest is computed here.
+//
 //   relative_error  predicted / measured - 1
 //   median, p90     of |relative_error|, by linear interpolation between the sorted values
 //   Kendall's tau   tau-b over the pairs of a rank group: 1 the same order, -1 the reverse, 0 unrelated; pairs tied in one
@@ -26,6 +28,7 @@ enum class Better : std::uint8_t { kLower, kHigher };
 
 struct ComparedRow {
   std::string id;
+  std::string law;      // "gemm", "all_reduce", "step", ...: what made the prediction
   std::string metric;   // "step_time_s"
   std::string skipped;  // why there is no prediction; empty: there is one
   double predicted = 0;
@@ -34,14 +37,17 @@ struct ComparedRow {
   std::string quality;     // "A", "B", "C"
   std::string hardware;    // as the file spells it
   std::string rank_group;  // empty: in none
+  std::string assumed;     // what the row leaves open and the prediction took, for people; may be empty
 
   [[nodiscard]] double relative_error() const { return predicted / measured - 1; }
 };
 
 struct ErrorStatistics {
   std::string metric;
-  std::string quality;   // empty: all
-  std::string hardware;  // empty: all
+  // The one it is summarised by is set, the others are empty.
+  std::string law;
+  std::string quality;
+  std::string hardware;
   std::int64_t rows = 0;
   double median = 0;
   double p90 = 0;
@@ -62,8 +68,9 @@ struct ValidationSummary {
   std::int64_t rows = 0;
   std::int64_t predicted = 0;
   std::vector<std::pair<std::string, std::int64_t>> skipped;  // reason and rows, most frequent first
-  // Sorted by metric, then quality or hardware.
+  // Sorted by metric, then law, quality or hardware.
   std::vector<ErrorStatistics> by_metric;
+  std::vector<ErrorStatistics> by_law;
   std::vector<ErrorStatistics> by_quality;
   std::vector<ErrorStatistics> by_hardware;
   std::vector<RankGroupSummary> rank_groups;  // sorted by name, then metric

@@ -127,11 +127,16 @@ double played_bound(const BoundInput& input, const CompiledPipeline& pipeline, d
     const double head_start = chunk % per_copy > 0 ? cut.passes[chunk - 1].backward_head_start : 0;
     times.send_backward.push_back(transfer - head_start);
   }
-  for (std::size_t chunk = 0; chunk < cut.passes.size(); ++chunk) {
-    double pair = cut.passes[chunk].forward_busy;
-    for (std::size_t other = 0; other < cut.passes.size(); ++other)
-      if (other != chunk && cut.stage_of[other] == cut.stage_of[chunk]) pair += cut.passes[other].backward_busy;
-    times.pair.push_back(std::max(pair, cut.passes[chunk].forward));
+  for (std::size_t chunk = 0; input.paired && chunk < cut.passes.size(); ++chunk) {
+    const PassTimes& own = cut.passes[chunk];
+    for (std::size_t other = 0; other < cut.passes.size(); ++other) {
+      if (other == chunk || cut.stage_of[other] != cut.stage_of[chunk]) continue;
+      const PassTimes& partner = cut.passes[other];
+      times.pair.push_back(std::max(own.forward_busy + partner.backward_busy, own.forward));
+      // Either half of a pair may hand on its result while the other half still computes.
+      times.send_forward[chunk] -= times.pair.back() - std::min(own.forward, times.pair.back());
+      times.send_backward[other] -= times.pair.back() - std::min(partner.backward_input, times.pair.back());
+    }
   }
   double optimizer = 0;
   for (std::size_t stage = 0; stage < cut.parameters.size(); ++stage) {

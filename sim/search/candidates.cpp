@@ -258,6 +258,12 @@ CandidateMaker::CellResult CandidateMaker::bound_cell(const Cell& cell, std::int
       }
       for (const ZeroStage dense : space_.zero_dense)
         for (const ZeroStage expert : space_.zero_expert) {
+          // Shards of one replica are the whole: only the first of the stages is another plan.
+          if ((context.dense->size() == 1 && dense != space_.zero_dense.front()) ||
+              (context.expert->size() == 1 && expert != space_.zero_expert.front())) {
+            ++result.equivalent;
+            continue;
+          }
           std::int64_t peak = 0;
           for (std::size_t stage = 0; stage < peaks.size(); ++stage)
             peak = std::max(peak, peaks[stage] + static_bytes(cut.parameters[stage], recipe, cell.sizes, dense, expert));

@@ -56,6 +56,7 @@ class CandidateMaker {
     std::int64_t impossible_shape = 0;
     std::int64_t too_few_layers = 0;
     std::int64_t too_large = 0;
+    std::int64_t equivalent = 0;
     Bytes smallest_peak{std::int64_t{1} << 62};
   };
   [[nodiscard]] CellResult bound_cell(const Cell& cell, std::int32_t index, const LayerTable& table);

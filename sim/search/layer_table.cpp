@@ -148,8 +148,8 @@ class TableMaker {
     PassTimes result;
     const BlockSpan forward = span(piece.together.forward, piece.forward, piece.chunk, layer, TensorId());
     const BlockSpan backward =
-        span(piece.together.backward.input, piece.backward, piece.chunk, layer, piece.together.output_gradient);
-    const BlockSpan input = span(piece.apart.backward.input, piece.input, piece.chunk, layer, piece.apart.output_gradient);
+        span(piece.together.backward.input, piece.backward, piece.chunk, layer, piece.chunk.output_gradient);
+    const BlockSpan input = span(piece.apart.backward.input, piece.input, piece.chunk, layer, piece.chunk.output_gradient);
     const BlockSpan weight = span(piece.apart.backward.weight, piece.weight, piece.chunk, layer, TensorId());
     result.forward = forward.span;
     result.forward_busy = forward.busy;
@@ -204,7 +204,7 @@ class TableMaker {
       if (tensor.role != TensorRole::kWeight || tensor.tied) continue;
       const bool expert = tensor.is_expert_weight();
       std::int64_t bytes = tensor.bytes().count();
-      if (tensor.rows.count > 1) bytes += storage(tensor.elements(), DType::kFp8).count() * program_.recipe.extra_weight_copies_fp8;
+      if (tensor.fp8_operand) bytes += storage(tensor.elements(), DType::kFp8).count() * program_.recipe.extra_weight_copies_fp8;
       (expert ? sum.expert : sum.dense) += tensor.elements();
       (expert ? sum.weight_bytes_expert : sum.weight_bytes_dense) += bytes;
     }

@@ -36,6 +36,7 @@ constexpr std::array<PrunedText, static_cast<std::size_t>(Pruned::kCount)> kPrun
     {"sequence", "the sequence does not divide by 2*cp or tp"},
     {"batch", "the global batch is not a multiple of micro_batch*dp"},
     {"pipeline_shape", "the schedule does not exist for these stages, micro-batches and chunks"},
+    {"equivalent", "the same as another plan: ZeRO over a single replica"},
     {"memory", "does not fit into the device's memory"},
     {"bound", "a bound proves it slower than the plans listed"},
     {"memory_walked", "does not fit once every tensor is followed"},
@@ -115,6 +116,7 @@ class Ranker {
       pruned(Pruned::kPipelineShape) += cell.impossible_shape;
       pruned(Pruned::kLayers) += cell.too_few_layers;
       pruned(Pruned::kMemory) += cell.too_large;
+      pruned(Pruned::kEquivalent) += cell.equivalent;
       smallest_peak_ = std::min(smallest_peak_, cell.smallest_peak);
       candidates_.insert(candidates_.end(), cell.candidates.begin(), cell.candidates.end());
     }

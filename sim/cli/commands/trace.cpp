@@ -202,10 +202,10 @@ void add_synth(CLI::App& trace, Session& session) {
                   "moesim trace synth --kind hot --hot-share 0.5 --layers 32 -o hot.csv");
   auto synth = std::make_shared<SynthRequest>();
   SynthesisRequest& r = synth->request;
-  session.add_choice(*command, "--kind", synth->law, {"balanced", "zipf", "dirichlet", "hot"}, "How popular experts are")
+  session.add_choice(*command, "--kind,--law", synth->law, {"balanced", "zipf", "dirichlet", "hot"}, "How popular experts are")
       ->default_str(synth->law);
-  add_number(*command, "--exponent", r.zipf_exponent, "zipf: popularity is 1 / rank^N");
-  add_number(*command, "--alpha", r.dirichlet_alpha, "dirichlet: large is balanced, small is collapsed");
+  add_number(*command, "--exponent,--zipf-exponent", r.zipf_exponent, "zipf: popularity is 1 / rank^N");
+  add_number(*command, "--alpha,--dirichlet-alpha", r.dirichlet_alpha, "dirichlet: large is balanced, small is collapsed");
   add_number(*command, "--hot-share", r.hot_share, "hot: share of all selections that one expert has");
   add_number(*command, "--drift", r.drift, "0 to 1: how far popularity moves at each step");
   add_number(*command, "--steps", r.steps, "Iterations");

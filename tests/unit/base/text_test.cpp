@@ -12,6 +12,7 @@ TEST(Text, SuggestsCloseSpellings) {
   EXPECT_EQ(closest_spelling("mixtral-8x7B", names), "mixtral-8x7b");
   EXPECT_EQ(closest_spelling("deepseekv3", names), "deepseek-v3");
   EXPECT_EQ(closest_spelling("llama", names), "");
+  EXPECT_EQ(closest_spelling("rnak", std::vector<std::string>{"rank"}), "rank");  // neighbours swapped count once
 }
 
 TEST(Text, Utf8) {

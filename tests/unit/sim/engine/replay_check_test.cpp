@@ -38,9 +38,9 @@ TEST(ReplayCheck, NamesTheFirstFault) {
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.blocks[0].ops[1].dep_count = 2; }),
             "block 0 op 1: its dependencies lie beyond the block's list");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.blocks[0].ops[0].port_use = 9; }), "block 0 op 0: port use 9 does not exist");
-  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.blocks[0].ops[0].wait_streams = 1U << 10; }),
+  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.blocks[0].ops[0].wait_streams = 1U << kStreams; }),
             "block 0 op 0: waits for a stream that does not exist");
-  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.blocks[0].ops[0].stream = static_cast<Stream>(10); }),
+  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.blocks[0].ops[0].stream = static_cast<Stream>(kStreams); }),
             "block 0 op 0: no such stream");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.durations[0][0] = -1; }), "duration table 0: -1 ps is out of range");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.port_uses[1].share[0] = 1.5F; }),

@@ -177,6 +177,22 @@ TEST(Replay, TransfersStartWhenBothSidesHaveReachedThem) {
   EXPECT_THAT(result.entities[0].exposed_by_category, ElementsAre(0, 3));  // after the last compute
 }
 
+// Stage 1 gathers what it receives at 10 + 3 before it computes: 13 of bubble, then 4 of the gather.
+TEST(Replay, AGatherBehindAReceiveIsBubbleFirst) {
+  ProgramBuilder b(2);
+  b.channel(0, 1);
+  const auto f = b.compute(0, {.duration = 10});
+  b.send(0, 0, {.stream = Stream::kPpForwardSend, .duration = 3, .deps = {f}, .category = 1});
+  const auto r = b.receive(1, 1, {.stream = Stream::kPpForwardReceive, .duration = 999, .category = 1});
+  b.program.entities[1].groups = {-1};
+  const auto gather = b.collective(1, 0, {.stream = Stream::kTp, .duration = 4, .deps = {r}, .category = 2});
+  b.compute(1, {.duration = 5, .deps = {gather}});
+  const ReplayResult result = run(b.program);
+  EXPECT_EQ(result.end, 22);
+  EXPECT_THAT(result.entities[1].compute_by_category, ElementsAre(5, 0, 0));
+  EXPECT_THAT(result.entities[1].exposed_by_category, ElementsAre(0, 13, 4));
+}
+
 TEST(Replay, ALateReceiverHoldsTheSenderUp) {
   ProgramBuilder b(2);
   b.channel(0, 1);

@@ -1,41 +1,122 @@
 #include "sim/search/search.hpp"
 
-#include <fmt/format.h>
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
-#include <chrono>
-#include <cstdlib>
+#include <algorithm>
+#include <numeric>
 
-#include "base/text.hpp"
 #include "models/cluster/cluster_source.hpp"
 #include "models/shape/model_source.hpp"
 
 namespace moesim {
 namespace {
 
-void show(const char* model_name, const char* cluster, int nodes, int gbs) {
-  const auto model = load_model(model_name);
-  const auto view = compile(*load_cluster(cluster, nodes));
-  const CostModel costs(*view);
-  const SearchSpace space = default_space(model->shape, *view, 4096, gbs);
-  SearchOptions options;
-  options.threads = 2;
-  options.progress = [](std::int64_t d, std::int64_t t, std::string_view st) { fmt::print(stderr, "{} {} {} {:.2f}\n", st, d, t, double(std::clock()) / CLOCKS_PER_SEC); };
-  const auto t0 = std::chrono::steady_clock::now();
-  const auto result = rank_plans(model->shape, costs, nullptr, space, options);
-  const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - t0).count();
-  if (!result) { fmt::print("{} | {}\n", result.error().what, result.error().hint); return; }
-  fmt::print("{} considered {} bounded {} replayed {} proven {} in {:.2f} s\n", model_name, result->certificate.considered, result->certificate.bounded, result->certificate.replayed, result->certificate.proven, s);
-  for (int i = 0; i < (int)Pruned::kCount; ++i) fmt::print("   {} {}\n", pruned_name((Pruned)i), result->certificate.pruned[i]);
-  for (const auto& p : result->plans) {
-    const auto& z = p.plan.sizes();
-    fmt::print("tp{} cp{} pp{} vpp{} dp{} ep{} esp{} mbs{} {} rc{} z{}{} step {} bound {} mem {} mfu {:.3f} | {}\n", z.tp, z.cp, z.pp, z.vpp, z.dp, z.ep, z.esp, p.plan.micro_batch, p.plan.pipeline, (int)p.plan.recompute, (int)p.plan.zero_dense, (int)p.plan.zero_expert, humanize(p.metrics.step_time), humanize(p.bound), humanize(p.metrics.peak_memory), p.metrics.mfu, p.reason);
-  }
+using ::testing::HasSubstr;
+
+// OLMoE cut to four layers: small enough to try every plan.
+ModelShape small_model() {
+  ModelShape model = load_model("zoo:olmoe-1b-7b")->shape;
+  model.layers.resize(4);
+  return model;
 }
 
-TEST(Search, Scratch) {
-  if (!std::getenv("BIG")) show("zoo:mixtral-8x7b", "preset:h100", 8, 1024);
-  if (std::getenv("BIG")) show("zoo:deepseek-v3", "preset:h800", 256, 15360);
+ClusterView cluster(int nodes) { return *compile(*load_cluster("preset:h100", nodes)); }
+
+SearchSpace small_space(const ModelShape& model, const ClusterView& view) {
+  SearchSpace space = default_space(model, view, 2048, 32);
+  space.tp = {1, 2};
+  space.pp = {1, 2, 4};
+  space.vpp = {2};
+  space.ep = {4, 8};
+  space.esp = {1, 2};
+  space.micro_batch = {1, 2};
+  space.zero_dense = {ZeroStage::kNone, ZeroStage::kOptimizer, ZeroStage::kParameters};
+  space.zero_expert = {ZeroStage::kOptimizer, ZeroStage::kGradients};
+  return space;
+}
+
+// Every plan that the search replays, best first: a list longer than the space.
+RankResult rank_all(const ModelShape& model, const CostModel& costs, const SearchSpace& space, int top) {
+  SearchOptions options;
+  options.top = top;
+  auto result = rank_plans(model, costs, nullptr, space, options);
+  EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().what);
+  return std::move(*result);
+}
+
+TEST(Search, BoundIsNeverAboveTheReplay) {
+  const ModelShape model = small_model();
+  const ClusterView view = cluster(2);
+  const CostModel costs(view);
+  const RankResult all = rank_all(model, costs, small_space(model, view), 1'000'000);
+  ASSERT_GT(all.plans.size(), 500U);
+  for (const RankedPlan& ranked : all.plans)
+    EXPECT_LE(ranked.bound.value(), ranked.metrics.step_time.value() * (1 + 1e-9))
+        << run_name(ranked.plan) << ' ' << ranked.plan.pipeline << " recompute " << recompute_name(ranked.plan.recompute);
+}
+
+TEST(Search, TheListIsTheTopOfTheWholeSpace) {
+  const ModelShape model = small_model();
+  const ClusterView view = cluster(2);
+  const CostModel costs(view);
+  const SearchSpace space = small_space(model, view);
+  const RankResult all = rank_all(model, costs, space, 1'000'000);
+  const RankResult top = rank_all(model, costs, space, 5);
+  EXPECT_TRUE(top.certificate.proven);
+  EXPECT_LT(top.certificate.replayed, all.certificate.replayed);
+  ASSERT_EQ(top.plans.size(), 5U);
+  for (std::size_t i = 0; i < top.plans.size(); ++i)
+    EXPECT_EQ(top.plans[i].metrics.step_time, all.plans[i].metrics.step_time) << i;
+}
+
+TEST(Search, EveryCombinationIsAccountedFor) {
+  const ModelShape model = small_model();
+  const ClusterView view = cluster(1);
+  const CostModel costs(view);
+  const RankResult result = rank_all(model, costs, small_space(model, view), 3);
+  const auto& certificate = result.certificate;
+  EXPECT_EQ(std::accumulate(certificate.pruned.begin(), certificate.pruned.end(), std::int64_t{0}) + certificate.replayed,
+            certificate.considered);
+}
+
+TEST(Search, ThreadsDoNotChangeTheResult) {
+  const ModelShape model = small_model();
+  const ClusterView view = cluster(1);
+  const CostModel costs(view);
+  const SearchSpace space = small_space(model, view);
+  SearchOptions options;
+  const auto one = rank_plans(model, costs, nullptr, space, options);
+  options.threads = 3;
+  const auto three = rank_plans(model, costs, nullptr, space, options);
+  ASSERT_TRUE(one.has_value() && three.has_value());
+  ASSERT_EQ(one->plans.size(), three->plans.size());
+  for (std::size_t i = 0; i < one->plans.size(); ++i) EXPECT_EQ(one->plans[i].plan, three->plans[i].plan) << i;
+  EXPECT_EQ(one->certificate.replayed, three->certificate.replayed);
+}
+
+TEST(Search, NothingFitsSaysByHowMuch) {
+  const ModelShape model = load_model("zoo:deepseek-v3")->shape;
+  const ClusterView view = cluster(1);
+  const CostModel costs(view);
+  SearchSpace space = default_space(model, view, 4096, 64);
+  space.micro_batch = {1};
+  const auto result = rank_plans(model, costs, nullptr, space, {});
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().kind, ErrorKind::kNoFeasiblePlan);
+  EXPECT_THAT(result.error().what, HasSubstr("memory"));
+  EXPECT_THAT(result.error().hint, HasSubstr("GiB"));
+}
+
+TEST(Search, StoppedSearchIsNotProven) {
+  const ModelShape model = small_model();
+  const ClusterView view = cluster(1);
+  const CostModel costs(view);
+  const std::atomic<bool> stop{true};
+  SearchOptions options;
+  options.stop = &stop;
+  const auto result = rank_plans(model, costs, nullptr, small_space(model, view), options);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().kind, ErrorKind::kInterrupted);
 }
 
 }  // namespace

@@ -1,0 +1,52 @@
+// What a question about plans is asked of: a model on a cluster, with the gate's choices from a trace or balanced.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "models/cluster/cluster_view.hpp"
+#include "models/cost/cost_model.hpp"
+#include "models/shape/model_source.hpp"
+#include "sim/cli/session.hpp"
+#include "sim/plan/plan.hpp"
+#include "sim/report/report.hpp"
+#include "traces/remap.hpp"
+
+namespace moesim {
+
+struct ScenarioSources {
+  std::string model;
+  std::string cluster;
+  int nodes = 0;
+  std::string trace;  // empty: every expert equally often
+  int trace_step = -1;  // index of a recorded step; -1: all of them together
+};
+
+// --model, --cluster, --nodes, --trace, --trace-step. Plan files bring their own; then these replace single ones of them.
+enum class SourceOptions : std::uint8_t { kRequired, kOverridePlan };
+void add_scenario_options(CLI::App& command, Session& session, ScenarioSources& sources, SourceOptions kind);
+
+// The sources of the plan, with those of the command line in their place where given.
+[[nodiscard]] ScenarioSources sources_for(const PlanFile& plan, const ScenarioSources& from_command_line);
+
+struct Scenario {
+  ScenarioSources sources;
+  LoadedModel model;
+  std::unique_ptr<const ClusterView> view;  // on the heap because `costs` refers to it
+  std::unique_ptr<const CostModel> costs;
+  std::optional<LoadMapper> trace;
+  std::vector<std::string> notes;
+
+  [[nodiscard]] const LoadMapper* loads() const { return trace ? &*trace : nullptr; }
+};
+
+[[nodiscard]] Result<Scenario> load_scenario(const ScenarioSources& sources);
+
+// Inputs, notes, and how far the laws are to be trusted.
+void describe_scenario(Report& report, const Scenario& scenario);
+
+}  // namespace moesim
