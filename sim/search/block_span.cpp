@@ -41,6 +41,7 @@ BlockSpan block_span(std::span<const Op> ops, std::span<const double> seconds, T
       if (after_awaited[i]) still_ahead = false;
       if (still_ahead) result.head_start = compute_end;
     } else {
+      if (op.stream == Stream::kEp) result.exchange += seconds[i];
       ends[i] = start == kBeforehand ? kBeforehand : start + seconds[i];
     }
     stream_end[static_cast<std::size_t>(op.stream)] = ends[i];

@@ -10,6 +10,7 @@ namespace moesim {
 struct BlockSpan {
   double span = 0;
   double busy = 0;
+  double exchange = 0;  // expert dispatch and combine: always between two computations
   // Compute time before the first operation that depends on `awaited` (0 when nothing is awaited).
   double head_start = 0;
 };

@@ -89,7 +89,8 @@ double step_time_bound(const BoundInput& input) {
       const PassTimes& pass = cut.passes[chunk];
       const double backward = backward_of(pass, input.split_backward);
       if (input.paired) {
-        work += m * (pass.forward_busy + pass.backward_busy);
+        work += m * (pass.forward_busy + pass.backward_busy +
+                     input.sync->drag * (pass.forward_exchange + pass.backward_exchange));
       } else {
         work += m * (pass.forward + backward);
       }
@@ -106,6 +107,7 @@ double step_time_bound(const BoundInput& input) {
     time = std::max(time, m * (input.sync->reduce_each[stage] + 2 * input.sync->gather_each[stage]));
     // Reductions start with the last backward pass at the earliest; `work` has all of it behind itself.
     time = std::max(time, start + work + sync_tail(input, stage, last_backward));
+    time = std::max(time, start + work + input.sync->drag * input.sync->reduce_once[stage]);
     longest = std::max(longest, time);
     optimizer = std::max(optimizer, input.sync->optimizer[stage]);
   }
@@ -132,7 +134,8 @@ double played_bound(const BoundInput& input, const CompiledPipeline& pipeline, d
     for (std::size_t other = 0; other < cut.passes.size(); ++other) {
       if (other == chunk || cut.stage_of[other] != cut.stage_of[chunk]) continue;
       const PassTimes& partner = cut.passes[other];
-      times.pair.push_back(std::max(own.forward_busy + partner.backward_busy, own.forward));
+      const double exchange = own.forward_exchange + partner.backward_exchange;
+      times.pair.push_back(std::max(own.forward_busy + partner.backward_busy + input.sync->drag * exchange, own.forward));
       // Either half of a pair may hand on its result while the other half still computes.
       times.send_forward[chunk] -= times.pair.back() - std::min(own.forward, times.pair.back());
       times.send_backward[other] -= times.pair.back() - std::min(partner.backward_input, times.pair.back());
@@ -144,7 +147,7 @@ double played_bound(const BoundInput& input, const CompiledPipeline& pipeline, d
     for (std::size_t chunk = 0; chunk < cut.passes.size(); ++chunk)
       if (static_cast<std::size_t>(cut.stage_of[chunk]) == stage)
         last_backward = std::max(last_backward, backward_of(cut.passes[chunk], input.split_backward) + cut.passes[chunk].backward_head_start);
-    times.stage_tail.push_back(sync_tail(input, stage, last_backward));
+    times.stage_tail.push_back(std::max(sync_tail(input, stage, last_backward), input.sync->drag * input.sync->reduce_once[stage]));
     optimizer = std::max(optimizer, input.sync->optimizer[stage]);
   }
   return player.play(pipeline, times) + input.sync->grad_norm + optimizer;

@@ -27,6 +27,9 @@ struct SyncTimes {  // seconds, by stage
   std::vector<double> gather_each;   // and before every pass (ZeRO 3)
   std::vector<double> optimizer;
   double grad_norm = 0;
+  // Part of any communication time by which computation beside it falls behind: 1 - 1 / slowdown. Whether the communication
+  // is hidden or stands out, a stage cannot end before its computation plus this part.
+  double drag = 0;
   explicit SyncTimes(std::size_t stages)
       : reduce_once(stages), reduce_each(stages), gather_once(stages), gather_each(stages), optimizer(stages) {}
 };

@@ -39,6 +39,7 @@ struct CandidateMaker::CellContext {
   const GroupTopology* expert;
   double grad_norm = 0;
   double transfer = 0;
+  double drag = 0;
 
   // Few different sizes occur in a cell, so a list is the fastest table.
   [[nodiscard]] const GroupSync& sync(const GroupTopology& group, std::int64_t elements) {
@@ -61,6 +62,7 @@ struct CandidateMaker::CellContext {
   // Fills `times` for one choice of ZeRO stages.
   void sync_times(const CutModel& cut, ZeroStage zero_dense, ZeroStage zero_expert, SyncTimes& times) {
     times.grad_norm = grad_norm;
+    times.drag = drag;
     for (std::size_t stage = 0; stage < cut.parameters.size(); ++stage) {
       times.reduce_once[stage] = times.reduce_each[stage] = 0;
       times.gather_once[stage] = times.gather_each[stage] = times.optimizer[stage] = 0;
@@ -189,7 +191,11 @@ CandidateMaker::CellContext CandidateMaker::context_of(const Cell& cell) {
   // Groups of the default rank order (layout.hpp): the innermost dimension is the stride.
   const ParallelSizes& s = cell.sizes;
   CellContext context{plan_of(cell, {}), *find_precision(space_.precision), &costs_,
-                      &strided_group(s.tp, s.cp * s.dp), &strided_group(s.esp * s.ep, s.edp), 0, transfer_time(cell), {}, {}};
+                      &strided_group(s.tp, s.cp * s.dp), &strided_group(s.esp * s.ep, s.edp), 0, transfer_time(cell), 0, {}, {}};
+  double slowdown = costs_.compute_slowdown_beside_communication(0);
+  for (int device = 1; device < static_cast<int>(costs_.view().devices().size()); ++device)
+    slowdown = std::min(slowdown, costs_.compute_slowdown_beside_communication(device));
+  context.drag = 1 - 1 / slowdown;
   if (costs_.view().ranks() > 1)
     context.grad_norm = costs_.collective(CollectiveKind::kAllReduce, strided_group(1, costs_.view().ranks()),
                                           storage(1, DType::kFp32)).time.value();

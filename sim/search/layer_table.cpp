@@ -155,6 +155,8 @@ class TableMaker {
     result.forward_busy = forward.busy;
     result.backward = backward.span;
     result.backward_busy = backward.busy;
+    result.forward_exchange = forward.exchange;
+    result.backward_exchange = backward.exchange;
     result.backward_input = input.span;
     result.backward_weight = weight.span;
     result.backward_head_start = std::max(backward.head_start, input.head_start);
@@ -232,6 +234,8 @@ PassTimes& PassTimes::operator+=(const PassTimes& other) {
   backward_weight += other.backward_weight;
   forward_busy += other.forward_busy;
   backward_busy += other.backward_busy;
+  forward_exchange += other.forward_exchange;
+  backward_exchange += other.backward_exchange;
   saved_bytes += other.saved_bytes;
   saved_for_weight += other.saved_for_weight;
   backward_head_start = other.backward_head_start;  // the last part is where the backward pass begins

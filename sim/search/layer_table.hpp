@@ -25,6 +25,8 @@ struct PassTimes {  // seconds
   double backward_weight = 0;
   double forward_busy = 0;
   double backward_busy = 0;
+  double forward_exchange = 0;  // expert dispatch and combine
+  double backward_exchange = 0;
   // Recomputation at the start of the backward pass that need not wait for the gradient from the next layer.
   double backward_head_start = 0;
   std::int64_t saved_bytes = 0;         // kept from forward to backward
