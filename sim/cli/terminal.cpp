@@ -5,8 +5,10 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <string_view>
 
 namespace moesim {
@@ -15,8 +17,24 @@ namespace {
 std::atomic<bool> interrupted = false;
 static_assert(std::atomic<bool>::is_always_lock_free);  // a signal handler sets it
 
+std::atomic<std::int64_t> interrupted_at_ms = 0;
+static_assert(std::atomic<std::int64_t>::is_always_lock_free);
+
+// timeout(1) and mpirun send one interrupt twice, to the process and to its group; a person is slower than this.
+constexpr std::int64_t kSameInterruptMs = 500;
+
+std::int64_t monotonic_ms() {
+  struct timespec now {};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);  // safe in a signal handler
+  return static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
+}
+
 extern "C" void on_interrupt(int signal_number) {
-  if (interrupted.exchange(true)) ::_exit(128 + signal_number);
+  if (!interrupted.exchange(true)) {
+    interrupted_at_ms = monotonic_ms();
+    return;
+  }
+  if (monotonic_ms() - interrupted_at_ms > kSameInterruptMs) ::_exit(128 + signal_number);
 }
 
 std::string_view environment(const char* name) {
