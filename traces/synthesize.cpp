@@ -28,7 +28,7 @@ Status check(const SynthesisRequest& r) {
   if (!(r.zipf_exponent >= 0 && r.zipf_exponent <= 20)) return usage_error("the Zipf exponent must be 0 to 20");
   if (!(r.dirichlet_alpha >= kSmallestAlpha && r.dirichlet_alpha <= 1e6))
     return usage_error("the Dirichlet alpha must be 0.01 to 1e6");
-  if (!(r.hot_share >= 0 && r.hot_share <= 1.0 / r.top_k))
+  if (r.law == GateLaw::kHotExpert && !(r.hot_share >= 0 && r.hot_share <= 1.0 / r.top_k))
     return usage_error(fmt::format("the hot expert's share must be 0 to 1/top_k = {:.3g}", 1.0 / r.top_k),
                        "a token chooses an expert at most once, so none can have more");
   return {};

@@ -121,6 +121,14 @@ TEST(Synthesis, DriftMovesTheDistribution) {
   EXPECT_GT(change(0.5), 0.1);
 }
 
+// The default share of a hot expert is more than top 8 allows; only the law that uses it may mind.
+TEST(Synthesis, OtherLawsIgnoreTheHotShare) {
+  SynthesisRequest request = request_of(GateLaw::kZipf);
+  request.top_k = 8;
+  request.hot_share = 0.3;
+  EXPECT_TRUE(synthesize_trace(request));
+}
+
 TEST(Synthesis, BadRequestsAreErrors) {
   SynthesisRequest request;
   request.top_k = 9;
