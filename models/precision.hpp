@@ -36,7 +36,6 @@ struct PrecisionRecipe {
   DType compute = DType::kBf16;      // GEMM input format
   DType activation = DType::kBf16;   // stored activations
   DType weight = DType::kBf16;       // resident weights that the GEMMs read
-  DType dispatch = DType::kBf16;     // tokens on their way to the experts
   DType gradient = DType::kFp32;     // accumulated main gradient, and what the data-parallel reduction sends
   // Optimizer: FP32 master weights and two Adam moments (4 + 4 + 4 bytes) unless the recipe says otherwise.
   DType master = DType::kFp32;
