@@ -15,9 +15,9 @@ constexpr std::array<std::string_view, 9> kNames = {"fp32", "tf32", "bf16", "fp1
 constexpr std::array<PrecisionRecipe, 5> kRecipes = {{
     {.name = "bf16"},
     {.name = "fp16", .compute = DType::kFp16, .activation = DType::kFp16, .weight = DType::kFp16,
- .gradient = DType::kFp16},
+     .gradient = DType::kFp16},
     {.name = "fp32", .compute = DType::kFp32, .activation = DType::kFp32, .weight = DType::kFp32,
- .gradient = DType::kFp32},
+     .gradient = DType::kFp32},
     // FP8 GEMMs over BF16 weights, with an FP8 copy of each weight and of its transpose.
     {.name = "fp8", .compute = DType::kFp8, .extra_weight_copies_fp8 = 2},
     // FP8 primary weights (one byte each, no BF16 copy).
