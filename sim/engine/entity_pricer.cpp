@@ -69,6 +69,17 @@ RoutedRows EntityPricer::routed_rows(const Op& op, const Chunk& chunk, int varia
   return rows;
 }
 
+const std::vector<std::int64_t>& EntityPricer::sent_rows(int layer, int variant, int j) {
+  sent_rows_.resize(static_cast<std::size_t>(esp_));
+  SentRows& known = sent_rows_[static_cast<std::size_t>(j)];
+  if (known.layer != layer || known.variant != variant) {
+    loads_->send_matrix(layer, variant, j, known.counts);
+    known.layer = layer;
+    known.variant = variant;
+  }
+  return known.counts;
+}
+
 CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int variant) {
   MOESIM_ASSERT(loads_ != nullptr);
   const int layer = moe_index(op);
@@ -85,8 +96,9 @@ CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int vari
       for (int i = 0; i < loads_->ep(); ++i) ranks.push_back(rank(i, j));
       group = std::make_unique<GroupTopology>(costs_.view(), ranks);
     }
-    loads_->send_matrix(layer, variant, j, matrix_);
-    for (std::int64_t& count : matrix_) count *= row_bytes;
+    const std::vector<std::int64_t>& rows = sent_rows(layer, variant, j);
+    matrix_.resize(rows.size());
+    std::transform(rows.begin(), rows.end(), matrix_.begin(), [row_bytes](std::int64_t count) { return count * row_bytes; });
     const CommCost cost = costs_.all_to_all_v(*group, {matrix_, loads_->ep()});
     if (cost.time > worst.time) worst = cost;
   }

@@ -55,7 +55,16 @@ class EntityPricer {
     std::int64_t row_bytes;
     auto operator<=>(const ExchangeKey&) const = default;
   };
+  // Dispatch and combine of a layer carry the same rows with other bytes: the counts are worked out once for both.
+  struct SentRows {
+    int layer = -1;
+    int variant = -1;
+    std::vector<std::int64_t> counts;  // ep x ep
+  };
+  [[nodiscard]] const std::vector<std::int64_t>& sent_rows(int layer, int variant, int j);
+
   std::map<ExchangeKey, CommCost> exchanges_;
+  std::vector<SentRows> sent_rows_;  // by shard: those asked for last
   std::vector<std::int64_t> matrix_;
 };
 

@@ -10,14 +10,27 @@ namespace moesim {
 GroupLoads::GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int ep, int esp)
     : loads_(&loads), sources_(std::move(sources)), ep_(ep), esp_(esp), local_(loads.experts / ep) {
   const auto experts = static_cast<std::size_t>(loads.experts);
-  expert_rows_.assign(static_cast<std::size_t>(loads.moe_layers) * static_cast<std::size_t>(loads.variants) * experts, 0);
+  const std::size_t slots = static_cast<std::size_t>(loads.moe_layers) * static_cast<std::size_t>(loads.variants);
+  expert_rows_.assign(slots * experts, 0);
+  routed_.assign(slots * sources_.size(), 0);
+  arrived_.assign(slots * sources_.size(), 0);
   for (int layer = 0; layer < loads.moe_layers; ++layer)
     for (int variant = 0; variant < loads.variants; ++variant) {
-      std::int64_t* rows = expert_rows_.data() + slot(layer, variant) * experts;
+      std::int64_t* const rows = expert_rows_.data() + slot(layer, variant) * experts;
       for (int i = 0; i < ep; ++i)
         for (int j = 0; j < esp; ++j) {
-          const auto counts = source_row(layer, variant, i, j);
-          for (std::size_t expert = 0; expert < experts; ++expert) rows[expert] += counts[expert];
+          const std::int32_t* count = source_row(layer, variant, i, j).data();
+          std::int64_t routed = 0;
+          for (int to = 0; to < ep; ++to) {
+            std::int64_t sent = 0;
+            for (int expert = 0; expert < local_; ++expert, ++count) {
+              rows[to * local_ + expert] += *count;
+              sent += *count;
+            }
+            arrived_[rank_slot(layer, variant, to, j)] += sent;
+            routed += sent;
+          }
+          routed_[rank_slot(layer, variant, i, j)] = routed;
         }
     }
 }
@@ -35,20 +48,6 @@ std::span<const std::int64_t> GroupLoads::expert_rows(int layer, int variant, in
   const std::size_t start = slot(layer, variant) * static_cast<std::size_t>(loads_->experts) +
                             static_cast<std::size_t>(i) * static_cast<std::size_t>(local_);
   return std::span(expert_rows_).subspan(start, static_cast<std::size_t>(local_));
-}
-
-std::int64_t GroupLoads::routed(int layer, int variant, int i, int j) const {
-  const auto row = source_row(layer, variant, i, j);
-  return std::accumulate(row.begin(), row.end(), std::int64_t{0});
-}
-
-std::int64_t GroupLoads::arrived(int layer, int variant, int i, int j) const {
-  std::int64_t sum = 0;
-  for (int from = 0; from < ep_; ++from) {
-    const auto row = source_row(layer, variant, from, j).subspan(static_cast<std::size_t>(i * local_), static_cast<std::size_t>(local_));
-    sum += std::accumulate(row.begin(), row.end(), std::int64_t{0});
-  }
-  return sum;
 }
 
 std::int64_t GroupLoads::arrived_shards(int layer, int variant, int i) const {

@@ -23,9 +23,13 @@ class GroupLoads {
   [[nodiscard]] int esp() const { return esp_; }
   [[nodiscard]] int variants() const { return loads_->variants; }
   // Token copies that rank (i, j) sends in all.
-  [[nodiscard]] std::int64_t routed(int layer, int variant, int i, int j) const;
+  [[nodiscard]] std::int64_t routed(int layer, int variant, int i, int j) const {
+    return routed_[rank_slot(layer, variant, i, j)];
+  }
   // Token copies that reach rank (i, j) over its EP group.
-  [[nodiscard]] std::int64_t arrived(int layer, int variant, int i, int j) const;
+  [[nodiscard]] std::int64_t arrived(int layer, int variant, int i, int j) const {
+    return arrived_[rank_slot(layer, variant, i, j)];
+  }
   // Rows of each local expert of EP member i, after the shards have shared them.
   [[nodiscard]] std::span<const std::int64_t> expert_rows(int layer, int variant, int i) const;
   [[nodiscard]] std::int64_t arrived_shards(int layer, int variant, int i) const;
@@ -37,6 +41,9 @@ class GroupLoads {
   [[nodiscard]] std::size_t slot(int layer, int variant) const {
     return static_cast<std::size_t>(layer) * static_cast<std::size_t>(loads_->variants) + static_cast<std::size_t>(variant);
   }
+  [[nodiscard]] std::size_t rank_slot(int layer, int variant, int i, int j) const {
+    return slot(layer, variant) * sources_.size() + static_cast<std::size_t>(i * esp_ + j);
+  }
   [[nodiscard]] std::span<const std::int32_t> source_row(int layer, int variant, int i, int j) const {
     return loads_->row(layer, variant, sources_[static_cast<std::size_t>(i * esp_ + j)]);
   }
@@ -47,6 +54,8 @@ class GroupLoads {
   int esp_;
   int local_;                                // experts per EP member
   std::vector<std::int64_t> expert_rows_;    // [slot][expert]
+  std::vector<std::int64_t> routed_;         // [slot][i][j]
+  std::vector<std::int64_t> arrived_;        // [slot][i][j]
 };
 
 // Groups of a stage that see the same loads are played once: each class names the groups it stands for.

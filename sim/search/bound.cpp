@@ -75,6 +75,46 @@ CutModel cut_model(const LayerTable& table, Recompute recompute, const ModelShap
   return cut;
 }
 
+namespace {
+
+// The parts of a chunk's passes, in the order in which they run.
+struct ChunkParts {
+  std::vector<PassPart> forward;
+  std::vector<PassPart> backward;
+};
+
+ChunkParts parts_of_chunk(const LayerTable& table, Recompute recompute, const std::vector<int>& layers_per_chunk,
+                          std::size_t position, bool split) {
+  std::vector<PassParts> pieces;
+  if (position == 0) pieces.push_back(table.embedding_parts(recompute));
+  int layer = 0;
+  for (std::size_t i = 0; i < position; ++i) layer += layers_per_chunk[i];
+  for (int k = 0; k < layers_per_chunk[position]; ++k) pieces.push_back(table.layer_parts(recompute, layer + k));
+  if (position + 1 == layers_per_chunk.size()) pieces.push_back(table.head_parts(recompute));
+  ChunkParts parts;
+  for (const PassParts& piece : pieces) parts.forward.push_back(piece.forward);
+  for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece)
+    parts.backward.push_back(split ? piece->backward_input : piece->backward);
+  for (auto piece = pieces.rbegin(); split && piece != pieces.rend(); ++piece) parts.backward.push_back(piece->backward_weight);
+  return parts;
+}
+
+}  // namespace
+
+void pair_passes(CutModel& cut, const LayerTable& table, Recompute recompute, const PipelineSchedule& schedule,
+                 const std::vector<int>& layers_per_chunk, double drag, SpanPlayer& player) {
+  std::vector<ChunkParts> parts;
+  for (std::size_t i = 0; i < layers_per_chunk.size(); ++i)
+    parts.push_back(parts_of_chunk(table, recompute, layers_per_chunk, i, schedule.splits_backward()));
+  const std::size_t chunks = cut.passes.size();
+  cut.pairs.resize(chunks);
+  for (std::size_t own = 0; own < chunks; ++own)
+    for (std::size_t other = 0; other < chunks; ++other) {
+      if (other == own || cut.stage_of[other] != cut.stage_of[own]) continue;
+      cut.pairs[own] = player.play_pair(parts[own % parts.size()].forward, parts[other % parts.size()].backward, drag);
+    }
+}
+
 double step_time_bound(const BoundInput& input) {
   const CutModel& cut = *input.cut;
   const double m = input.micro_batches / cut.copies;
@@ -82,27 +122,25 @@ double step_time_bound(const BoundInput& input) {
   double optimizer = 0;
   for (std::size_t stage = 0; stage < cut.parameters.size(); ++stage) {
     double work = 0;
+    double pairs = 0;
     double first_forward = std::numeric_limits<double>::infinity();
     double last_backward = 0;
     for (std::size_t chunk = 0; chunk < cut.passes.size(); ++chunk) {
       if (static_cast<std::size_t>(cut.stage_of[chunk]) != stage) continue;
       const PassTimes& pass = cut.passes[chunk];
       const double backward = backward_of(pass, input.split_backward);
-      if (input.paired) {
-        work += m * (pass.forward_busy + pass.backward_busy +
-                     input.sync->drag * (pass.forward_exchange + pass.backward_exchange));
-      } else {
-        work += m * (pass.forward + backward);
-      }
+      work += m * (pass.forward + backward);
+      if (!cut.pairs.empty()) pairs += m * cut.pairs[chunk].span;
       first_forward = std::min(first_forward, pass.forward);
       last_backward = std::max(last_backward, backward + pass.backward_head_start);
     }
+    if (!cut.pairs.empty()) work = std::min(work, pairs);
     // The last operation of the first forward pass waits for the last parameters; with several chunks the first needs few.
     double start = cut.first_reach[stage];
     if (cut.passes.size() == cut.parameters.size())
       start = std::max(start, input.sync->gather_once[stage] - first_forward);
     double time = start + work;
-    if (!input.split_backward && !input.paired) time += cut.last_leave[stage];
+    if (!input.split_backward && cut.pairs.empty()) time += cut.last_leave[stage];
     // The data-parallel stream is busy for at least this, once per forward and once per backward pass.
     time = std::max(time, m * (input.sync->reduce_each[stage] + 2 * input.sync->gather_each[stage]));
     // Reductions start with the last backward pass at the earliest; `work` has all of it behind itself.
@@ -129,17 +167,14 @@ double played_bound(const BoundInput& input, const CompiledPipeline& pipeline, d
     const double head_start = chunk % per_copy > 0 ? cut.passes[chunk - 1].backward_head_start : 0;
     times.send_backward.push_back(transfer - head_start);
   }
-  for (std::size_t chunk = 0; input.paired && chunk < cut.passes.size(); ++chunk) {
-    const PassTimes& own = cut.passes[chunk];
-    for (std::size_t other = 0; other < cut.passes.size(); ++other) {
-      if (other == chunk || cut.stage_of[other] != cut.stage_of[chunk]) continue;
-      const PassTimes& partner = cut.passes[other];
-      const double exchange = own.forward_exchange + partner.backward_exchange;
-      times.pair.push_back(std::max(own.forward_busy + partner.backward_busy + input.sync->drag * exchange, own.forward));
-      // Either half of a pair may hand on its result while the other half still computes.
-      times.send_forward[chunk] -= times.pair.back() - std::min(own.forward, times.pair.back());
-      times.send_backward[other] -= times.pair.back() - std::min(partner.backward_input, times.pair.back());
-    }
+  for (std::size_t chunk = 0; chunk < cut.pairs.size(); ++chunk) {
+    const PairSpan& pair = cut.pairs[chunk];
+    times.pair.push_back(pair.span);
+    // Either half of a pair may hand on its result while the other half still computes.
+    times.send_forward[chunk] -= pair.span - pair.forward_end;
+    for (std::size_t other = 0; other < cut.pairs.size(); ++other)
+      if (other != chunk && cut.stage_of[other] == cut.stage_of[chunk])
+        times.send_backward[other] -= pair.span - pair.backward_end;
   }
   double optimizer = 0;
   for (std::size_t stage = 0; stage < cut.parameters.size(); ++stage) {

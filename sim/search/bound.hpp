@@ -27,9 +27,7 @@ struct SyncTimes {  // seconds, by stage
   std::vector<double> gather_each;   // and before every pass (ZeRO 3)
   std::vector<double> optimizer;
   double grad_norm = 0;
-  // Part of any communication time by which computation beside it falls behind: 1 - 1 / slowdown. Whether the communication
-  // is hidden or stands out, a stage cannot end before its computation plus this part.
-  double drag = 0;
+  double drag = 0;                   // communication_drag()
   explicit SyncTimes(std::size_t stages)
       : reduce_once(stages), reduce_each(stages), gather_once(stages), gather_each(stages), optimizer(stages) {}
 };
@@ -38,6 +36,7 @@ struct SyncTimes {  // seconds, by stage
 struct CutModel {
   std::vector<int> stage_of;             // by chunk, over all model copies
   std::vector<PassTimes> passes;         // by chunk
+  std::vector<PairSpan> pairs;           // by the chunk of the forward half: with the other chunk of its stage (DualPipe)
   std::vector<PartParameters> parameters;  // by stage
   std::vector<double> first_reach;       // by stage: least forward time before its first chunk
   std::vector<double> last_leave;        // by stage: least backward time after its last chunk
@@ -47,13 +46,15 @@ struct CutModel {
 [[nodiscard]] CutModel cut_model(const LayerTable& table, Recompute recompute, const ModelShape& model,
                                  const PipelineSchedule& schedule, const PipelineShape& shape,
                                  const std::vector<int>& layers_per_chunk, double transfer);
+// Fills CutModel::pairs, for schedules that overlap passes.
+void pair_passes(CutModel& cut, const LayerTable& table, Recompute recompute, const PipelineSchedule& schedule,
+                 const std::vector<int>& layers_per_chunk, double drag, SpanPlayer& player);
 
 struct BoundInput {
   const CutModel* cut = nullptr;
   const SyncTimes* sync = nullptr;
   int micro_batches = 1;
   bool split_backward = false;
-  bool paired = false;          // DualPipe: passes overlap, only compute adds up
 };
 // Seconds. About a microsecond for 16 stages; allocates nothing.
 [[nodiscard]] double step_time_bound(const BoundInput& input);

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "sim/engine/op_cost.hpp"
-#include "sim/pipeline/slot_check.hpp"
 #include "sim/pipeline/schedules.hpp"
 
 namespace moesim {
@@ -111,6 +110,7 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
   Need need;
   const int world = costs_.view().ranks();
   std::map<std::array<int, 6>, std::int32_t> known;
+  std::map<std::array<std::int64_t, 4>, std::size_t> groups;
   for (const Cell& cell : cells) {
     const ParallelSizes& s = cell.sizes;
     // Loads repeat after kMostSources sources, so stages that are multiples of it see the same.
@@ -124,6 +124,10 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
       plan.layout.sizes.vpp = 1;
       plan.layout.sizes.dp = world / (s.tp * s.cp * pp);
       plan.layout.sizes.edp = world / (s.ep * s.esp * pp);
+      const std::int64_t tokens = plan.tokens_per_micro_batch() / s.tp;
+      const auto [group, first] = groups.try_emplace({tokens, s.ep, s.esp, pp}, need.groups.size());
+      if (first) need.groups.emplace_back();
+      need.groups[group->second].push_back(entry->second);
       need.tables.push_back(std::move(plan));
     }
     need.of_cell.push_back(entry->second);
@@ -131,20 +135,31 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
   return need;
 }
 
-Result<LayerTable> CandidateMaker::make_table(const Plan& plan) {
+Status CandidateMaker::make_tables(const Need& need, std::size_t group, std::vector<std::optional<LayerTable>>& tables) {
+  std::optional<RoutingPrices> routing;
+  for (const std::int32_t index : need.groups[group]) {
+    const Plan& plan = need.tables[static_cast<std::size_t>(index)];
+    MOESIM_ASSIGN(Layout made, Layout::make(plan.layout, costs_.view().ranks()));
+    const auto layout = std::make_shared<const Layout>(std::move(made));
+    if (!routing) {
+      MOESIM_ASSIGN(auto loads, loads_of(plan));
+      routing.emplace(*layout, std::move(loads));
+    }
+    MOESIM_ASSIGN(tables[static_cast<std::size_t>(index)], LayerTable::make(plan, layout, model_, costs_, *routing));
+  }
+  return {};
+}
+
+Result<std::shared_ptr<const RoutedLoads>> CandidateMaker::loads_of(const Plan& plan) {
   const std::int64_t tokens = plan.tokens_per_micro_batch() / plan.sizes().tp;
   const int sources = std::min(kMostSources, plan.sizes().world() / plan.sizes().pp);
-  std::shared_ptr<const RoutedLoads> loads;
   {
     const std::scoped_lock lock(mutex_);
-    loads = loads_[{tokens, sources}];
+    if (const auto known = loads_.find({tokens, sources}); known != loads_.end()) return known->second;
   }
-  if (!loads) {
-    MOESIM_ASSIGN(loads, loads_for(plan, model_, trace_, 1));
-    const std::scoped_lock lock(mutex_);
-    loads_[{tokens, sources}] = loads;
-  }
-  return LayerTable::make(plan, model_, costs_, loads);
+  MOESIM_ASSIGN(auto loads, loads_for(plan, model_, trace_, 1));
+  const std::scoped_lock lock(mutex_);
+  return loads_.try_emplace({tokens, sources}, std::move(loads)).first->second;
 }
 
 const CandidateMaker::Shape& CandidateMaker::shape_of(const Plan& plan, const ScheduleChoice& choice) {
@@ -157,6 +172,7 @@ const CandidateMaker::Shape& CandidateMaker::shape_of(const Plan& plan, const Sc
   auto layers = split_layers(plan, model_);
   if (!pipeline || !layers) return entry->second;
   entry->second.pipeline = std::make_shared<const CompiledPipeline>(std::move(*pipeline));
+  entry->second.activations = std::make_shared<const ActivationFront>(*entry->second.pipeline);
   entry->second.layers_per_chunk = std::move(*layers);
   entry->second.paired = std::any_of(entry->second.pipeline->slots.begin(), entry->second.pipeline->slots.end(),
                                      [](const Slot& slot) { return slot.kind == SlotKind::kForwardBackward; });
@@ -192,14 +208,20 @@ CandidateMaker::CellContext CandidateMaker::context_of(const Cell& cell) {
   const ParallelSizes& s = cell.sizes;
   CellContext context{plan_of(cell, {}), *find_precision(space_.precision), &costs_,
                       &strided_group(s.tp, s.cp * s.dp), &strided_group(s.esp * s.ep, s.edp), 0, transfer_time(cell), 0, {}, {}};
-  double slowdown = costs_.compute_slowdown_beside_communication(0);
-  for (int device = 1; device < static_cast<int>(costs_.view().devices().size()); ++device)
-    slowdown = std::min(slowdown, costs_.compute_slowdown_beside_communication(device));
-  context.drag = 1 - 1 / slowdown;
+  context.drag = communication_drag(costs_);
   if (costs_.view().ranks() > 1)
     context.grad_norm = costs_.collective(CollectiveKind::kAllReduce, strided_group(1, costs_.view().ranks()),
                                           storage(1, DType::kFp32)).time.value();
   return context;
+}
+
+CutModel CandidateMaker::cut(const CellContext& context, const ScheduleChoice& choice, const Shape& compiled,
+                             Recompute recompute, const LayerTable& table, SpanPlayer& player) const {
+  CutModel cut = cut_model(table, recompute, model_, *choice.schedule, compiled.pipeline->shape, compiled.layers_per_chunk,
+                           context.transfer);
+  if (compiled.paired)
+    pair_passes(cut, table, recompute, *choice.schedule, compiled.layers_per_chunk, context.drag, player);
+  return cut;
 }
 
 namespace {
@@ -229,6 +251,7 @@ CandidateMaker::CellResult CandidateMaker::bound_cell(const Cell& cell, std::int
   const auto zero_choices = static_cast<std::int64_t>(space_.zero_dense.size() * space_.zero_expert.size());
   const double capacity = smallest_device_memory(costs_.view());
   std::vector<std::int64_t> peaks;
+  SpanPlayer player;
   for (std::size_t choice = 0; choice < schedules_.size(); ++choice) {
     const ScheduleChoice& schedule = schedules_[choice];
     Plan plan = base;
@@ -247,14 +270,14 @@ CandidateMaker::CellResult CandidateMaker::bound_cell(const Cell& cell, std::int
       continue;
     }
     for (const Recompute recompute : space_.recompute) {
-      const CutModel cut = cut_model(table, recompute, model_, *schedule.schedule, shape, compiled.layers_per_chunk, context.transfer);
+      const CutModel cut = this->cut(context, schedule, compiled, recompute, table, player);
       ActivationBytes bytes;
       for (const PassTimes& pass : cut.passes) {
         bytes.forward.push_back(pass.saved_bytes);
         bytes.weight_part.push_back(pass.saved_for_weight);
       }
       peaks.assign(static_cast<std::size_t>(shape.stages), 0);
-      activation_peaks(*compiled.pipeline, bytes, peaks);
+      compiled.activations->peaks(bytes, peaks);
       // Once most is in flight, the next thing a stage does is the backward pass of one of its chunks.
       for (int stage = 0; stage < shape.stages; ++stage) {
         std::int64_t working = std::int64_t{1} << 62;
@@ -285,8 +308,7 @@ CandidateMaker::CellResult CandidateMaker::bound_cell(const Cell& cell, std::int
           candidate.recompute = static_cast<std::int8_t>(recompute);
           candidate.zero_dense = static_cast<std::int8_t>(dense);
           candidate.zero_expert = static_cast<std::int8_t>(expert);
-          candidate.bound = step_time_bound({&cut, &sync, plan.micro_batches(), schedule.schedule->splits_backward(),
-                                             compiled.paired});
+          candidate.bound = step_time_bound({&cut, &sync, plan.micro_batches(), schedule.schedule->splits_backward()});
           result.candidates.push_back(candidate);
         }
     }
@@ -298,12 +320,12 @@ double CandidateMaker::play(const Cell& cell, const Candidate& candidate, const 
   const Plan plan = plan_of(cell, candidate);
   const ScheduleChoice& choice = schedules_[static_cast<std::size_t>(candidate.schedule)];
   const Shape& compiled = shape_of(plan, choice);
-  const PipelineShape shape{cell.sizes.pp, plan.micro_batches(), choice.vpp};
   CellContext context = context_of(cell);
-  const CutModel cut = cut_model(table, plan.recompute, model_, *choice.schedule, shape, compiled.layers_per_chunk, context.transfer);
+  SpanPlayer pairs;
+  const CutModel cut = this->cut(context, choice, compiled, plan.recompute, table, pairs);
   SyncTimes sync(cut.parameters.size());
   context.sync_times(cut, plan.zero_dense, plan.zero_expert, sync);
-  const BoundInput input{&cut, &sync, plan.micro_batches(), choice.schedule->splits_backward(), compiled.paired};
+  const BoundInput input{&cut, &sync, plan.micro_batches(), choice.schedule->splits_backward()};
   return std::max(candidate.bound, played_bound(input, *compiled.pipeline, context.transfer, player));
 }
 

@@ -5,10 +5,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "sim/pipeline/activation_front.hpp"
 #include "sim/search/bound.hpp"
 #include "sim/search/cells.hpp"
 #include "sim/search/layer_table.hpp"
@@ -42,13 +44,15 @@ class CandidateMaker {
   [[nodiscard]] const std::vector<ScheduleChoice>& schedules() const { return schedules_; }
   [[nodiscard]] Plan plan_of(const Cell& cell, const Candidate& candidate) const;
 
-  // Tables are shared by all cells that cut layers alike. Call for every cell (any thread) before bounding it.
+  // Tables are shared by all cells that cut layers alike; those of one group also share what the gate decides.
   struct Need {
-    std::vector<Plan> tables;            // one per key, in order of first need
-    std::vector<std::int32_t> of_cell;   // index into tables
+    std::vector<Plan> tables;                       // in order of first need
+    std::vector<std::int32_t> of_cell;              // by cell, into tables
+    std::vector<std::vector<std::int32_t>> groups;  // into tables
   };
   [[nodiscard]] Need table_needs(const std::vector<Cell>& cells) const;
-  [[nodiscard]] Result<LayerTable> make_table(const Plan& plan);
+  // The tables of one group (any thread), each into its place of `tables`.
+  [[nodiscard]] Status make_tables(const Need& need, std::size_t group, std::vector<std::optional<LayerTable>>& tables);
 
   // Everything of one cell. Counts what cannot exist or fit; `smallest_peak` is the least memory bound seen.
   struct CellResult {
@@ -67,11 +71,15 @@ class CandidateMaker {
   struct CellContext;
   struct Shape {
     std::shared_ptr<const CompiledPipeline> pipeline;  // null: the schedule does not exist for it
+    std::shared_ptr<const ActivationFront> activations;
     std::vector<int> layers_per_chunk;
     bool paired = false;  // overlaps a forward with a backward pass
   };
+  [[nodiscard]] Result<std::shared_ptr<const RoutedLoads>> loads_of(const Plan& plan);
   [[nodiscard]] const Shape& shape_of(const Plan& plan, const ScheduleChoice& choice);
   [[nodiscard]] CellContext context_of(const Cell& cell);
+  [[nodiscard]] CutModel cut(const CellContext& context, const ScheduleChoice& choice, const Shape& compiled,
+                             Recompute recompute, const LayerTable& table, SpanPlayer& player) const;
   [[nodiscard]] double transfer_time(const Cell& cell);
   [[nodiscard]] const GroupTopology& strided_group(int stride, int count);
 

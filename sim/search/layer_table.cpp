@@ -9,66 +9,89 @@
 #include "sim/lower/grad_sync.hpp"
 #include "sim/lower/lower_chunk.hpp"
 #include "sim/memory/block_memory.hpp"
-#include "sim/search/block_span.hpp"
 
 namespace moesim {
 namespace {
+
+// A pass of a lowered piece, and where its graph stands in the table.
+struct PricedPass {
+  struct Routed {
+    std::size_t op;
+    std::vector<double>* seconds;  // by layer
+  };
+  std::vector<Op> ops;
+  std::vector<double> seconds;
+  std::vector<Routed> routed;      // the operations that depend on the gate
+  std::uint32_t graph = 0;
+};
 
 // A lowered piece of the model with its priced operations; MoE layers of one kind share it and price again what depends on
 // their loads.
 struct Piece {
   Chunk chunk;
-  ChunkOps together;  // weight gradients inline
-  ChunkOps apart;
-  std::vector<double> forward, backward, input, weight;  // seconds
+  PricedPass forward, backward;      // weight gradients inline
+  PricedPass input, weight;          // and apart
   std::int64_t backward_working = 0;
 };
 
+}  // namespace
+
 class TableMaker {
  public:
-  TableMaker(const Plan& plan, const ModelShape& model, const CostModel& costs, std::shared_ptr<const RoutedLoads> loads)
-      : costs_(costs) {
+  TableMaker(const Plan& plan, std::shared_ptr<const Layout> layout, const ModelShape& model, const CostModel& costs,
+             RoutingPrices& routing, LayerTable& table)
+      : costs_(costs), routing_(routing), table_(table), drag_(communication_drag(costs)) {
     program_.plan = plan;
     program_.model = model;
-    program_.loads = std::move(loads);
+    program_.layout = std::move(layout);
+    program_.loads = routing.loads();
   }
 
   Status prepare() {
     MOESIM_ASSIGN(program_.recipe, find_precision(program_.plan.precision));
-    MOESIM_ASSIGN(Layout layout, Layout::make(program_.plan.layout, costs_.view().ranks()));
-    program_.layout = std::make_shared<const Layout>(std::move(layout));
-    const LoadClass worst = load_classes(*program_.layout, *program_.loads).front();
-    const ParallelSizes& sizes = program_.plan.sizes();
-    if (program_.loads->moe_layers > 0) group_.emplace(*program_.loads, worst.sources, sizes.ep, sizes.esp);
-    std::vector<RankId> ranks;
-    for (const int position : worst.members.front())
-      ranks.push_back(program_.layout->stage_ranks(StageId(0))[static_cast<std::size_t>(position)]);
     // A bound must hold on the fastest device of a mixed cluster.
     int device = 0;
     for (int d = 1; d < static_cast<int>(costs_.view().devices().size()); ++d)
       if (rate_of(d) > rate_of(device)) device = d;
-    pricer_.emplace(program_, costs_, std::move(ranks), group_ ? &*group_ : nullptr, std::nullopt, 0, device);
+    pricer_.emplace(program_, costs_, routing_.ranks(), routing_.group(), std::nullopt, 0, device);
     return {};
   }
 
-  Result<PassTimes> part(int first_layer, int last_layer, bool embedding, bool head, Recompute recompute,
-                         PartParameters& parameters) {
-    MOESIM_ASSIGN(Piece piece, lower_piece(first_layer, last_layer, embedding, head, recompute));
-    parameters = parameters_of(piece.chunk);
-    return times(piece, LayerId());
+  Status embedding(Recompute recompute) {
+    const auto r = static_cast<std::size_t>(recompute);
+    MOESIM_ASSIGN(const Piece piece, lower_piece(0, 0, true, false, recompute));
+    table_.embedding_parameters_ = parameters_of(piece.chunk);
+    table_.embedding_[r] = times(piece, LayerId(), table_.embedding_parts_[r]);
+    return {};
   }
 
-  // The same for a layer; pieces of one kind are lowered once.
-  Result<PassTimes> layer(int index, Recompute recompute, PartParameters& parameters) {
-    const std::int32_t kind = program_.model.layers[static_cast<std::size_t>(index)];
-    const auto [entry, fresh] = pieces_.try_emplace({kind, static_cast<int>(recompute)});
-    if (fresh) {
-      MOESIM_ASSIGN(entry->second.piece, lower_piece(index, index + 1, false, false, recompute));
-      entry->second.times = times(entry->second.piece, LayerId());
+  Status head(Recompute recompute) {
+    const auto r = static_cast<std::size_t>(recompute);
+    MOESIM_ASSIGN(const Piece piece, lower_piece(0, 0, false, true, recompute));
+    table_.head_parameters_ = parameters_of(piece.chunk);
+    table_.head_[r] = times(piece, LayerId(), table_.head_parts_[r]);
+    return {};
+  }
+
+  // Pieces of one kind are lowered once.
+  Status layers(Recompute recompute) {
+    const auto r = static_cast<std::size_t>(recompute);
+    std::map<std::int32_t, KindPiece> pieces;
+    for (int index = 0; index < program_.model.layer_count(); ++index) {
+      const auto [entry, fresh] = pieces.try_emplace(program_.model.layers[static_cast<std::size_t>(index)]);
+      KindPiece& kind = entry->second;
+      if (fresh) {
+        MOESIM_ASSIGN(kind.piece, lower_piece(index, index + 1, false, false, recompute));
+        kind.times = times(kind.piece, LayerId(), kind.parts);
+        kind.parameters = parameters_of(kind.piece.chunk);
+      }
+      table_.parameters_[static_cast<std::size_t>(index)] = kind.parameters;
+      const bool varies = program_.model.layer(LayerId(index)).moe && !program_.loads->balanced;
+      LayerTable::StoredParts parts = kind.parts;
+      table_.layers_[r].push_back(varies ? times(kind.piece, LayerId(index), parts) : kind.times);
+      table_.layer_parts_[r].push_back(parts);
     }
-    parameters = parameters_of(entry->second.piece.chunk);
-    const bool varies = program_.model.layer(LayerId(index)).moe && !program_.loads->balanced;
-    return varies ? times(entry->second.piece, LayerId(index)) : entry->second.times;
+    return {};
   }
 
  private:
@@ -84,15 +107,17 @@ class TableMaker {
     piece.chunk.last_layer = last_layer;
     piece.chunk.has_embedding = embedding;
     piece.chunk.has_head = head;
+    // Both lowerings make the same tensors in the same order, so one chunk serves the operations of both.
     Chunk again = piece.chunk;
-    MOESIM_ASSIGN(piece.together, lower_chunk(program_.plan, program_.model, *program_.layout, program_.recipe,
-                                              WeightGradients::kInline, piece.chunk));
-    MOESIM_ASSIGN(piece.apart, lower_chunk(program_.plan, program_.model, *program_.layout, program_.recipe,
-                                           WeightGradients::kApart, again));
-    price(piece.together.forward, piece.chunk, piece.forward);
-    price(piece.together.backward.input, piece.chunk, piece.backward);
-    price(piece.apart.backward.input, piece.chunk, piece.input);
-    price(piece.apart.backward.weight, piece.chunk, piece.weight);
+    MOESIM_ASSIGN(ChunkOps together, lower_chunk(program_.plan, program_.model, *program_.layout, program_.recipe,
+                                                 WeightGradients::kInline, piece.chunk));
+    MOESIM_ASSIGN(ChunkOps apart, lower_chunk(program_.plan, program_.model, *program_.layout, program_.recipe,
+                                              WeightGradients::kApart, again));
+    const TensorId gradient = piece.chunk.output_gradient;
+    piece.forward = priced(std::move(together.forward), piece.chunk, TensorId());
+    piece.backward = priced(std::move(together.backward.input), piece.chunk, gradient);
+    piece.input = priced(std::move(apart.backward.input), piece.chunk, gradient);
+    piece.weight = priced(std::move(apart.backward.weight), piece.chunk, TensorId());
     piece.backward_working = working_memory(piece);
     return piece;
   }
@@ -100,9 +125,9 @@ class TableMaker {
   // As the memory walk sees the backward pass, with the least rows that any layer has.
   std::int64_t working_memory(const Piece& piece) {
     program_.chunks = {piece.chunk};
-    program_.blocks = {Block{BlockKind::kForward, 0, -1, piece.apart.forward},
-                       Block{BlockKind::kBackwardInput, 0, -1, piece.apart.backward.input},
-                       Block{BlockKind::kBackwardWeight, 0, -1, piece.apart.backward.weight}};
+    program_.blocks = {Block{BlockKind::kForward, 0, -1, piece.forward.ops},
+                       Block{BlockKind::kBackwardInput, 0, -1, piece.input.ops},
+                       Block{BlockKind::kBackwardWeight, 0, -1, piece.weight.ops}};
     const std::vector<CarriedTensors> carried = {CarriedTensors(program_, 0)};
     return block_memory(program_, program_.blocks[1], carried, least_rows()).peak;
   }
@@ -112,53 +137,61 @@ class TableMaker {
     const auto layers = static_cast<std::size_t>(program_.model.layer_count());
     std::int64_t routed = 0;
     std::int64_t arrived = 0;
-    for (int layer = 0; group_ && layer < program_.loads->moe_layers; ++layer) {
+    for (int layer = 0; routing_.group() != nullptr && layer < program_.loads->moe_layers; ++layer) {
       std::int64_t most = 0;
-      for (int i = 0; i < group_->ep(); ++i) most = std::max(most, group_->arrived_shards(layer, 0, i));
+      for (int i = 0; i < routing_.group()->ep(); ++i) most = std::max(most, routing_.group()->arrived_shards(layer, 0, i));
       arrived = layer == 0 ? most : std::min(arrived, most);
-      const std::int64_t sent = group_->routed(layer, 0, 0, 0);
+      const std::int64_t sent = routing_.group()->routed(layer, 0, 0, 0);
       routed = layer == 0 ? sent : std::min(routed, sent);
     }
     rows.routed.assign(layers, routed);
-    rows.arrived.assign(layers, group_ && group_->esp() > 1 ? 0 : arrived);
+    rows.arrived.assign(layers, routing_.group() != nullptr && routing_.group()->esp() > 1 ? 0 : arrived);
     rows.arrived_shards.assign(layers, arrived);
     return rows;
   }
 
-  // Both lowerings make the same tensors in the same order, so one chunk serves the operations of both.
-  void price(const std::vector<Op>& ops, const Chunk& chunk, std::vector<double>& seconds) {
-    seconds.clear();
-    for (const Op& op : ops) seconds.push_back(pricer_->price(op, chunk, 0).time.value());
-  }
-
-  BlockSpan span(const std::vector<Op>& ops, const std::vector<double>& seconds, const Chunk& chunk, LayerId layer,
-                 TensorId awaited) {
-    if (!layer.valid()) return block_span(ops, seconds, awaited);
-    scratch_ = seconds;
+  PricedPass priced(std::vector<Op> ops, const Chunk& chunk, TensorId awaited) {
+    PricedPass pass;
     for (std::size_t i = 0; i < ops.size(); ++i) {
-      if (!depends_on_routing(ops[i], chunk)) continue;
-      Op op = ops[i];
-      op.layer = layer;
-      scratch_[i] = pricer_->price(op, chunk, 0).time.value();
+      const bool routed = ops[i].layer.valid() && depends_on_routing(ops[i], chunk);
+      if (routed) pass.routed.push_back({i, &routing_.seconds(ops[i], chunk, program_.model.layer_count())});
+      pass.seconds.push_back(routed ? seconds_of(pass.routed.back(), ops, chunk, ops[i].layer)
+                                    : pricer_->price(ops[i], chunk, 0).time.value());
     }
-    return block_span(ops, scratch_, awaited);
+    pass.graph = static_cast<std::uint32_t>(table_.graphs_.size());
+    table_.graphs_.emplace_back(ops, awaited);
+    pass.ops = std::move(ops);
+    return pass;
   }
 
-  PassTimes times(const Piece& piece, LayerId layer) {
+  double seconds_of(const PricedPass::Routed& routed, const std::vector<Op>& ops, const Chunk& chunk, LayerId layer) {
+    double& known = (*routed.seconds)[layer.index()];
+    if (known >= 0) return known;
+    Op op = ops[routed.op];
+    op.layer = layer;
+    return known = pricer_->price(op, chunk, 0).time.value();
+  }
+
+  // Stores the seconds of the pass for this layer (of its own, where it has none) and plays it.
+  BlockSpan span(const PricedPass& pass, const Chunk& chunk, LayerId layer, LayerTable::StoredPart& stored) {
+    scratch_ = pass.seconds;
+    if (layer.valid())
+      for (const PricedPass::Routed& routed : pass.routed) scratch_[routed.op] = seconds_of(routed, pass.ops, chunk, layer);
+    const SpanGraph& graph = table_.graphs_[pass.graph];
+    stored = {pass.graph, static_cast<std::uint32_t>(table_.seconds_.size())};
+    table_.seconds_.resize(table_.seconds_.size() + graph.size());
+    graph.fold(scratch_, std::span(table_.seconds_).subspan(stored.seconds));
+    return player_.play({&graph, table_.seconds_.data() + stored.seconds}, drag_);
+  }
+
+  PassTimes times(const Piece& piece, LayerId layer, LayerTable::StoredParts& stored) {
     PassTimes result;
-    const BlockSpan forward = span(piece.together.forward, piece.forward, piece.chunk, layer, TensorId());
-    const BlockSpan backward =
-        span(piece.together.backward.input, piece.backward, piece.chunk, layer, piece.chunk.output_gradient);
-    const BlockSpan input = span(piece.apart.backward.input, piece.input, piece.chunk, layer, piece.chunk.output_gradient);
-    const BlockSpan weight = span(piece.apart.backward.weight, piece.weight, piece.chunk, layer, TensorId());
-    result.forward = forward.span;
-    result.forward_busy = forward.busy;
+    const BlockSpan backward = span(piece.backward, piece.chunk, layer, stored.backward);
+    result.backward_weight = span(piece.weight, piece.chunk, layer, stored.backward_weight).span;
+    result.forward = span(piece.forward, piece.chunk, layer, stored.forward).span;
+    const BlockSpan input = span(piece.input, piece.chunk, layer, stored.backward_input);
     result.backward = backward.span;
-    result.backward_busy = backward.busy;
-    result.forward_exchange = forward.exchange;
-    result.backward_exchange = backward.exchange;
     result.backward_input = input.span;
-    result.backward_weight = weight.span;
     result.backward_head_start = std::max(backward.head_start, input.head_start);
     result.backward_working = piece.backward_working;
     add_saved_bytes(piece, layer, result);
@@ -168,13 +201,13 @@ class TableMaker {
   // Tensors made by the forward pass, read by the backward pass and not made again there.
   void add_saved_bytes(const Piece& piece, LayerId layer, PassTimes& result) {
     std::vector<std::uint8_t> state(piece.chunk.tensors.size(), 0);  // 1: made; 2: made again; 4: read; 8: read by weights
-    for (const Op& op : piece.apart.forward)
+    for (const Op& op : piece.forward.ops)
       for (const TensorId id : op.outputs) state[id.index()] |= 1;
-    for (const Op& op : piece.apart.backward.input) {
+    for (const Op& op : piece.input.ops) {
       for (const TensorId id : op.outputs) state[id.index()] |= 2;
       for (const TensorId id : op.inputs) state[id.index()] |= 4;
     }
-    for (const Op& op : piece.apart.backward.weight)
+    for (const Op& op : piece.weight.ops)
       for (const TensorId id : op.inputs) state[id.index()] |= 12;
     for (std::size_t i = 0; i < state.size(); ++i) {
       if ((state[i] & 7) != 5) continue;
@@ -186,15 +219,15 @@ class TableMaker {
 
   std::int64_t largest_bytes(const Tensor& tensor, LayerId layer) const {
     std::int64_t rows = tensor.rows.count;
-    if (tensor.rows.source != RowSource::kFixed && group_) {
+    if (tensor.rows.source != RowSource::kFixed && routing_.group() != nullptr) {
       const LayerId of = layer.valid() ? layer : tensor.layer;
       int moe = 0;
       for (int i = 0; i < of.value(); ++i) moe += program_.model.layer(LayerId(i)).moe ? 1 : 0;
       rows = 0;
-      for (int i = 0; i < group_->ep(); ++i) {
-        if (tensor.rows.source == RowSource::kArrivedShards || (tensor.rows.source == RowSource::kArrived && group_->esp() == 1))
-          rows = std::max(rows, group_->arrived_shards(moe, 0, i));
-        if (tensor.rows.source == RowSource::kRouted) rows = std::max(rows, group_->routed(moe, 0, i, 0));
+      for (int i = 0; i < routing_.group()->ep(); ++i) {
+        if (tensor.rows.source == RowSource::kArrivedShards || (tensor.rows.source == RowSource::kArrived && routing_.group()->esp() == 1))
+          rows = std::max(rows, routing_.group()->arrived_shards(moe, 0, i));
+        if (tensor.rows.source == RowSource::kRouted) rows = std::max(rows, routing_.group()->routed(moe, 0, i, 0));
       }
     }
     return storage(rows * tensor.columns * tensor.groups, tensor.type).count();
@@ -213,29 +246,35 @@ class TableMaker {
     return sum;
   }
 
-  Program program_;
-  const CostModel& costs_;
-  std::optional<GroupLoads> group_;
-  std::optional<EntityPricer> pricer_;
   struct KindPiece {
     Piece piece;
     PassTimes times;
+    LayerTable::StoredParts parts;
+    PartParameters parameters;
   };
-  std::map<std::pair<std::int32_t, int>, KindPiece> pieces_;
+
+  Program program_;
+  const CostModel& costs_;
+  RoutingPrices& routing_;
+  LayerTable& table_;
+  double drag_;
+  std::optional<EntityPricer> pricer_;
+  SpanPlayer player_;
   std::vector<double> scratch_;
 };
 
-}  // namespace
+double communication_drag(const CostModel& costs) {
+  double slowdown = costs.compute_slowdown_beside_communication(0);
+  for (int device = 1; device < static_cast<int>(costs.view().devices().size()); ++device)
+    slowdown = std::min(slowdown, costs.compute_slowdown_beside_communication(device));
+  return 1 - 1 / slowdown;
+}
 
 PassTimes& PassTimes::operator+=(const PassTimes& other) {
   forward += other.forward;
   backward += other.backward;
   backward_input += other.backward_input;
   backward_weight += other.backward_weight;
-  forward_busy += other.forward_busy;
-  backward_busy += other.backward_busy;
-  forward_exchange += other.forward_exchange;
-  backward_exchange += other.backward_exchange;
   saved_bytes += other.saved_bytes;
   saved_for_weight += other.saved_for_weight;
   backward_head_start = other.backward_head_start;  // the last part is where the backward pass begins
@@ -251,21 +290,18 @@ PartParameters& PartParameters::operator+=(const PartParameters& other) {
   return *this;
 }
 
-Result<LayerTable> LayerTable::make(const Plan& plan, const ModelShape& model, const CostModel& costs,
-                                    std::shared_ptr<const RoutedLoads> loads) {
+Result<LayerTable> LayerTable::make(const Plan& plan, std::shared_ptr<const Layout> layout, const ModelShape& model,
+                                    const CostModel& costs, RoutingPrices& routing) {
   LayerTable table;
-  table.loads_ = loads;
-  TableMaker maker(plan, model, costs, std::move(loads));
-  MOESIM_TRY(maker.prepare());
+  table.loads_ = routing.loads();
   table.parameters_.resize(model.layers.size());
+  TableMaker maker(plan, std::move(layout), model, costs, routing, table);
+  MOESIM_TRY(maker.prepare());
   for (int r = 0; r < kRecomputes; ++r) {
     const auto recompute = static_cast<Recompute>(r);
-    MOESIM_ASSIGN(table.embedding_[static_cast<std::size_t>(r)], maker.part(0, 0, true, false, recompute, table.embedding_parameters_));
-    MOESIM_ASSIGN(table.head_[static_cast<std::size_t>(r)], maker.part(0, 0, false, true, recompute, table.head_parameters_));
-    for (int layer = 0; layer < model.layer_count(); ++layer) {
-      MOESIM_ASSIGN(PassTimes times, maker.layer(layer, recompute, table.parameters_[static_cast<std::size_t>(layer)]));
-      table.layers_[static_cast<std::size_t>(r)].push_back(times);
-    }
+    MOESIM_TRY(maker.embedding(recompute));
+    MOESIM_TRY(maker.head(recompute));
+    MOESIM_TRY(maker.layers(recompute));
   }
   return table;
 }

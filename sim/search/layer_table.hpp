@@ -15,6 +15,8 @@
 #include "models/cost/cost_model.hpp"
 #include "sim/plan/plan.hpp"
 #include "sim/program/routed_loads.hpp"
+#include "sim/search/routing_prices.hpp"
+#include "sim/search/span_graph.hpp"
 
 namespace moesim {
 
@@ -23,10 +25,6 @@ struct PassTimes {  // seconds
   double backward = 0;         // input and weight gradients together
   double backward_input = 0;
   double backward_weight = 0;
-  double forward_busy = 0;
-  double backward_busy = 0;
-  double forward_exchange = 0;  // expert dispatch and combine
-  double backward_exchange = 0;
   // Recomputation at the start of the backward pass that need not wait for the gradient from the next layer.
   double backward_head_start = 0;
   std::int64_t saved_bytes = 0;         // kept from forward to backward
@@ -45,25 +43,71 @@ struct PartParameters {  // this rank's share, elements
   PartParameters& operator+=(const PartParameters& other);
 };
 
+// The passes of a layer in detail, for pairs of passes that overlap.
+struct PassParts {
+  PassPart forward;
+  PassPart backward;
+  PassPart backward_input;
+  PassPart backward_weight;
+};
+
 constexpr int kRecomputes = 3;
+
+// Part of any communication time by which computation beside it falls behind: 1 - 1 / slowdown, of the least slowed device.
+[[nodiscard]] double communication_drag(const CostModel& costs);
 
 class LayerTable {
  public:
   // `plan` gives the cut (tp, cp, ep, esp, micro-batch) and the stage size (pp); its recompute is ignored: all are tabled.
-  [[nodiscard]] static Result<LayerTable> make(const Plan& plan, const ModelShape& model, const CostModel& costs,
-                                               std::shared_ptr<const RoutedLoads> loads);
+  // `routing` is shared with other tables, one at a time.
+  [[nodiscard]] static Result<LayerTable> make(const Plan& plan, std::shared_ptr<const Layout> layout, const ModelShape& model,
+                                               const CostModel& costs, RoutingPrices& routing);
 
   [[nodiscard]] const PassTimes& layer(Recompute recompute, int index) const {
     return layers_[static_cast<std::size_t>(recompute)][static_cast<std::size_t>(index)];
   }
   [[nodiscard]] const PassTimes& embedding(Recompute recompute) const { return embedding_[static_cast<std::size_t>(recompute)]; }
   [[nodiscard]] const PassTimes& head(Recompute recompute) const { return head_[static_cast<std::size_t>(recompute)]; }
+  [[nodiscard]] PassParts layer_parts(Recompute recompute, int index) const {
+    return parts(layer_parts_[static_cast<std::size_t>(recompute)][static_cast<std::size_t>(index)]);
+  }
+  [[nodiscard]] PassParts embedding_parts(Recompute recompute) const {
+    return parts(embedding_parts_[static_cast<std::size_t>(recompute)]);
+  }
+  [[nodiscard]] PassParts head_parts(Recompute recompute) const {
+    return parts(head_parts_[static_cast<std::size_t>(recompute)]);
+  }
   [[nodiscard]] const PartParameters& layer_parameters(int index) const { return parameters_[static_cast<std::size_t>(index)]; }
   [[nodiscard]] const PartParameters& embedding_parameters() const { return embedding_parameters_; }
   [[nodiscard]] const PartParameters& head_parameters() const { return head_parameters_; }
   [[nodiscard]] const std::shared_ptr<const RoutedLoads>& loads() const { return loads_; }
 
  private:
+  friend class TableMaker;
+  // Indices, so that a table can be moved.
+  struct StoredPart {
+    std::uint32_t graph = 0;
+    std::uint32_t seconds = 0;  // its first node's
+  };
+  struct StoredParts {
+    StoredPart forward;
+    StoredPart backward;
+    StoredPart backward_input;
+    StoredPart backward_weight;
+  };
+  [[nodiscard]] PassPart part(const StoredPart& stored, bool hands_on) const {
+    return {&graphs_[stored.graph], seconds_.data() + stored.seconds, hands_on};
+  }
+  [[nodiscard]] PassParts parts(const StoredParts& stored) const {
+    return {part(stored.forward, true), part(stored.backward, true), part(stored.backward_input, true),
+            part(stored.backward_weight, false)};
+  }
+
+  std::vector<SpanGraph> graphs_;
+  std::vector<double> seconds_;
+  std::array<std::vector<StoredParts>, kRecomputes> layer_parts_;
+  std::array<StoredParts, kRecomputes> embedding_parts_;
+  std::array<StoredParts, kRecomputes> head_parts_;
   std::array<std::vector<PassTimes>, kRecomputes> layers_;
   std::array<PassTimes, kRecomputes> embedding_;
   std::array<PassTimes, kRecomputes> head_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <queue>
@@ -77,8 +78,11 @@ class Ranker {
  private:
   [[nodiscard]] std::int64_t& pruned(Pruned reason) { return result_.certificate.pruned[static_cast<std::size_t>(reason)]; }
   [[nodiscard]] bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
-  void report(std::int64_t done, std::int64_t total, std::string_view stage) const {
-    if (options_.progress) options_.progress(done, total, stage);
+  // From any thread.
+  void report(std::int64_t done, std::int64_t total, std::string_view stage) {
+    if (!options_.progress) return;
+    const std::scoped_lock lock(report_mutex_);
+    options_.progress(done, total, stage);
   }
 
   Status bound_everything() {
@@ -90,20 +94,14 @@ class Ranker {
     const CandidateMaker::Need need = maker_.table_needs(cells_);
     table_of_cell_ = need.of_cell;
     tables_.resize(need.tables.size());
-    std::vector<std::optional<Error>> errors(need.tables.size());
+    std::vector<Status> made(need.groups.size());
     std::atomic<std::int64_t> done{0};
-    parallel_for(need.tables.size(), options_.threads, [&](std::size_t i) {
+    parallel_for(need.groups.size(), options_.threads, [&](std::size_t group) {
       if (stopped()) return;
-      Result<LayerTable> table = maker_.make_table(need.tables[i]);
-      if (table) {
-        tables_[i] = std::move(*table);
-      } else {
-        errors[i] = table.error();
-      }
-      ++done;
+      made[group] = maker_.make_tables(need, group, tables_);
+      report(++done, static_cast<std::int64_t>(need.groups.size()), "pricing layers");
     });
-    for (const auto& error : errors)
-      if (error) return tl::unexpected<Error>(*error);
+    for (const Status& status : made) MOESIM_TRY(status);
     if (stopped()) return fail(ErrorKind::kInterrupted, "interrupted while layers were priced");
     report(0, static_cast<std::int64_t>(cells_.size()), "bounding plans");
     std::vector<CandidateMaker::CellResult> results(cells_.size());
@@ -245,6 +243,7 @@ class Ranker {
   const SearchSpace& space_;
   const SearchOptions& options_;
   CandidateMaker maker_;
+  std::mutex report_mutex_;
   std::vector<Cell> cells_;
   std::vector<std::int32_t> table_of_cell_;
   std::vector<std::optional<LayerTable>> tables_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "models/shape/model_flops.hpp"
+#include "sim/engine/join_compute.hpp"
 #include "sim/lower/lower.hpp"
 #include "sim/program/group_loads.hpp"
 
@@ -85,7 +86,7 @@ Result<std::shared_ptr<const RoutedLoads>> loads_for(const Plan& plan, const Mod
   } else {
     MOESIM_ASSIGN(loads, routed_loads_from(*trace, model.moe_layer_count(), static_cast<int>(moe->experts),
                                            static_cast<int>(moe->top_k), tokens, sources,
-                                           std::min(micro_batch_variants, plan.micro_batches())));
+                                           std::clamp(plan.micro_batches(), 1, micro_batch_variants)));
   }
   if (plan.capacity_factor > 0) {
     const std::int64_t dropped = apply_capacity(loads, plan.capacity_factor, plan.pad_to_capacity);
@@ -151,7 +152,7 @@ Result<SimulatedStep> simulate_step(const Plan& plan, const ModelShape& model, c
   step.metrics.fits = fits(step.metrics.peak_memory, smallest_memory(costs.view()));
   if (!step.metrics.fits && !options.replay_if_too_large) return step;
   step.priced = price(step.program, costs, options.price);
-  step.replay = replay(step.priced.replay, options.replay);
+  step.replay = replay_joined(step.priced.replay, options.replay);
   if (!step.replay.finished) return fail(ErrorKind::kInternal, describe_waiting(step.program, step.priced, step.replay));
   step.metrics = summarize(step.program, step.priced, step.replay, step.memory, costs);
   return step;

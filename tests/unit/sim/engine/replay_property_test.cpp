@@ -5,9 +5,11 @@
 #include <cstring>
 #include <gtest/gtest.h>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 #include "program_builder.hpp"
+#include "sim/engine/join_compute.hpp"
 #include "sim/engine/replay.hpp"
 #include "sim/engine/replay_check.hpp"
 
@@ -237,6 +239,42 @@ TEST_P(RandomPrograms, AReplayRepeatsItself) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomPrograms, ::testing::Range<std::uint64_t>(0, 10));
+
+Picoseconds sum(const std::vector<Picoseconds>& times) { return std::accumulate(times.begin(), times.end(), Picoseconds{0}); }
+
+TEST(ReplayJoined, EndsAtTheSamePicosecondWithoutContention) {
+  std::size_t runs = 0;
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    const ReplayProgram program = random_program(seed).program;
+    const ReplayResult whole = replay(program, {.contention = false});
+    const ReplayResult joined = replay_joined(program, {.contention = false});
+    runs += join_compute(program).runs.size();
+    ASSERT_EQ(joined.end, whole.end) << "seed " << seed;
+    ASSERT_LE(joined.events, whole.events);
+    for (std::size_t e = 0; e < whole.entities.size(); ++e) {
+      ASSERT_EQ(joined.entities[e].end, whole.entities[e].end) << "seed " << seed;
+      ASSERT_EQ(joined.entities[e].busy, whole.entities[e].busy) << "seed " << seed;
+      ASSERT_EQ(sum(joined.entities[e].compute_by_category), sum(whole.entities[e].compute_by_category));
+      for (std::size_t c = 0; c < whole.entities[e].compute_by_category.size(); ++c) {
+        // Shares are cut to whole picoseconds, one per run and call.
+        const auto slack = static_cast<double>(program.entities[e].calls.size() * program.blocks[e].ops.size());
+        ASSERT_NEAR(static_cast<double>(joined.entities[e].compute_by_category.at(c)),
+                    static_cast<double>(whole.entities[e].compute_by_category[c]), slack);
+      }
+    }
+  }
+  EXPECT_GT(runs, 300U);
+}
+
+TEST(ReplayJoined, ContentionSlowsARunAsItSlowsItsParts) {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    ReplayProgram program = random_program(seed).program;
+    for (auto& table : program.durations)
+      for (Picoseconds& duration : table) duration *= 1'000'000;
+    const double whole = static_cast<double>(replay(program, {}).end);
+    ASSERT_NEAR(static_cast<double>(replay_joined(program, {}).end), whole, 1e-6 * whole) << "seed " << seed;
+  }
+}
 
 }  // namespace
 }  // namespace moesim

@@ -1,0 +1,40 @@
+// What the operations that depend on the gate cost, layer by layer: most of the work of tabling a model with a recorded
+// trace, and the same for all plans whose EP x ESP groups see the same loads. With the search's rank order that is so
+// when tokens per source, EP, ESP and the ranks of a stage agree; TP, CP, micro-batch and recomputation may differ.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "sim/program/group_loads.hpp"
+#include "sim/program/program.hpp"
+
+namespace moesim {
+
+class RoutingPrices {
+ public:
+  // Of the busiest class of groups in stage 0. Every layout this serves later must put those groups on the same ranks.
+  RoutingPrices(const Layout& layout, std::shared_ptr<const RoutedLoads> loads);
+
+  [[nodiscard]] const std::shared_ptr<const RoutedLoads>& loads() const { return loads_; }
+  // The group's ranks, [i * esp + j].
+  [[nodiscard]] const std::vector<RankId>& ranks() const { return ranks_; }
+  [[nodiscard]] const GroupLoads* group() const { return group_ ? &*group_ : nullptr; }
+
+  // Seconds of this operation by model layer, negative where not known yet. The reference stays good.
+  [[nodiscard]] std::vector<double>& seconds(const Op& op, const Chunk& chunk, int layers);
+
+ private:
+  // An operation by its name and the width and type of what it reads and writes; its rows come from the loads.
+  using Key = std::tuple<OpKind, const char*, std::int64_t, DType, std::int64_t, DType>;
+
+  std::shared_ptr<const RoutedLoads> loads_;
+  std::vector<RankId> ranks_;
+  std::optional<GroupLoads> group_;
+  std::map<Key, std::vector<double>> seconds_;
+};
+
+}  // namespace moesim
