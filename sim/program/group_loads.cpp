@@ -14,7 +14,13 @@ GroupLoads::GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int e
   expert_rows_.assign(slots * experts, 0);
   routed_.assign(slots * sources_.size(), 0);
   arrived_.assign(slots * sources_.size(), 0);
-  for (int layer = 0; layer < loads.moe_layers; ++layer)
+  const auto repeat_first_layer = [&loads](std::vector<std::int64_t>& table) {
+    const std::size_t one = table.size() / static_cast<std::size_t>(loads.moe_layers);
+    for (std::size_t i = one; i < table.size(); ++i) table[i] = table[i - one];
+  };
+  // Balanced layers are all alike, and with hundreds of sources it pays to sum up one.
+  const int layers = loads.balanced ? std::min(1, loads.moe_layers) : loads.moe_layers;
+  for (int layer = 0; layer < layers; ++layer)
     for (int variant = 0; variant < loads.variants; ++variant) {
       std::int64_t* const rows = expert_rows_.data() + slot(layer, variant) * experts;
       for (int i = 0; i < ep; ++i)
@@ -33,6 +39,8 @@ GroupLoads::GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int e
           routed_[rank_slot(layer, variant, i, j)] = routed;
         }
     }
+  if (!loads.balanced || slots == 0) return;
+  for (std::vector<std::int64_t>* table : {&expert_rows_, &routed_, &arrived_}) repeat_first_layer(*table);
 }
 
 void GroupLoads::send_matrix(int layer, int variant, int j, std::vector<std::int64_t>& matrix) const {
