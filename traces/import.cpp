@@ -75,7 +75,7 @@ void note_what_is_open(ImportReport& report, const TraceInspector& inspector) {
 
 // `stream` is null for a folder.
 Result<ImportReport> run_import(InputProbe probe, InputStream* stream, TraceInfo info, const ImportOptions& options,
-                                TraceSink& sink, TraceSink* tokens) {
+                                RowSink& sink, RowSink* tokens) {
   if (options.sequence_ranks < 1 || options.expert_parallel < 0 || options.top_k < 0)
     return usage_error("ranks, expert parallelism and top_k of an import cannot be negative");
   ImportReport report;
@@ -106,8 +106,8 @@ Result<ImportReport> run_import(InputProbe probe, InputStream* stream, TraceInfo
 
 }  // namespace
 
-Result<ImportReport> import_trace(const std::string& path, const ImportOptions& options, TraceSink& sink,
-                                  TraceSink* tokens) {
+Result<ImportReport> import_trace(const std::string& path, const ImportOptions& options, RowSink& sink,
+                                  RowSink* tokens) {
   TraceInfo info;
   if (path.starts_with(kBundledPrefix)) {
     MOESIM_ASSIGN(const BundledTrace bundled, find_bundled_trace(path.substr(kBundledPrefix.size())));
@@ -126,7 +126,7 @@ Result<ImportReport> import_trace(const std::string& path, const ImportOptions& 
 }
 
 Result<ImportReport> import_trace_bytes(std::string_view content, const std::string& name, const ImportOptions& options,
-                                        TraceSink& sink, TraceSink* tokens) {
+                                        RowSink& sink, RowSink* tokens) {
   MOESIM_ASSIGN(auto source, decompressed(make_memory_source(content), name));
   InputStream stream(std::move(source), name);
   return run_import({name, false, {}, {}}, &stream, {}, options, sink, tokens);

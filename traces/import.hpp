@@ -32,13 +32,13 @@ struct ImportReport {
 
 // `path` is a file, a folder, "-" or "bundled:NAME" (bundled.hpp). Count rows go to `sink` in the order of the input; token rows too if the format has
 // them and `tokens` is given (they are counted either way).
-[[nodiscard]] Result<ImportReport> import_trace(const std::string& path, const ImportOptions& options, TraceSink& sink,
-                                                TraceSink* tokens = nullptr);
+[[nodiscard]] Result<ImportReport> import_trace(const std::string& path, const ImportOptions& options, RowSink& sink,
+                                                RowSink* tokens = nullptr);
 
 // The same for bytes in memory, with no side file; `name` stands for the path.
 [[nodiscard]] Result<ImportReport> import_trace_bytes(std::string_view content, const std::string& name,
-                                                      const ImportOptions& options, TraceSink& sink,
-                                                      TraceSink* tokens = nullptr);
+                                                      const ImportOptions& options, RowSink& sink,
+                                                      RowSink* tokens = nullptr);
 
 struct LoadedTrace {
   SelectionTrace trace;
