@@ -19,27 +19,36 @@ namespace moesim {
 // Writes to a temporary name beside `path` and renames it, so that a reader never sees half a file.
 [[nodiscard]] Status write_file_atomically(const std::string& path, std::string_view content);
 
-// A file written piece by piece and published by commit(); the destructor of an uncommitted one removes it.
+enum class Temporary : std::uint8_t {
+  kUnnamed,  // disappears with the process, however that ends
+  kNamed,    // for libraries that open the file themselves
+};
+
+// A file written piece by piece and published by commit(); the destructor of an uncommitted one removes it. A device or a
+// pipe is written straight: a file renamed over /dev/null would replace it.
 class AtomicFile {
  public:
-  [[nodiscard]] static Result<AtomicFile> create(const std::string& path);
+  [[nodiscard]] static Result<AtomicFile> create(const std::string& path, Temporary temporary = Temporary::kUnnamed);
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&&) = delete;
   ~AtomicFile();
 
   [[nodiscard]] Status write(std::string_view piece);  // buffered
   [[nodiscard]] Status commit();
-  // Where the content stands until then, for libraries that write a file of their own kind.
+  // Where the content stands until then; of named ones alone.
   [[nodiscard]] const std::string& temporary_path() const { return temporary_; }
 
  private:
-  AtomicFile(std::string path, std::string temporary, int descriptor);
+  enum class Target : std::uint8_t { kReplaced, kWrittenStraight };
+  AtomicFile(std::string path, std::string temporary, int descriptor, Target target);
   [[nodiscard]] Status flush();
+  [[nodiscard]] Status give_name();
 
   std::string path_;
-  std::string temporary_;
+  std::string temporary_;  // empty: it has no name
   std::string buffer_;
   int descriptor_ = -1;
+  Target target_;
 };
 
 }  // namespace moesim

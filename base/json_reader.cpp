@@ -67,7 +67,9 @@ class BoundedBuilder : public nlohmann::detail::json_sax_dom_parser<nlohmann::js
 // nlohmann's text reads "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error ...".
 std::string readable(const std::string& problem) {
   const auto detail = problem.find("syntax error");
-  return detail == std::string::npos ? problem : problem.substr(detail);
+  if (detail != std::string::npos) return problem.substr(detail);
+  const auto tag_end = problem.find("] ");
+  return problem.starts_with("[json.exception") && tag_end != std::string::npos ? problem.substr(tag_end + 2) : problem;
 }
 
 std::size_t line_of(std::string_view text, std::size_t position) {

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "base/file.hpp"
+#include "base/text.hpp"
 #include "traces/bundled.hpp"
 #include "traces/formats/format.hpp"
 #include "traces/inspector.hpp"
@@ -73,9 +76,28 @@ void note_what_is_open(ImportReport& report, const TraceInspector& inspector) {
                         "recorded during inference: training batches and an unfinished gate may look different");
 }
 
+Result<const TraceFormat*> format_of(const InputProbe& probe, const std::string& wanted) {
+  const auto formats = trace_formats();
+  if (wanted.empty()) {
+    for (const TraceFormat* format : formats)
+      if (format->recognises(probe)) return format;
+    return tl::unexpected(explain_unreadable(probe));
+  }
+  std::vector<std::string> names;
+  for (const TraceFormat* format : formats) {
+    names.emplace_back(format->name);
+    if (format->name != wanted) continue;
+    if (format->recognises(probe)) return format;
+    return invalid_input(fmt::format("does not look like {}", wanted), probe.path,
+                         fmt::format("{}; docs/traces.md has an example", format->what));
+  }
+  return usage_error(fmt::format("unknown trace format '{}'{}", wanted, did_you_mean(wanted, names)),
+                     fmt::format("one of {}", fmt::join(names, ", ")));
+}
+
 // `stream` is null for a folder.
 Result<ImportReport> run_import(InputProbe probe, InputStream* stream, TraceInfo info, const ImportOptions& options,
-                                TraceSink& sink, TraceSink* tokens) {
+                                RowSink& sink, RowSink* tokens) {
   if (options.sequence_ranks < 1 || options.expert_parallel < 0 || options.top_k < 0)
     return usage_error("ranks, expert parallelism and top_k of an import cannot be negative");
   ImportReport report;
@@ -86,16 +108,13 @@ Result<ImportReport> run_import(InputProbe probe, InputStream* stream, TraceInfo
     if (head.empty()) return invalid_input("file is empty", probe.path);
     probe.head = head;
   }
-  const auto formats = trace_formats();
-  const auto format = std::find_if(formats.begin(), formats.end(),
-                                   [&](const TraceFormat* candidate) { return candidate->recognises(probe); });
-  if (format == formats.end()) return tl::unexpected(explain_unreadable(probe));
-  report.info.format = (*format)->name;
+  MOESIM_ASSIGN(const TraceFormat* const format, format_of(probe, options.format));
+  report.info.format = format->name;
 
   TraceInspector inspector(report.info, report.findings, sink);
   TokenCounter counter(report.info, report.findings, inspector, tokens, options.memory_limit_bytes);
   ImportJob job{probe, stream, options, counter, report.info, report.findings};
-  MOESIM_TRY((*format)->read(job));
+  MOESIM_TRY(format->read(job));
   MOESIM_TRY(counter.finish());
   MOESIM_TRY(inspector.finish(probe.path));
   report.rows = inspector.rows();
@@ -106,8 +125,8 @@ Result<ImportReport> run_import(InputProbe probe, InputStream* stream, TraceInfo
 
 }  // namespace
 
-Result<ImportReport> import_trace(const std::string& path, const ImportOptions& options, TraceSink& sink,
-                                  TraceSink* tokens) {
+Result<ImportReport> import_trace(const std::string& path, const ImportOptions& options, RowSink& sink,
+                                  RowSink* tokens) {
   TraceInfo info;
   if (path.starts_with(kBundledPrefix)) {
     MOESIM_ASSIGN(const BundledTrace bundled, find_bundled_trace(path.substr(kBundledPrefix.size())));
@@ -126,7 +145,7 @@ Result<ImportReport> import_trace(const std::string& path, const ImportOptions& 
 }
 
 Result<ImportReport> import_trace_bytes(std::string_view content, const std::string& name, const ImportOptions& options,
-                                        TraceSink& sink, TraceSink* tokens) {
+                                        RowSink& sink, RowSink* tokens) {
   MOESIM_ASSIGN(auto source, decompressed(make_memory_source(content), name));
   InputStream stream(std::move(source), name);
   return run_import({name, false, {}, {}}, &stream, {}, options, sink, tokens);

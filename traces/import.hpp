@@ -16,6 +16,7 @@ namespace moesim {
 
 struct ImportOptions {
   std::uint64_t memory_limit_bytes = 4ULL << 30;  // of counts held at once
+  std::string format;                             // name of the only importer to be tried; empty: as the content decides
   std::int64_t top_k = 0;                         // overrides what the input says; 0: as the input says
   // Per-token recordings of sequences (ESFT) name no rank: sequence i is given to source rank i mod this.
   std::int32_t sequence_ranks = 8;
@@ -32,13 +33,13 @@ struct ImportReport {
 
 // `path` is a file, a folder, "-" or "bundled:NAME" (bundled.hpp). Count rows go to `sink` in the order of the input; token rows too if the format has
 // them and `tokens` is given (they are counted either way).
-[[nodiscard]] Result<ImportReport> import_trace(const std::string& path, const ImportOptions& options, TraceSink& sink,
-                                                TraceSink* tokens = nullptr);
+[[nodiscard]] Result<ImportReport> import_trace(const std::string& path, const ImportOptions& options, RowSink& sink,
+                                                RowSink* tokens = nullptr);
 
 // The same for bytes in memory, with no side file; `name` stands for the path.
 [[nodiscard]] Result<ImportReport> import_trace_bytes(std::string_view content, const std::string& name,
-                                                      const ImportOptions& options, TraceSink& sink,
-                                                      TraceSink* tokens = nullptr);
+                                                      const ImportOptions& options, RowSink& sink,
+                                                      RowSink* tokens = nullptr);
 
 struct LoadedTrace {
   SelectionTrace trace;

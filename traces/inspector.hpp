@@ -30,10 +30,10 @@ class RowKeySet {
   std::size_t used_ = 0;
 };
 
-class TraceInspector : public TraceSink {
+class TraceInspector : public RowSink {
  public:
   // `info` is read when rows arrive: whoever knows top_k and tokens has set them by then.
-  TraceInspector(const TraceInfo& info, Findings& findings, TraceSink& next)
+  TraceInspector(const TraceInfo& info, Findings& findings, RowSink& next)
       : info_(info), findings_(findings), next_(next) {}
   [[nodiscard]] Status counts(const CountRow& row) override;
   [[nodiscard]] Status token(const TokenRow& row) override;
@@ -56,7 +56,7 @@ class TraceInspector : public TraceSink {
 
   const TraceInfo& info_;
   Findings& findings_;
-  TraceSink& next_;
+  RowSink& next_;
   std::size_t experts_ = 0;
   std::uint64_t rows_ = 0;
   std::uint64_t per_rank_rows_ = 0;

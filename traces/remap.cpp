@@ -132,7 +132,6 @@ Status LoadMapper::check(const LoadRequest& request) const {
 std::vector<std::string> LoadMapper::notes_for(const LoadRequest& r) const {
   std::vector<std::string> notes;
   const auto note = [&notes](std::string text) { notes.push_back(std::move(text)); };
-  if (info_.origin == TraceOrigin::kSynthetic) note("the trace is synthetic, not recorded");
   if (info_.phase == TracePhase::kInference) note("the trace was recorded during inference");
   if (info_.drops == TraceDrops::kAfter) note("the trace was recorded after drops; every row is scaled up to all tokens");
   if (step_ < 0 && dims_.steps > 1) note(fmt::format("proportions are those of all {} recorded steps together", dims_.steps));

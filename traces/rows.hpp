@@ -48,12 +48,12 @@ struct TokenRow {
   TracePlace place;
 };
 
-class TraceSink {
+class RowSink {
  public:
-  TraceSink() = default;
-  TraceSink(const TraceSink&) = delete;
-  TraceSink& operator=(const TraceSink&) = delete;
-  virtual ~TraceSink() = default;
+  RowSink() = default;
+  RowSink(const RowSink&) = delete;
+  RowSink& operator=(const RowSink&) = delete;
+  virtual ~RowSink() = default;
   [[nodiscard]] virtual Status counts(const CountRow& row) = 0;
   // Token formats push these; a consumer of counts stands behind a TokenCounter and never sees them.
   [[nodiscard]] virtual Status token(const TokenRow& row) = 0;

@@ -63,7 +63,7 @@ class SelectionTrace {
 };
 
 // Collects rows in any order into a SelectionTrace.
-class TraceBuilder : public TraceSink {
+class TraceBuilder : public RowSink {
  public:
   explicit TraceBuilder(std::uint64_t limit_bytes) : limit_bytes_(limit_bytes) {}
   [[nodiscard]] Status counts(const CountRow& row) override;

@@ -96,7 +96,7 @@ struct TraceStatistics {
   std::vector<DeviceBalance> devices;
 };
 
-class StatisticsSink : public TraceSink {
+class StatisticsSink : public RowSink {
  public:
   explicit StatisticsSink(StatisticsOptions options = {});
   [[nodiscard]] Status counts(const CountRow& row) override;

@@ -157,7 +157,7 @@ TraceInfo describe_synthesis(const SynthesisRequest& r) {
   return info;
 }
 
-Status synthesize(const SynthesisRequest& request, TraceSink& sink) {
+Status synthesize(const SynthesisRequest& request, RowSink& sink) {
   MOESIM_TRY(check(request));
   constexpr std::uint64_t kShares = 1;
   constexpr std::uint64_t kNoise = 2;

@@ -47,7 +47,7 @@ struct SynthesisRequest {
 [[nodiscard]] TraceInfo describe_synthesis(const SynthesisRequest& request);
 
 // Rows in ascending order of their keys, pushed one by one: traces of any size.
-[[nodiscard]] Status synthesize(const SynthesisRequest& request, TraceSink& sink);
+[[nodiscard]] Status synthesize(const SynthesisRequest& request, RowSink& sink);
 
 // The same, in memory.
 [[nodiscard]] Result<SelectionTrace> synthesize_trace(const SynthesisRequest& request,

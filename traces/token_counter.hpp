@@ -14,11 +14,11 @@
 
 namespace moesim {
 
-class TokenCounter : public TraceSink {
+class TokenCounter : public RowSink {
  public:
   // `experts` 0: the largest id seen in the first iteration decides, at least `info.model_experts` when that is known.
   // `forward` receives the token rows themselves too, and may be null.
-  TokenCounter(TraceInfo& info, Findings& findings, TraceSink& next, TraceSink* forward, std::uint64_t limit_bytes)
+  TokenCounter(TraceInfo& info, Findings& findings, RowSink& next, RowSink* forward, std::uint64_t limit_bytes)
       : info_(info), findings_(findings), next_(next), forward_(forward), limit_bytes_(limit_bytes) {}
   [[nodiscard]] Status counts(const CountRow& row) override { return next_.counts(row); }
   [[nodiscard]] Status token(const TokenRow& row) override;
@@ -35,8 +35,8 @@ class TokenCounter : public TraceSink {
 
   TraceInfo& info_;
   Findings& findings_;
-  TraceSink& next_;
-  TraceSink* forward_;
+  RowSink& next_;
+  RowSink* forward_;
   std::uint64_t limit_bytes_;
   std::size_t experts_ = 0;  // fixed by the first iteration emitted
   std::size_t top_k_ = 0;

@@ -18,7 +18,7 @@ namespace moesim {
 
 enum class TraceRows : std::uint8_t { kCounts, kTokens };
 
-class TraceWriter : public TraceSink {
+class TraceWriter : public RowSink {
  public:
   [[nodiscard]] static Result<std::unique_ptr<TraceWriter>> create(const std::string& path, TraceRows rows);
   ~TraceWriter() override;

@@ -100,6 +100,13 @@ Status check_writable(const std::string& path, Overwrite overwrite) {
   return {};
 }
 
+Status check_new_file(const std::string& path, Overwrite overwrite) {
+  if (path == "-") return usage_error("this is written to a file, not to stdout", "name a file");
+  MOESIM_TRY(check_writable(path, overwrite));
+  if (kind_of(path) == Target::kOther) return usage_error(fmt::format("'{}' is a device or a pipe", path), "name a file");
+  return {};
+}
+
 Status write_output(const std::string& path, std::string_view content, Overwrite overwrite) {
   if (path.empty() || path == "-") return write_descriptor(STDOUT_FILENO, content, "stdout");
   MOESIM_TRY(check_writable(path, overwrite));

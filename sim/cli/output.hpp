@@ -33,6 +33,8 @@ struct OutputOptions {
 enum class Overwrite : std::uint8_t { kRefuse, kAllow };
 // Refuses a file that is there already unless `overwrite` allows it. Devices and pipes (/dev/stdout) may always be written.
 [[nodiscard]] Status check_writable(const std::string& path, Overwrite overwrite);
+// The same for results that only a file can hold, because others stand beside it or it is written out of order.
+[[nodiscard]] Status check_new_file(const std::string& path, Overwrite overwrite);
 // Regular files appear whole or not at all; "-" is stdout.
 [[nodiscard]] Status write_output(const std::string& path, std::string_view content, Overwrite overwrite);
 

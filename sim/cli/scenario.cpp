@@ -12,6 +12,15 @@
 namespace moesim {
 namespace {
 
+// An unknown name that a plan file gives is a fault of that file, not of the command line.
+tl::unexpected<Error> blame(Error error, const ScenarioSources& sources, std::string_view key) {
+  if (error.where.empty() && !sources.plan.empty() && sources.named_by_plan.contains(key)) {
+    error.where = fmt::format("{}#/{}", sources.plan, key);
+    error.kind = ErrorKind::kInvalidInput;
+  }
+  return tl::unexpected(std::move(error));
+}
+
 Status load_routing(Scenario& scenario) {
   const ScenarioSources& sources = scenario.sources;
   if (sources.trace.empty()) {
@@ -19,13 +28,15 @@ Status load_routing(Scenario& scenario) {
       scenario.notes.emplace_back("routing is taken as balanced; give --trace for the gate's real choices");
     return {};
   }
-  MOESIM_ASSIGN(const LoadedTrace loaded, load_trace(sources.trace));
-  for (const Finding& finding : loaded.findings.list())
+  Result<LoadedTrace> loaded = load_trace(sources.trace);
+  if (!loaded) return blame(loaded.error(), sources, "trace");
+  for (const Finding& finding : loaded->findings.list())
     if (finding.severity != Severity::kInfo)
       scenario.notes.push_back(fmt::format("trace: {}: {} ({} x)", name_of(finding.severity), finding.explanation, finding.count));
-  if (loaded.trace.info.origin == TraceOrigin::kSynthetic)
+  if (loaded->trace.info.origin == TraceOrigin::kSynthetic)
     scenario.notes.push_back(fmt::format("{} is synthetic: made up by a generator, not recorded", sources.trace));
-  MOESIM_ASSIGN(scenario.trace, LoadMapper::create(loaded.trace, sources.trace_step));
+  loaded->trace.info.source = sources.trace;  // errors name the file, not where its numbers come from
+  MOESIM_ASSIGN(scenario.trace, LoadMapper::create(loaded->trace, sources.trace_step));
   return {};
 }
 
@@ -44,13 +55,19 @@ void add_scenario_options(CLI::App& command, Session& session, ScenarioSources& 
       ->group(kGroup);
 }
 
-ScenarioSources sources_for(const PlanFile& plan, const ScenarioSources& from_command_line) {
+ScenarioSources sources_for(const std::string& path, const PlanFile& plan, const ScenarioSources& from_command_line) {
   ScenarioSources sources = from_command_line;
-  if (sources.model.empty()) sources.model = plan.model;
+  sources.plan = path;
+  const auto take = [&](std::string& source, const char* key, const std::string& from_plan) {
+    if (!source.empty() || from_plan.empty()) return;
+    source = from_plan;
+    sources.named_by_plan.insert(key);
+  };
   // The plan's number of nodes belongs to the plan's cluster.
   if (sources.cluster.empty() && sources.nodes == 0) sources.nodes = plan.nodes;
-  if (sources.cluster.empty()) sources.cluster = plan.cluster;
-  if (sources.trace.empty()) sources.trace = plan.trace;
+  take(sources.model, "model", plan.model);
+  take(sources.cluster, "cluster", plan.cluster);
+  take(sources.trace, "trace", plan.trace);
   return sources;
 }
 
@@ -59,9 +76,12 @@ Result<Scenario> load_scenario(const ScenarioSources& sources) {
   if (sources.cluster.empty()) return usage_error("no cluster is named, neither by the plan nor by --cluster");
   Scenario scenario;
   scenario.sources = sources;
-  MOESIM_ASSIGN(scenario.model, load_model(sources.model));
-  MOESIM_ASSIGN(const ClusterSpec spec, load_cluster(sources.cluster, sources.nodes));
-  MOESIM_ASSIGN(ClusterView view, compile(spec));
+  Result<LoadedModel> model = load_model(sources.model);
+  if (!model) return blame(model.error(), sources, "model");
+  scenario.model = std::move(*model);
+  const Result<ClusterSpec> spec = load_cluster(sources.cluster, sources.nodes);
+  if (!spec) return blame(spec.error(), sources, "cluster");
+  MOESIM_ASSIGN(ClusterView view, compile(*spec));
   scenario.view = std::make_unique<const ClusterView>(std::move(view));
   scenario.costs = std::make_unique<const CostModel>(make_cost_model(*scenario.view));
   scenario.notes = scenario.model.notes;

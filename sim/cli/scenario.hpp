@@ -2,8 +2,10 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,14 +26,17 @@ struct ScenarioSources {
   int nodes = 0;
   std::string trace;  // empty: every expert equally often
   int trace_step = -1;  // index of a recorded step; -1: all of them together
+  std::string plan;     // the plan file that named what the command line did not; empty: none
+  std::set<std::string, std::less<>> named_by_plan;  // keys of that file: "model", "cluster", "trace"
 };
 
 // --model, --cluster, --nodes, --trace, --trace-step. Plan files bring their own; then these replace single ones of them.
 enum class SourceOptions : std::uint8_t { kRequired, kOverridePlan };
 void add_scenario_options(CLI::App& command, Session& session, ScenarioSources& sources, SourceOptions kind);
 
-// The sources of the plan, with those of the command line in their place where given.
-[[nodiscard]] ScenarioSources sources_for(const PlanFile& plan, const ScenarioSources& from_command_line);
+// The sources of the plan in the file `path`, with those of the command line in their place where given.
+[[nodiscard]] ScenarioSources sources_for(const std::string& path, const PlanFile& plan,
+                                          const ScenarioSources& from_command_line);
 
 struct Scenario {
   ScenarioSources sources;

@@ -73,10 +73,10 @@ StderrProgress::~StderrProgress() {
   if (terminal_ && meter_.shown_anything()) std::fputs("\r\x1b[K", stderr);
 }
 
-void StderrProgress::update(std::uint64_t done, std::uint64_t total) {
+void StderrProgress::update(std::uint64_t done, std::uint64_t total, std::string_view stage) {
   const std::lock_guard lock(mutex_);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
-  const std::optional<std::string> line = meter_.update(Seconds(elapsed.count()), done, total);
+  const std::optional<std::string> line = meter_.update(Seconds(elapsed.count()), done, total, stage);
   if (!line) return;
   if (terminal_)
     fmt::print(stderr, "\r{}\x1b[K", *line);

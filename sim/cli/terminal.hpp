@@ -26,7 +26,7 @@ class StderrProgress final : public ProgressSink {
  public:
   explicit StderrProgress(const std::string& label);
   ~StderrProgress() override;
-  void update(std::uint64_t done, std::uint64_t total) override;
+  void update(std::uint64_t done, std::uint64_t total, std::string_view stage) override;
 
  private:
   std::mutex mutex_;

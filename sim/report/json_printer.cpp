@@ -78,7 +78,8 @@ Json to_json(const Report& report) {
                               {"source", input.source},
                               {"bytes", input.bytes ? Json(*input.bytes) : Json(nullptr)},
                               {"sha256", or_null(input.sha256)}});
-  for (const Section& section : report.sections) put(root, section.key, section_json(section));
+  for (const Section& section : report.sections)
+    if (section.shown != SectionShown::kPeopleOnly) put(root, section.key, section_json(section));
   root["notes"] = report.notes;
   return root;
 }

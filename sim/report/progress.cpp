@@ -31,8 +31,16 @@ std::string duration_text(double seconds) {
 
 }  // namespace
 
-std::optional<std::string> ProgressMeter::update(Seconds elapsed, std::uint64_t done, std::uint64_t total) {
-  const double rate = elapsed > Seconds(0) ? static_cast<double>(done) / elapsed.value() : 0;
+std::optional<std::string> ProgressMeter::update(Seconds elapsed, std::uint64_t done, std::uint64_t total,
+                                                 std::string_view stage) {
+  if (stage_ && stage != *stage_) {
+    stage_start_ = last_sample_time_ = elapsed;
+    stage_first_done_ = last_sample_done_ = done;
+    steady_samples_ = 0;
+  }
+  stage_ = stage;
+  const Seconds in_stage = elapsed - stage_start_;
+  const double rate = in_stage > Seconds(0) ? static_cast<double>(done - stage_first_done_) / in_stage.value() : 0;
   if (elapsed - last_sample_time_ >= kSampleInterval && done > last_sample_done_) {
     const double recent = static_cast<double>(done - last_sample_done_) / (elapsed - last_sample_time_).value();
     steady_samples_ = std::abs(recent - rate) <= kSteadyBand * rate ? steady_samples_ + 1 : 0;
@@ -46,7 +54,9 @@ std::optional<std::string> ProgressMeter::update(Seconds elapsed, std::uint64_t 
 }
 
 std::string ProgressMeter::line(double rate, std::uint64_t done, std::uint64_t total) const {
-  std::string text = label_.empty() ? std::string() : label_ + "  ";
+  std::string text = label_;
+  if (stage_ && !stage_->empty()) text += (text.empty() ? "" : ": ") + *stage_;
+  if (!text.empty()) text += "  ";
   if (total > 0) {
     const double share = static_cast<double>(done) / static_cast<double>(total);
     text += fmt::format("{:.0f} %  {}/{}", std::floor(share * 100), done, total);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/units.hpp"
 
@@ -20,14 +21,15 @@ class ProgressSink {
   ProgressSink(const ProgressSink&) = delete;
   ProgressSink& operator=(const ProgressSink&) = delete;
   virtual ~ProgressSink() = default;
-  // `total` 0: unknown. Callable from any thread, often; cheap when there is nothing to show.
-  virtual void update(std::uint64_t done, std::uint64_t total) = 0;
+  // `total` 0: unknown. `stage` says what is counted, where a computation counts one thing after the other.
+  // Callable from any thread, often; cheap when there is nothing to show.
+  virtual void update(std::uint64_t done, std::uint64_t total, std::string_view stage) = 0;
 };
 
 // For callers that show nothing, and for tests.
 class NoProgress final : public ProgressSink {
  public:
-  void update(std::uint64_t, std::uint64_t) override {}
+  void update(std::uint64_t, std::uint64_t, std::string_view) override {}
 };
 
 enum class ProgressPlace : std::uint8_t {
@@ -39,8 +41,10 @@ class ProgressMeter {
  public:
   ProgressMeter(std::string label, ProgressPlace place) : label_(std::move(label)), place_(place) {}
 
-  // The line to show at `elapsed` since the start, or nothing. Elapsed times never decrease.
-  [[nodiscard]] std::optional<std::string> update(Seconds elapsed, std::uint64_t done, std::uint64_t total);
+  // The line to show at `elapsed` since the start, or nothing. Elapsed times never decrease. With a new stage rate and
+  // ETA start afresh.
+  [[nodiscard]] std::optional<std::string> update(Seconds elapsed, std::uint64_t done, std::uint64_t total,
+                                                  std::string_view stage = {});
   [[nodiscard]] bool shown_anything() const { return last_shown_.has_value(); }
 
  private:
@@ -48,6 +52,9 @@ class ProgressMeter {
 
   std::string label_;
   ProgressPlace place_;
+  std::optional<std::string> stage_;
+  Seconds stage_start_;
+  std::uint64_t stage_first_done_ = 0;
   std::optional<Seconds> last_shown_;
   Seconds last_sample_time_;
   std::uint64_t last_sample_done_ = 0;

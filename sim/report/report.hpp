@@ -21,6 +21,7 @@ enum class SectionKind : std::uint8_t {
 enum class SectionShown : std::uint8_t {
   kEverywhere,
   kMachinesOnly,  // details that would drown a terminal
+  kPeopleOnly,    // what machines find in another section
 };
 
 struct Section {

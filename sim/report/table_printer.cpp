@@ -156,7 +156,7 @@ std::string to_text(const Report& report, const TableStyle& style) {
   std::string text;
   for (const std::string& line : report.drawing.lines) text += line + "\n";
   for (const Section& section : report.sections)
-    if (section.shown == SectionShown::kEverywhere && !section.table.rows().empty())
+    if (section.shown != SectionShown::kMachinesOnly && !section.table.rows().empty())
       append_block(text, section_text(section, style));
   std::string notes;
   for (const std::string& note : report.notes) notes += fmt::format("note: {}\n", printable(note));

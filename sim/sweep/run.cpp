@@ -132,7 +132,7 @@ class Coordinator {
 
   void tell_progress() {
     if (options_.progress != nullptr)
-      options_.progress->update(static_cast<std::uint64_t>(journal_.finished()), static_cast<std::uint64_t>(points_));
+      options_.progress->update(static_cast<std::uint64_t>(journal_.finished()), static_cast<std::uint64_t>(points_), {});
   }
 
   const SweepOptions& options_;

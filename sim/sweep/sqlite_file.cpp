@@ -82,7 +82,7 @@ Status fill(sqlite3* database, const ResultRows& rows, const std::string& path) 
 }  // namespace
 
 Status write_sqlite(const std::string& path, const ResultRows& rows) {
-  MOESIM_ASSIGN(AtomicFile file, AtomicFile::create(path));
+  MOESIM_ASSIGN(AtomicFile file, AtomicFile::create(path, Temporary::kNamed));
   sqlite3* opened = nullptr;
   const int code = sqlite3_open_v2(file.temporary_path().c_str(), &opened, SQLITE_OPEN_READWRITE, nullptr);
   Database database(opened);

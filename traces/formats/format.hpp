@@ -29,7 +29,7 @@ struct ImportJob {
   const InputProbe& probe;
   InputStream* stream;  // the file from its first byte; null for a folder
   const ImportOptions& options;
-  TraceSink& sink;
+  RowSink& sink;
   TraceInfo& info;  // holds what the side file says; an importer adds what it knows and the side file leaves open
   Findings& findings;
 };

@@ -36,7 +36,7 @@ bool parse_table_name(std::string_view path, TableName& name) {
 
 class TableParser {
  public:
-  TableParser(TraceSink& sink, std::string_view file, std::string_view content, const TableName& name)
+  TableParser(RowSink& sink, std::string_view file, std::string_view content, const TableName& name)
       : sink_(sink), file_(file), p_(content.data()), end_(p_ + content.size()) {
     key_.iteration = name.iteration;
     key_.source_rank = name.rank;
@@ -110,7 +110,7 @@ class TableParser {
     return invalid_input(std::move(what), TracePlace{file_, line_}.text());
   }
 
-  TraceSink& sink_;
+  RowSink& sink_;
   std::string_view file_;
   const char* p_;
   const char* end_;

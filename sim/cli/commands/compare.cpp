@@ -24,7 +24,7 @@ struct Side {
 Result<Side> simulated(const std::string& path, const ScenarioSources& from_command_line) {
   Side side;
   MOESIM_ASSIGN(side.file, read_plan_file(path));
-  side.sources = sources_for(side.file, from_command_line);
+  side.sources = sources_for(path, side.file, from_command_line);
   MOESIM_ASSIGN(const Scenario scenario, load_scenario(side.sources));
   MOESIM_ASSIGN(const SimulatedStep step,
                 simulate_step(side.file.plan, scenario.model.shape, *scenario.costs, scenario.loads(), {}));

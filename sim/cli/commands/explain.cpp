@@ -111,7 +111,7 @@ MetricTable what_if_table(const std::vector<WhatIf>& experiments, Seconds now) {
 RunResult run_explain(Session& session, const ExplainRequest& request) {
   MOESIM_TRY(session.check_output());
   MOESIM_ASSIGN(const PlanFile file, read_plan_file(request.plan));
-  MOESIM_ASSIGN(const Scenario scenario, load_scenario(sources_for(file, request.sources)));
+  MOESIM_ASSIGN(const Scenario scenario, load_scenario(sources_for(request.plan, file, request.sources)));
   StepOptions options;
   options.replay.record_intervals = true;
   MOESIM_ASSIGN(const SimulatedStep step,

@@ -45,9 +45,10 @@ Status write_trace(const Session& session, const SimulateRequest& request, const
 
 RunResult run_simulate(Session& session, const SimulateRequest& request) {
   MOESIM_TRY(session.check_output());
+  if (request.trace_out == "-") return usage_error("--trace-out: a timeline is written to a file, not to stdout", "name a file");
   MOESIM_TRY(check_writable(request.trace_out, session.overwrite()));
   MOESIM_ASSIGN(const PlanFile file, read_plan_file(request.plan));
-  MOESIM_ASSIGN(const Scenario scenario, load_scenario(sources_for(file, request.sources)));
+  MOESIM_ASSIGN(const Scenario scenario, load_scenario(sources_for(request.plan, file, request.sources)));
   StepOptions options;
   options.price.folding = request.every_rank ? Folding::kEveryRank : Folding::kRoles;
   options.micro_batch_variants = kMostVariants;

@@ -77,7 +77,7 @@ Status print_summary(const Session& session, const SweepRequest& request, const 
 
 Result<SweepSummary> lead(const Session& session, const SweepRequest& request, SweepTransport& transport) {
   MOESIM_ASSIGN(const SweepSpec spec, spec_of(request));
-  MOESIM_TRY(check_writable(session.output().file, session.overwrite()));
+  MOESIM_TRY(check_new_file(session.output().file, session.overwrite()));
   const auto progress = session.progress("sweep");
   const auto start = std::chrono::steady_clock::now();
   SweepOptions options;

@@ -4,9 +4,13 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/sources.hpp"
+#include "traces/formats/format.hpp"
 #include "traces/info.hpp"
 
 namespace moesim {
@@ -150,9 +154,16 @@ void tell_findings(const Session& session, const Findings& findings) {
     session.say(fmt::format("{}: {} x {}: {}", name_of(finding.severity), finding.count, finding.code, finding.explanation));
 }
 
+// A trace is two files: the rows, and beside them what they are.
+Status check_trace_output(const Session& session) {
+  const std::string& to = session.output().file;
+  MOESIM_TRY(check_new_file(to, session.overwrite()));
+  return check_new_file(to + ".json", session.overwrite());
+}
+
 RunResult convert(Session& session, const ConvertRequest& request) {
   const std::string& to = session.output().file;
-  MOESIM_TRY(check_writable(to, session.overwrite()));
+  MOESIM_TRY(check_trace_output(session));
   const TraceRows rows = request.rows == "tokens" ? TraceRows::kTokens : TraceRows::kCounts;
   MOESIM_ASSIGN(const ConversionReport done, convert_trace(request.from, to, rows, request.import));
   tell_findings(session, done.findings);
@@ -167,7 +178,7 @@ struct SynthRequest {
 
 RunResult synthesize_to_file(Session& session, SynthRequest synth) {
   const std::string& to = session.output().file;
-  MOESIM_TRY(check_writable(to, session.overwrite()));
+  MOESIM_TRY(check_trace_output(session));
   MOESIM_ASSIGN(synth.request.law, parse_gate_law(synth.law));
   MOESIM_TRY(synthesize_file(synth.request, to));
   session.say(fmt::format("wrote {} and {}.json (synthetic)", to, to));
@@ -178,10 +189,18 @@ CLI::Option* add_number(CLI::App& command, const std::string& name, auto& target
   return command.add_option(name, target, description)->option_text("N")->default_str(fmt::format("{}", target));
 }
 
-void add_top_k(CLI::App& command, ImportOptions& options) {
-  command.add_option("--top-k", options.top_k, "Experts per token, where the input does not say or says it wrong")
-      ->option_text("N")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100'000}));
+// What an importer cannot read from the input itself.
+void add_import_options(CLI::App& command, Session& session, ImportOptions& options) {
+  constexpr const char* kGroup = "Input";
+  std::vector<std::string> formats;
+  for (const TraceFormat* format : trace_formats()) formats.emplace_back(format->name);
+  session.add_choice(command, "--input-format", options.format, std::move(formats), "The only format to be tried")->group(kGroup);
+  const auto number = [&](const char* name, auto& target, const char* description) {
+    command.add_option(name, target, description)->option_text("N")->check(CLI::Range(1, 1'000'000))->group(kGroup);
+  };
+  number("--top-k", options.top_k, "Experts per token, where the input does not say or says it wrong");
+  number("--sequence-ranks", options.sequence_ranks, "Source ranks that the sequences of a recording without ranks are dealt to; 8");
+  number("--expert-parallel", options.expert_parallel, "Of Megatron's recording: ranks that share one copy of all experts; all");
 }
 
 void add_convert(CLI::App& trace, Session& session) {
@@ -190,7 +209,7 @@ void add_convert(CLI::App& trace, Session& session) {
   auto request = std::make_shared<ConvertRequest>();
   add_trace_source(*command, session, "trace", request->from)->required();
   session.add_choice(*command, "--rows", request->rows, {"counts", "tokens"}, "Sums per expert, or one row per token");
-  add_top_k(*command, request->import);
+  add_import_options(*command, session, request->import);
   session.add_file_options(*command, FileOption::kRequired);
   session.run_when_chosen(*command, [&session, request] { return convert(session, *request); });
 }
@@ -233,7 +252,7 @@ void add_trace(CLI::App& app, Session& session) {
   auto path = std::make_shared<std::string>();
   auto import = std::make_shared<ImportOptions>();
   add_trace_source(*info, session, "trace", *path)->required();
-  add_top_k(*info, *import);
+  add_import_options(*info, session, *import);
   session.add_output_options(*info);
   session.run_when_chosen(*info, [&session, path, import] { return show_info(session, *path, *import); });
 

@@ -1,7 +1,11 @@
 #include "base/file.hpp"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -31,6 +35,35 @@ TEST_F(FileTest, WritesWholeFilesOnly) {
   }  // dropped without commit
   EXPECT_EQ(read_file(path("a"), 100).value(), "first");
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);  // no temporary left behind
+}
+
+TEST_F(FileTest, NothingIsSeenBeforeCommit) {
+  for (const Temporary temporary : {Temporary::kUnnamed, Temporary::kNamed}) {
+    auto file = AtomicFile::create(path("new"), temporary);
+    ASSERT_TRUE(file.has_value());
+    ASSERT_TRUE(file->write("content").has_value());
+    EXPECT_FALSE(fs::exists(path("new")));
+    ASSERT_TRUE(file->commit().has_value());
+    EXPECT_EQ(read_file(path("new"), 100).value(), "content");
+    EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+    fs::remove(path("new"));
+  }
+}
+
+// A file renamed over a device or a pipe would replace it: as root, "-o /dev/null" would end the machine's /dev/null.
+TEST_F(FileTest, PipesAndDevicesAreWrittenStraight) {
+  const std::string pipe = path("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  ASSERT_GE(reader, 0);
+  EXPECT_TRUE(write_file_atomically(pipe, "straight").has_value());
+  std::string got(100, '\0');
+  got.resize(static_cast<std::size_t>(std::max(ssize_t{0}, ::read(reader, got.data(), got.size()))));
+  ::close(reader);
+  EXPECT_EQ(got, "straight");
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  EXPECT_EQ(AtomicFile::create(pipe, Temporary::kNamed).error().kind, ErrorKind::kUsage);
+  EXPECT_EQ(AtomicFile::create(folder_.string()).error().kind, ErrorKind::kUsage);
 }
 
 TEST_F(FileTest, ReadingIsBoundedAndSaysWhy) {

@@ -47,6 +47,16 @@ TEST(ProgressMeter, TerminalTenTimesASecondLogEveryTenSeconds) {
   EXPECT_TRUE(log.update(Seconds(20), 4, 0).has_value());
 }
 
+// 100 per second at first, then a second thing is counted at 10 per second: neither rate nor ETA mixes the two.
+TEST(ProgressMeter, EveryStageHasItsOwnRate) {
+  ProgressMeter meter("rank", ProgressPlace::kTerminal);
+  static_cast<void>(meter.update(Seconds(1), 100, 1000, "bounding"));
+  EXPECT_EQ(meter.update(Seconds(2), 200, 1000, "bounding"), "rank: bounding  20 %  200/1000  100/s  8 s left");
+  EXPECT_EQ(meter.update(Seconds(10), 0, 50, "replaying"), "rank: replaying  0 %  0/50");
+  EXPECT_EQ(meter.update(Seconds(11), 10, 50, "replaying"), "rank: replaying  20 %  10/50  10/s");
+  EXPECT_EQ(meter.update(Seconds(12), 20, 50, "replaying"), "rank: replaying  40 %  20/50  10/s  3 s left");
+}
+
 TEST(ProgressMeter, UnknownTotal) {
   ProgressMeter meter("reading", ProgressPlace::kTerminal);
   EXPECT_EQ(meter.update(Seconds(2), 3'000'000, 0), "reading  3000000  1.5 M/s");

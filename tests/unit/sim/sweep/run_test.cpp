@@ -20,7 +20,7 @@ namespace {
 class Stopper final : public ProgressSink {
  public:
   Stopper(std::atomic<bool>& stop, std::uint64_t at) : stop_(stop), at_(at) {}
-  void update(std::uint64_t done, std::uint64_t) override {
+  void update(std::uint64_t done, std::uint64_t, std::string_view) override {
     if (done >= at_) stop_ = true;
   }
 
