@@ -1,17 +1,20 @@
 #include "sim/engine/chrome_trace.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <fmt/format.h>
+#include <future>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "sim/engine/trace_sink.hpp"
 
 namespace moesim {
 namespace {
 
-constexpr std::size_t kPiece = std::size_t{1} << 16;
+constexpr std::size_t kPiece = std::size_t{1} << 20;
 
 // Quoted and escaped; bytes that are not UTF-8 become U+FFFD. Nearly every text is plain and needs no escape.
 std::string quote(std::string_view text) {
@@ -43,6 +46,7 @@ class ChromeTraceWriter {
     }
     add_text("}}\n");
     MOESIM_TRY(pass_on(0));
+    MOESIM_TRY(passed_on());
     return sink_.commit();
   }
 
@@ -55,22 +59,43 @@ class ChromeTraceWriter {
 
   Status pass_on(std::size_t at_least) {
     if (text_.size() < at_least) return {};
-    MOESIM_TRY(sink_.write(text_));
+    MOESIM_TRY(passed_on());
+    std::swap(text_, piece_);
     text_.clear();
+    // Compressing takes longer than writing the text: it goes on beside the next piece.
+    writing_ = std::async(std::launch::async, [this] { return sink_.write(piece_); });
     return {};
   }
+
+  // Waits for the piece under way.
+  Status passed_on() { return writing_.valid() ? writing_.get() : Status{}; }
 
   // Opens an event; every event is a line of its own.
   void begin(std::string_view phase, std::uint32_t pid) {
     add_text(first_ ? "\n" : ",\n");
     first_ = false;
-    add("{{\"ph\":\"{}\",\"pid\":{}", phase, pid);
+    add_text("{\"ph\":\"");
+    add_text(phase);
+    add_text("\",\"pid\":");
+    add_number(pid);
   }
+  void add_number(std::int64_t number) {
+    const fmt::format_int text(number);
+    text_.append(text.data(), text.size());
+  }
+  // Microseconds with six digits.
   void add_time(std::string_view key, Picoseconds time) {
-    add(",\"{}\":{}.{:06}", key, time / 1'000'000, time % 1'000'000);
+    add_text(key);
+    add_number(time / 1'000'000);
+    std::array<char, 7> fraction = {'.', '0', '0', '0', '0', '0', '0'};
+    Picoseconds rest = time % 1'000'000;
+    for (std::size_t digit = fraction.size() - 1; rest > 0; --digit, rest /= 10) fraction[digit] = static_cast<char>('0' + rest % 10);
+    text_.append(fraction.data(), fraction.size());
   }
 
   void select_entities() {
+    labels_.resize(program_.entities.size());
+    for (auto& of_entity : labels_) of_entity.resize(program_.blocks.size());
     selected_.assign(program_.entities.size(), trace_.entities.empty());
     for (const std::uint32_t entity : trace_.entities) {
       if (entity < selected_.size()) selected_[entity] = true;
@@ -105,36 +130,59 @@ class ChromeTraceWriter {
   void add_interval(const Interval& interval) {
     const ReplayCall& call = program_.entities[interval.entity].calls[interval.call];
     const ReplayOp& op = program_.blocks[call.block].ops[interval.op];
-    const SliceLabel label = trace_.label(interval.entity, call.block, interval.op);
+    const LabelText& label = label_of(interval, call.block);
     const bool lasts = interval.end > interval.start;
     begin(lasts ? "X" : "i", interval.entity);
-    add(",\"tid\":{}", static_cast<unsigned>(op.stream));
-    add_time("ts", interval.start);
+    add_text(",\"tid\":");
+    add_number(static_cast<std::int64_t>(op.stream));
+    add_time(",\"ts\":", interval.start);
     if (lasts) {
-      add_time("dur", interval.end - interval.start);
+      add_time(",\"dur\":", interval.end - interval.start);
     } else {
       add_text(",\"s\":\"t\"");
     }
-    add(",\"name\":{}", quote(label.name));
-    if (!label.category.empty()) add(",\"cat\":{}", quote(label.category));
-    add_arguments(label, call.micro_batch);
-    add_text("}");
+    add_text(label.before);
+    if (call.micro_batch >= 0) {
+      add_text(label.micro_batch);
+      add_number(call.micro_batch);
+      add_text(label.after_micro_batch);
+    } else {
+      add_text(label.after);
+    }
     if (op.op_class == ReplayOpClass::kSend || op.op_class == ReplayOpClass::kReceive) add_flow(interval, op);
   }
 
-  void add_arguments(const SliceLabel& label, std::int32_t micro_batch) {
-    char separator = '{';
-    const auto argument = [&](std::string_view key, const auto& value) {
-      add("{}\"{}\":{}", separator, key, value);
-      separator = ',';
-    };
-    add_text(",\"args\":");
-    if (label.layer >= 0) argument("layer", label.layer);
-    if (micro_batch >= 0) argument("micro_batch", micro_batch);
-    if (label.bytes >= 0) argument("bytes", label.bytes);
-    if (label.flop >= 0 && std::isfinite(label.flop)) argument("flop", label.flop);
-    if (!label.group.empty()) argument("group", quote(label.group));
-    add_text(separator == '{' ? "{}" : "}");
+  // An operation is written hundreds of times, with another micro-batch each time: what stays the same is made once.
+  struct LabelText {
+    std::string before;             // name, category, and the arguments before the micro-batch
+    std::string micro_batch;        // its key
+    std::string after;              // the other arguments, where there is no micro-batch,
+    std::string after_micro_batch;  // and where there is one
+  };
+
+  const LabelText& label_of(const Interval& interval, std::uint32_t block) {
+    std::vector<std::optional<LabelText>>& of_block = labels_[interval.entity][block];
+    of_block.resize(program_.blocks[block].ops.size());
+    std::optional<LabelText>& text = of_block[interval.op];
+    if (!text) text = label_text(trace_.label(interval.entity, block, interval.op));
+    return *text;
+  }
+
+  static LabelText label_text(const SliceLabel& label) {
+    LabelText text;
+    text.before = fmt::format(",\"name\":{}", quote(label.name));
+    if (!label.category.empty()) text.before += fmt::format(",\"cat\":{}", quote(label.category));
+    text.before += ",\"args\":{";
+    if (label.layer >= 0) text.before += fmt::format("\"layer\":{}", label.layer);
+    text.micro_batch = fmt::format("{}\"micro_batch\":", label.layer >= 0 ? "," : "");
+    std::vector<std::string> others;
+    if (label.bytes >= 0) others.push_back(fmt::format("\"bytes\":{}", label.bytes));
+    if (label.flop >= 0 && std::isfinite(label.flop)) others.push_back(fmt::format("\"flop\":{}", label.flop));
+    if (!label.group.empty()) others.push_back(fmt::format("\"group\":{}", quote(label.group)));
+    const std::string joined = fmt::format("{}", fmt::join(others, ","));
+    text.after = fmt::format("{}{}}}}}", label.layer >= 0 && !others.empty() ? "," : "", joined);
+    text.after_micro_batch = fmt::format("{}{}}}}}", others.empty() ? "" : ",", joined);
+    return text;
   }
 
   // Both ends carry the number of the transfer. A viewer binds an arrow to the slice that encloses its time, so the head
@@ -147,7 +195,7 @@ class ChromeTraceWriter {
     const std::uint64_t channel = first_slot_[sends ? interval.entity : peer] + (sends ? op.group : op.group ^ 1U);
     begin(sends ? "s" : "f", interval.entity);
     add(",\"tid\":{}", static_cast<unsigned>(op.stream));
-    add_time("ts", sends ? interval.start : interval.start + (interval.end - interval.start) / 2);
+    add_time(",\"ts\":", sends ? interval.start : interval.start + (interval.end - interval.start) / 2);
     add(",\"id\":{},\"name\":\"transfer\",\"cat\":\"flow\"{}}}", sequence * transfers_.size() + channel,
         sends ? "" : ",\"bp\":\"e\"");
   }
@@ -159,7 +207,7 @@ class ChromeTraceWriter {
     for (const CounterPoint& point : series.points) {
       MOESIM_ASSERT(std::isfinite(point.value));
       begin("C", series.entity);
-      add_time("ts", point.time);
+      add_time(",\"ts\":", point.time);
       add(",\"name\":{},\"args\":{{{}:{}}}}}", name, unit, point.value);
       MOESIM_TRY(pass_on(kPiece));
     }
@@ -170,7 +218,10 @@ class ChromeTraceWriter {
   const ReplayProgram& program_;
   TraceSink sink_;
   std::string text_;
+  std::string piece_;           // being written
+  std::future<Status> writing_;
   bool first_ = true;
+  std::vector<std::vector<std::vector<std::optional<LabelText>>>> labels_;  // by entity, block, operation
   std::vector<bool> selected_;             // by entity
   std::vector<std::uint64_t> first_slot_;  // by entity: its first channel slot among all
   std::vector<std::uint64_t> transfers_;   // by channel slot: how many have ended

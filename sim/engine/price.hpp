@@ -44,8 +44,9 @@ struct PricedProgram {
 
 struct PriceOptions {
   Folding folding = Folding::kRoles;
-  // With kRoles: how many load classes to play, those with the most expert work first. Search plays the worst one.
-  int most_load_classes = 8;
+  // With kRoles: how many load classes to play, those with the most expert work first. The one with the most stands for all
+  // by default, in a search as in everything that is asked about its plans, so that they name the same figures.
+  int most_load_classes = 1;
 };
 
 // The cost model's cluster must have as many ranks as the program's layout.

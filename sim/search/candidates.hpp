@@ -27,6 +27,7 @@ struct Candidate {
   std::int8_t zero_dense = 0;
   std::int8_t zero_expert = 0;
   bool played = false;        // the bound is the tighter one
+  bool taken = false;         // replayed, or about to be
 };
 
 // A pipeline schedule with its number of chunks.

@@ -149,6 +149,7 @@ class Ranker {
         queue.pop();
         Candidate& candidate = candidates_[index];
         if (candidate.played) {
+          candidate.taken = true;
           batch.push_back(index);
           continue;
         }
@@ -159,7 +160,7 @@ class Ranker {
       }
       if (batch.empty()) break;
       MOESIM_TRY(replay_batch(batch));
-      report(result_.certificate.replayed, 0, "replaying plans");
+      report(replays_, replays_ + plans_left(), "replaying plans");
     }
     Certificate& certificate = result_.certificate;
     certificate.proven = queue.empty() || candidates_[queue.top()].bound >= worst_kept();
@@ -172,9 +173,17 @@ class Ranker {
     return {};
   }
 
+  // Plans whose bounds leave them a chance. Fewer and fewer, as replays tell how fast the best ones are.
+  [[nodiscard]] std::int64_t plans_left() const {
+    const double limit = worst_kept();
+    return std::count_if(candidates_.begin(), candidates_.end(),
+                         [limit](const Candidate& candidate) { return !candidate.taken && candidate.bound < limit; });
+  }
+
   Status replay_batch(const std::vector<std::size_t>& batch) {
     std::vector<Result<RankedPlan>> results(batch.size(), fail(ErrorKind::kInternal, "not replayed"));
     parallel_for(batch.size(), options_.threads, [&](std::size_t i) { results[i] = replay_one(candidates_[batch[i]]); });
+    replays_ += static_cast<std::int64_t>(batch.size());
     for (std::size_t i = 0; i < batch.size(); ++i) {
       if (!results[i]) return tl::unexpected<Error>(results[i].error());
       RankedPlan plan = std::move(*results[i]);
@@ -199,7 +208,6 @@ class Ranker {
     ranked.plan = maker_.plan_of(cells_[cell], candidate);
     ranked.bound = Seconds(candidate.bound);
     StepOptions options;
-    options.price.most_load_classes = 1;
     options.replay_if_too_large = false;
     options.loads = tables_[static_cast<std::size_t>(table_of_cell_[cell])]->loads();
     MOESIM_ASSIGN(const SimulatedStep step, simulate_step(ranked.plan, model_, costs_, trace_, options));
@@ -249,6 +257,7 @@ class Ranker {
   std::vector<std::optional<LayerTable>> tables_;
   std::vector<Candidate> candidates_;
   std::vector<RankedPlan> best_;
+  std::int64_t replays_ = 0;  // of plans that turned out too large as well
   Bytes smallest_peak_{std::int64_t{1} << 62};
   Bytes smallest_walked_peak_{std::int64_t{1} << 62};
   RankResult result_;

@@ -65,7 +65,6 @@ struct Simulated {
 OrSkipped<Simulated> simulate_first_fitting(Plan plan, const ModelShape& model, const CostModel& costs,
                                             const std::vector<Recompute>& choices, RowNotes& notes) {
   StepOptions options;
-  options.price.most_load_classes = 1;  // routing is balanced
   std::optional<StepMetrics> metrics;
   for (const Recompute choice : choices) {
     plan.recompute = choice;

@@ -17,6 +17,8 @@ struct SimulateRequest {
   ScenarioSources sources;
   std::string trace_out;
   bool every_rank = false;
+  int load_classes = 1;
+  int recorded_micro_batches = 1;
 };
 
 MetricTable step_record(const Plan& plan, const StepMetrics& metrics) {
@@ -51,7 +53,8 @@ RunResult run_simulate(Session& session, const SimulateRequest& request) {
   MOESIM_ASSIGN(const Scenario scenario, load_scenario(sources_for(request.plan, file, request.sources)));
   StepOptions options;
   options.price.folding = request.every_rank ? Folding::kEveryRank : Folding::kRoles;
-  options.micro_batch_variants = kMostVariants;
+  options.price.most_load_classes = request.load_classes;
+  options.micro_batch_variants = request.recorded_micro_batches;
   options.replay.record_intervals = !request.trace_out.empty();
   MOESIM_ASSIGN(const SimulatedStep step,
                 simulate_step(file.plan, scenario.model.shape, *scenario.costs, scenario.loads(), options));
@@ -84,6 +87,16 @@ void add_simulate(CLI::App& app, Session& session) {
   command->add_option("--trace-out", request->trace_out, "Write a timeline (Chrome/Perfetto JSON; .gz and .zst compress)")
       ->option_text("FILE");
   command->add_flag("--every-rank", request->every_rank, "Play every rank instead of one per role");
+  command
+      ->add_option("--load-classes", request->load_classes,
+                   "Play up to N kinds of expert groups, those with the most work first; the ranking plays the first")
+      ->option_text("N [1]")
+      ->check(CLI::Range(1, 64));
+  command
+      ->add_option("--recorded-micro-batches", request->recorded_micro_batches,
+                   "Play up to N recorded micro-batches in turn; 1 takes the average of the recording, as the ranking does")
+      ->option_text("N [1]")
+      ->check(CLI::Range(1, kMostVariants));
   session.add_output_options(*command);
   session.run_when_chosen(*command, [&session, request] { return run_simulate(session, *request); });
 }
