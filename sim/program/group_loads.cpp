@@ -78,7 +78,7 @@ std::vector<LoadClass> load_classes(const Layout& layout, const RoutedLoads& loa
 
   const int ep = layout.sizes().ep;
   const int esp = layout.sizes().esp;
-  const bool all_alike = ep * esp == 1 || loads.moe_layers == 0;
+  const bool all_alike = loads.moe_layers == 0;
   const auto size = static_cast<std::size_t>(layout.group_size(GroupKind::kEpEsp));
   std::vector<LoadClass> classes;
   std::map<std::vector<int>, std::size_t> known;
