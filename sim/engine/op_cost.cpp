@@ -95,6 +95,10 @@ Cost traffic_cost(const CostModel& costs, int device, const Op& op, const Chunk&
     const bool table = op.kind == OpKind::kEmbeddingGrad;
     if (!table) work.written += bytes_of(tensor, rows);
   }
+  if (op.kind == OpKind::kAdd && op.payload_elements > 0) {  // of two gradient buckets
+    work.read = storage(op.payload_elements, op.payload_type) * 2;
+    work.written = storage(op.payload_elements, op.payload_type);
+  }
   if (op.kind == OpKind::kEmbedding) work.read += work.written;           // the rows that were picked
   if (op.kind == OpKind::kEmbeddingGrad) work.written += work.read;       // the rows that were added to
   if (op.kind == OpKind::kCrossEntropy) work.read += work.read;           // one pass for the maximum, one for the sum
@@ -166,7 +170,7 @@ CollectiveKind collective_kind(const Op& op, const Plan& plan) {
     case OpKind::kReduceScatter: return CollectiveKind::kReduceScatter;
     case OpKind::kSend: case OpKind::kReceive: return CollectiveKind::kSendRecv;
     case OpKind::kReduceGrads: {
-      if (op.group == GroupKind::kTp) return CollectiveKind::kAllReduce;
+      if (op.group == GroupKind::kTp || op.group == GroupKind::kMirror) return CollectiveKind::kAllReduce;
       const ZeroStage zero = op.group == GroupKind::kEdp ? plan.zero_expert : plan.zero_dense;
       return zero == ZeroStage::kNone ? CollectiveKind::kAllReduce : CollectiveKind::kReduceScatter;
     }

@@ -32,7 +32,7 @@ enum class OpKind : std::uint8_t {
   kAttentionGrad,     // gO, QKV, O -> gQKV
   kActivation,        // X -> Y                        gated: Y has half the columns of X
   kActivationGrad,    // gY, X -> gX
-  kAdd,               // A, B -> Y                     residual, or the sum of two gradients
+  kAdd,               // A, B -> Y                     residual, or the sum of two gradients (or W... of two buckets)
   kCast,              // X -> Y                        to the GEMM's number format
   kTopK,              // logits -> probabilities
   kTopKGrad,          // gP, P -> glogits
@@ -50,7 +50,7 @@ enum class OpKind : std::uint8_t {
   kCombine,           // Z -> Y      all-to-all-v back
   kSend,              // X ->        to a neighbouring stage
   kReceive,           // -> X
-  kReduceGrads,       // W... ->     gradient bucket: all-reduce, or reduce-scatter when ZeRO shards it
+  kReduceGrads,       // W... ->     gradient bucket: all-reduce, or over kDpCp and kEdp reduce-scatter when ZeRO shards it
   kGatherParams,      // W... ->     parameter bucket: all-gather of ZeRO's shards
   kOptimizerStep,     // W... ->     AdamW over this rank's shard
   kGradNorm,          // -> scalar   all-reduce of one number over the world
