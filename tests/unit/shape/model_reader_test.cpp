@@ -324,7 +324,7 @@ TEST(ModelReader, PlainFieldsTakeTheNumberOfNorms) {
     EXPECT_EQ(count_layer(accept(config).shape, LayerId(0)).norms, norms * 16);
   }
   config["norms_per_layer"] = 5;
-  EXPECT_THAT(reject(config).what, HasSubstr("norms_per_layer"));
+  EXPECT_THAT(reject(config).what, HasSubstr("outside the range 0 to 4"));
 }
 
 TEST(ModelReader, PlainFieldsTakeMla) {
