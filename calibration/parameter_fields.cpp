@@ -63,7 +63,7 @@ constexpr std::array kMemoryFields = {
     law_field<kMemory, &MemoryParameters::overhead>("overhead_s", 0, 1e-3)};
 
 constexpr std::array kLaunchFields = {
-    law_field<&LawParameters::launch, &LaunchParameters::host_cost>("host_cost_s", 0, 1e-2)};
+    law_field<&LawParameters::launch, &LaunchParameters::issue_interval>("issue_interval_s", 0, 1e-2)};
 
 constexpr auto kCollective = &LawParameters::collective;
 constexpr std::array kCollectiveFields = {

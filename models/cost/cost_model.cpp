@@ -137,7 +137,9 @@ Cost CostModel::memory_bound(int device, const MemoryWork& work) const {
   return memory_cost(state_->device(device).memory, work);
 }
 
-Seconds CostModel::launch(int device) const { return launch_cost(state_->device(device).parameters.launch); }
+Cost CostModel::as_issued(int device, int kernels, Cost on_device) const {
+  return moesim::as_issued(state_->device(device).parameters.launch, kernels, on_device);
+}
 
 CommCost CostModel::collective(CollectiveKind kind, const GroupTopology& group, Bytes size,
                                CollectiveAlgorithm algorithm, CollectiveAlgorithm* chosen) const {

@@ -53,7 +53,8 @@ class CostModel {
   [[nodiscard]] Cost grouped_gemm(int device, const GroupedGemmWork& work) const;
   [[nodiscard]] Cost attention(int device, const AttentionWork& work) const;
   [[nodiscard]] Cost memory_bound(int device, const MemoryWork& work) const;
-  [[nodiscard]] Seconds launch(int device) const;  // host-side cost of one kernel when the device is idle
+  // What an operation of so many kernels takes when the host has to issue each of them.
+  [[nodiscard]] Cost as_issued(int device, int kernels, Cost on_device) const;
 
   // `size` as in collective.hpp. kAuto takes the cheapest algorithm; `chosen`, when given, receives it. An algorithm
   // that the hardware or the operation does not have is priced as kAuto; `chosen` tells.

@@ -145,7 +145,8 @@ LawParameters default_law_parameters(const DeviceSpec& device) {
   parameters.attention_provenance =
       estimate("flash-attention rates of the same or a neighbouring architecture");
   parameters.memory_provenance = estimate("85 % of the memory peak, as stream benchmarks reach");
-  parameters.launch_provenance = estimate("a CUDA launch from a compiled framework, 5 us");
+  parameters.launch_provenance = estimate(
+      "4 to 6 us for a launch from eager PyTorch; autograd and modules, which add to it, are left out");
   parameters.collective_provenance = estimate("NCCL start-up of about 10 us");
   parameters.overlap_provenance = {
       Origin::kMeasured, "DeepSeek-V3 report: 20 of 132 units communicate", -1, {}};

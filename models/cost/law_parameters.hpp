@@ -47,7 +47,7 @@ struct MemoryParameters {
 };
 
 struct LaunchParameters {
-  Seconds host_cost{5e-6};  // from the call on the host to the kernel's start on an idle device
+  Seconds issue_interval{6e-6};  // between two kernels that the host issues one after the other
 };
 
 // How collectives use one class of link.

@@ -50,7 +50,7 @@ struct AttentionWork {
 struct MemoryWork {
   Bytes read;
   Bytes written;
-  int kernels = 1;  // launches
+  int kernels = 1;
   // Scattered rows (permute) reach less of the bandwidth than streams do; bytes of one contiguous row, 0: a stream.
   std::int64_t row_bytes = 0;
 };

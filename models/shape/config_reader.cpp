@@ -114,17 +114,19 @@ std::string ConfigReader::text_or(std::string_view key, std::string fallback) {
   return fallback;
 }
 
-std::vector<std::int64_t> ConfigReader::sizes(std::string_view key, std::int64_t largest) {
+std::vector<JsonReader> ConfigReader::elements(std::string_view key) {
   asked_.emplace_back(key);
-  std::vector<std::int64_t> values;
   const auto reader = find(key);
-  if (!reader) return values;
-  const auto elements = reader->elements();
-  if (!elements) {
-    keep_first(elements.error());
-    return values;
-  }
-  for (const JsonReader& element : *elements) {
+  if (!reader) return {};
+  auto elements = reader->elements();
+  if (elements) return *std::move(elements);
+  keep_first(elements.error());
+  return {};
+}
+
+std::vector<std::int64_t> ConfigReader::sizes(std::string_view key, std::int64_t largest) {
+  std::vector<std::int64_t> values;
+  for (const JsonReader& element : elements(key)) {
     const auto value = element.as_int(0, largest);
     if (!value) keep_first(value.error());
     values.push_back(value.value_or(0));
@@ -133,16 +135,8 @@ std::vector<std::int64_t> ConfigReader::sizes(std::string_view key, std::int64_t
 }
 
 std::vector<std::string> ConfigReader::texts(std::string_view key) {
-  asked_.emplace_back(key);
   std::vector<std::string> values;
-  const auto reader = find(key);
-  if (!reader) return values;
-  const auto elements = reader->elements();
-  if (!elements) {
-    keep_first(elements.error());
-    return values;
-  }
-  for (const JsonReader& element : *elements) {
+  for (const JsonReader& element : elements(key)) {
     const auto value = element.as_string();
     if (!value) keep_first(value.error());
     values.push_back(value.value_or(std::string()));

@@ -60,6 +60,7 @@ class ConfigReader {
  private:
   [[nodiscard]] std::optional<JsonReader> find(std::string_view key) const;
   [[nodiscard]] std::optional<std::int64_t> agreed(Keys keys, std::int64_t smallest, std::int64_t largest);
+  [[nodiscard]] std::vector<JsonReader> elements(std::string_view key);
   void keep_first(Error error);
 
   JsonReader object_;

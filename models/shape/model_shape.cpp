@@ -68,7 +68,7 @@ Status check_moe(const MoeShape& moe) {
 
 Status check_layer(const LayerShape& layer) {
   MOESIM_TRY(check_attention(layer.attention));
-  MOESIM_TRY(in_range("norms", layer.norms, 0, 16));
+  MOESIM_TRY(in_range("norms", layer.norms, 0, ShapeLimits::kNorms));
   if (layer.dense.has_value() == layer.moe.has_value())
     return invalid_input("a layer needs either a dense FFN or a MoE block");
   if (layer.dense) return in_range("FFN width", layer.dense->width, 1, ShapeLimits::kWidth);

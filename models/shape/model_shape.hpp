@@ -72,7 +72,9 @@ struct LayerShape {
   AttentionShape attention;
   std::optional<FfnShape> dense;
   std::optional<MoeShape> moe;  // exactly one of the two is set
-  int norms = 2;                // RMS/layer norms of width `hidden` in the layer
+  // RMS/layer norms of width `hidden`: of the attention's input, the FFN's input, the attention's output, the FFN's output,
+  // the first so many of them. Two on the outputs (OLMo 2) count and cost as two on the inputs; Gemma 2 has all four.
+  int norms = 2;
   bool operator==(const LayerShape&) const = default;
 };
 
@@ -99,6 +101,7 @@ struct ModelShape {
 
 // Bounds that keep every product below inside 64 bits; two to three orders above any model known.
 struct ShapeLimits {
+  static constexpr std::int64_t kNorms = 4;  // of a layer: LayerShape::norms
   static constexpr std::int64_t kLayers = 10'000;
   static constexpr std::int64_t kHidden = 1'000'000;
   static constexpr std::int64_t kWidth = 10'000'000;  // of an FFN

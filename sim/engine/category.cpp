@@ -17,7 +17,7 @@ constexpr std::array<Description, kCategories> kDescriptions = {{
     {"routing", "gate, permutation and sorting of tokens"},
     {"norms", "norms, residuals and casts"},
     {"head", "embedding, logits and loss"},
-    {"optimizer", "optimizer step"},
+    {"optimizer", "optimizer step, sums of gradients"},
     {"tp_comm", "tensor-parallel communication"},
     {"cp_comm", "context-parallel communication"},
     {"ep_comm", "expert dispatch and combine"},
@@ -43,6 +43,7 @@ Category category_of(const Op& op) {
     case Stream::kCompute: break;
     default: return Category::kPpComm;
   }
+  if (op.phase == Phase::kGradSync) return Category::kOptimizer;
   switch (op.kind) {
     case OpKind::kNorm: case OpKind::kNormGrad: case OpKind::kAdd: case OpKind::kCast: return Category::kNorms;
     case OpKind::kTopK: case OpKind::kTopKGrad: case OpKind::kPermute: case OpKind::kPermuteGrad:

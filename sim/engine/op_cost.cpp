@@ -95,6 +95,10 @@ Cost traffic_cost(const CostModel& costs, int device, const Op& op, const Chunk&
     const bool table = op.kind == OpKind::kEmbeddingGrad;
     if (!table) work.written += bytes_of(tensor, rows);
   }
+  if (op.kind == OpKind::kAdd && op.payload_elements > 0) {  // of two gradient buckets
+    work.read = storage(op.payload_elements, op.payload_type) * 2;
+    work.written = storage(op.payload_elements, op.payload_type);
+  }
   if (op.kind == OpKind::kEmbedding) work.read += work.written;           // the rows that were picked
   if (op.kind == OpKind::kEmbeddingGrad) work.written += work.read;       // the rows that were added to
   if (op.kind == OpKind::kCrossEntropy) work.read += work.read;           // one pass for the maximum, one for the sum
@@ -123,8 +127,26 @@ bool depends_on_routing(const Op& op, const Chunk& chunk) {
   return std::any_of(op.inputs.begin(), op.inputs.end(), routed) || std::any_of(op.outputs.begin(), op.outputs.end(), routed);
 }
 
-Cost compute_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk, const PrecisionRecipe& recipe,
-                  const RoutedRows& rows) {
+int kernels_of(const Op& op) {
+  switch (op.kind) {
+    case OpKind::kOptimizerStep: return op.payload_elements > 0 ? 1 : 0;  // multi-tensor kernel; a marker has none
+    case OpKind::kEmbeddingGrad: return 2;     // sort of the token ids, sum by row
+    case OpKind::kNormGrad: return 2;          // input gradient with partial weight gradients, and their sum
+    case OpKind::kRotary: case OpKind::kRotaryGrad: return op.inputs.size() > 1 ? 4 : 2;  // queries and keys; with norms twice
+    case OpKind::kAttentionGrad: return 3;     // row sums of gO * O, the gradients, conversion of gQ from FP32
+    case OpKind::kTopK: return 4;              // scores, top-k, normalisation, map from experts to tokens
+    case OpKind::kTopKGrad: return 2;          // scatter to the chosen experts, gradient of the scores
+    case OpKind::kPermute: case OpKind::kSortByExpert: return 2;  // places of the rows, copy of the rows
+    case OpKind::kCrossEntropy: return 3;      // maximum, exponentials and their sum, logit of the label
+    case OpKind::kCrossEntropyGrad: return 2;  // probabilities less the label, conversion from FP32
+    default: return 1;  // GEMMs (also grouped: the law is of one grouped kernel), fused element-wise kernels
+  }
+}
+
+namespace {
+
+Cost device_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk, const PrecisionRecipe& recipe,
+                 const RoutedRows& rows) {
   switch (op.kind) {
     case OpKind::kGemm: case OpKind::kGemmDgrad: case OpKind::kGemmWgrad: return gemm_cost(costs, device, op, chunk, rows);
     case OpKind::kGroupedGemm: case OpKind::kGroupedGemmDgrad: case OpKind::kGroupedGemmWgrad:
@@ -137,6 +159,13 @@ Cost compute_cost(const CostModel& costs, int device, const Op& op, const Chunk&
     case OpKind::kOptimizerStep: return optimizer_cost(costs, device, op, recipe);
     default: return traffic_cost(costs, device, op, chunk, rows);
   }
+}
+
+}  // namespace
+
+Cost compute_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk, const PrecisionRecipe& recipe,
+                  const RoutedRows& rows) {
+  return costs.as_issued(device, kernels_of(op), device_cost(costs, device, op, chunk, recipe, rows));
 }
 
 Bytes collective_bytes(const Op& op, const Chunk& chunk, int group_size, const RoutedRows& rows) {
@@ -166,7 +195,7 @@ CollectiveKind collective_kind(const Op& op, const Plan& plan) {
     case OpKind::kReduceScatter: return CollectiveKind::kReduceScatter;
     case OpKind::kSend: case OpKind::kReceive: return CollectiveKind::kSendRecv;
     case OpKind::kReduceGrads: {
-      if (op.group == GroupKind::kTp) return CollectiveKind::kAllReduce;
+      if (op.group == GroupKind::kTp || op.group == GroupKind::kMirror) return CollectiveKind::kAllReduce;
       const ZeroStage zero = op.group == GroupKind::kEdp ? plan.zero_expert : plan.zero_dense;
       return zero == ZeroStage::kNone ? CollectiveKind::kAllReduce : CollectiveKind::kReduceScatter;
     }

@@ -22,7 +22,11 @@ struct RoutedRows {
 // Rows of a tensor for this rank and micro-batch.
 [[nodiscard]] std::int64_t rows_of(const Tensor& tensor, const RoutedRows& rows);
 
-// Time of a compute operation on a device of speed 1.
+// Kernels that a framework with the usual fused kernels (Transformer Engine, Apex, FlashAttention) launches for a compute
+// operation. Communication is one kernel, whose start the collective laws hold.
+[[nodiscard]] int kernels_of(const Op& op);
+
+// Time of a compute operation on a device of speed 1, fed by a host that launches each kernel.
 [[nodiscard]] Cost compute_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk,
                                 const PrecisionRecipe& recipe, const RoutedRows& rows);
 

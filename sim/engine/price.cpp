@@ -232,12 +232,10 @@ class Pricer {
         while (parent[static_cast<std::size_t>(i)] != i) i = parent[static_cast<std::size_t>(i)];
         return i;
       };
-      const auto groups = layout().all_groups(static_cast<GroupKind>(kind));
-      const auto size = static_cast<std::size_t>(layout().group_size(static_cast<GroupKind>(kind)));
-      for (std::size_t start = 0; start < groups.size(); start += size) {
+      for (int group = 0; group < layout().group_count(static_cast<GroupKind>(kind)); ++group) {
         std::int32_t first = -1;
-        for (std::size_t i = start; i < start + size; ++i) {
-          const std::int32_t entity = entity_of_rank_[groups[i].index()];
+        for (const RankId rank : layout().group_at(static_cast<GroupKind>(kind), group)) {
+          const std::int32_t entity = entity_of_rank_[rank.index()];
           if (entity < 0) continue;
           if (first < 0) first = entity;
           const std::int32_t a = root(first);

@@ -111,7 +111,7 @@ TensorId linear_attention(ChunkBuilder& b, TensorId x, const AttentionShape& sha
     gates = b.linear("attention.gate_up", down, {.in = shape.gate_rank, .out = decays + values});
   }
   b.parameter("attention.decay", local.heads + decays, OnTp::kCut);
-  b.parameter("attention.out_norm", shape.value_head_dim, OnTp::kSame);
+  b.parameter("attention.value_norm", shape.value_head_dim, OnTp::kSame);
   const TensorId convolved =
       b.rotary("attention.convolution", projected, {qkv_columns * shape.conv_kernel, OnTp::kCut});
   return b.attention("attention.core", convolved, gates, values, core_work(b, shape, local));
@@ -128,14 +128,16 @@ TensorId lower_core(ChunkBuilder& b, TensorId normed, const AttentionShape& shap
 
 }  // namespace
 
-TensorId lower_attention(ChunkBuilder& b, TensorId x, const AttentionShape& shape) {
-  const TensorId normed = b.norm("attention.norm", x);
+TensorId lower_attention(ChunkBuilder& b, TensorId x, const LayerShape& layer) {
+  const AttentionShape& shape = layer.attention;
+  const TensorId normed = layer.norms >= 1 ? b.norm("attention.norm", x) : x;
   const TensorId core = lower_core(b, normed, shape);
   if (shape.sinks) b.parameter("attention.sinks", shape.heads / b.plan().sizes().tp, OnTp::kCut);
   const TensorId projected = b.linear("attention.out", core,
                                       {.in = b.tensor(core).columns, .out = b.model().hidden, .bias = shape.out_bias,
                                        .bias_on_every_shard = true});
-  return b.add("attention.residual", x, exit_tp(b, "attention.exit", projected));
+  const TensorId whole = exit_tp(b, "attention.exit", projected);
+  return b.add("attention.residual", x, layer.norms >= 3 ? b.norm("attention.out_norm", whole) : whole);
 }
 
 }  // namespace moesim

@@ -268,19 +268,61 @@ class ProgramAssembler {
     // With sequence parallelism each rank has seen its own rows only; without, all have the same gradient already.
     if (sum.same_on_tp > 0 && plan.sequence_parallel && layout.group_size(GroupKind::kTp) > 1)
       ops.push_back(sync_op(OpKind::kReduceGrads, "sync.tp_shared_grads", GroupKind::kTp, Stream::kTp, sum.same_on_tp));
+    sum_model_copies(ops, sum);
+    sum_tied_gradients(ops, stage);
     if (layout.world() > 1)
       ops.push_back(sync_op(OpKind::kGradNorm, "sync.grad_norm", GroupKind::kWorld, Stream::kDp, 1));
     const auto step = [&](std::string_view name, GroupKind replicas, std::int64_t elements, ZeroStage zero) {
       if (elements == 0) return;
       Op op = marker(name);
       op.group = replicas;
-      const std::int64_t shards = zero == ZeroStage::kNone ? 1 : layout.group_size(replicas);
-      op.payload_elements = (elements + shards - 1) / shards;
+      op.payload_elements = shard_of(elements, replicas, zero >= ZeroStage::kOptimizer);
       ops.push_back(op);
     };
     step("optimizer.dense", GroupKind::kDpCp, sum.dense, plan.zero_dense);
     step("optimizer.expert", GroupKind::kEdp, sum.expert, plan.zero_expert);
     return ops;
+  }
+
+  [[nodiscard]] std::int64_t shard_of(std::int64_t elements, GroupKind replicas, bool sharded) const {
+    const std::int64_t shards = sharded ? program_.layout->group_size(replicas) : 1;
+    return (elements + shards - 1) / shards;
+  }
+
+  // Two copies of the model (DualPipe): the ranks of stages s and pp-1-s hold the same two chunks, and each has the
+  // gradients of its own half of the micro-batches. By now data parallelism has reduced them, to shards with ZeRO.
+  void sum_model_copies(std::vector<Op>& ops, const LocalParameters& sum) const {
+    if (schedule_.model_copies() == 1) return;
+    const auto add = [&](std::string_view name, GroupKind replicas, std::int64_t elements, ZeroStage zero) {
+      if (elements == 0) return;
+      ops.push_back(sync_op(OpKind::kReduceGrads, name, GroupKind::kMirror, Stream::kDp,
+                            shard_of(elements, replicas, zero >= ZeroStage::kOptimizer)));
+      ops.back().payload_type = program_.recipe.gradient;
+    };
+    add("sync.copy_dense_grads", GroupKind::kDpCp, sum.dense, program_.plan.zero_dense);
+    add("sync.copy_expert_grads", GroupKind::kEdp, sum.expert, program_.plan.zero_expert);
+  }
+
+  // A tied embedding whose two uses stand on different chunks is held by both: as in Megatron-LM its gradient is summed at
+  // the end, whole, as the shards of both buffers need not match. Between the first and the last stage that takes an
+  // all-reduce; where one stage holds both (V shapes, DualPipe after its copies are summed) a sum.
+  void sum_tied_gradients(std::vector<Op>& ops, int stage) const {
+    if (!program_.model.tied_embeddings) return;
+    int holders = 0;
+    for (const Chunk& chunk : program_.chunks)
+      if (chunk.stage.value() == stage && chunk.has_embedding != chunk.has_head) ++holders;
+    if (holders == 0) return;
+    const Plan& plan = program_.plan;
+    const std::int64_t table = padded_vocab(program_.model.vocab, plan.sizes().tp) / plan.sizes().tp * program_.model.hidden;
+    Op op = sync_op(OpKind::kReduceGrads, "sync.tied_grads", GroupKind::kMirror, Stream::kDp,
+                    shard_of(table, GroupKind::kDpCp, plan.zero_dense >= ZeroStage::kGradients));
+    op.payload_type = program_.recipe.gradient;
+    if (holders == 2) {
+      op.kind = OpKind::kAdd;
+      op.group = GroupKind::kSelf;
+      op.stream = Stream::kCompute;
+    }
+    ops.push_back(op);
   }
 
   [[nodiscard]] Op sync_op(OpKind kind, std::string_view name, GroupKind group, Stream stream, std::int64_t elements) const {

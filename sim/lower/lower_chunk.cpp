@@ -11,8 +11,8 @@ namespace {
 TensorId lower_layer(ChunkBuilder& b, TensorId x, LayerId id, const MoeSchedule& schedule) {
   const LayerShape& layer = b.model().layer(id);
   b.begin_layer(id, x);
-  const TensorId attended = lower_attention(b, x, layer.attention);
-  const TensorId normed = b.norm("ffn.norm", attended);
+  const TensorId attended = lower_attention(b, x, layer);
+  const TensorId normed = layer.norms >= 2 ? b.norm("ffn.norm", attended) : attended;
   TensorId y;
   if (layer.dense) {
     y = lower_ffn(b, normed, *layer.dense, FfnPlace::kDense);
@@ -20,10 +20,8 @@ TensorId lower_layer(ChunkBuilder& b, TensorId x, LayerId id, const MoeSchedule&
     MoeLayerBuilder moe(b, *layer.moe);
     y = schedule.forward(moe, normed);
   }
+  if (layer.norms >= 4) y = b.norm("ffn.out_norm", y);
   const TensorId out = b.add("ffn.residual", attended, y);
-  // Models with norms after attention and FFN too, or without some, differ by vectors of the hidden width only.
-  const std::int64_t norm_columns = b.model().hidden * (b.model().norm_bias ? 2 : 1);
-  if (layer.norms > 2) b.parameter("layer.extra_norms", (layer.norms - 2) * norm_columns, OnTp::kSame);
   b.end_layer();
   return out;
 }

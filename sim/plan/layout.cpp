@@ -10,7 +10,7 @@ namespace moesim {
 namespace {
 
 constexpr std::array<std::string_view, kGroupKinds> kGroupNames = {"self", "tp",  "cp", "dp", "dp_cp", "ep",
-                                                                   "esp",  "ep_esp", "edp", "pp", "world"};
+                                                                   "esp", "ep_esp", "edp", "pp", "mirror", "world"};
 constexpr std::array<std::string_view, 5> kDimensionNames = {"tp", "cp", "ep", "dp", "pp"};
 
 // The extents of the two meshes along the five places of an order; a mesh has extent 1 where it knows no dimension.
@@ -37,7 +37,7 @@ Varies varying(GroupKind kind) {
     case GroupKind::kEsp: return {false, {true, false, false, false, false}};
     case GroupKind::kEpEsp: return {false, {true, false, true, false, false}};
     case GroupKind::kEdp: return {false, {false, false, false, true, false}};
-    case GroupKind::kPp: return {true, {false, false, false, false, true}};
+    case GroupKind::kPp: case GroupKind::kMirror: return {true, {false, false, false, false, true}};
     case GroupKind::kWorld: return {true, {true, true, true, true, true}};
   }
   return {};
@@ -192,42 +192,49 @@ void Layout::place_ranks() {
 }
 
 // A group is found by the coordinates that stay fixed; visiting the ranks in logical order numbers the groups by their
-// first member and lists the members by coordinate.
+// first member and lists the members by coordinate. Mirrored stages have the smaller one's number in common.
 void Layout::build_groups(GroupKind kind) {
   const Varies varies = varying(kind);
   const Extents extents = varies.dense ? dense_extents(spec_.sizes) : expert_extents(spec_.sizes);
-  Groups& groups = groups_[static_cast<std::size_t>(kind)];
-  groups.size = 1;
-  for (std::size_t d = 0; d < 5; ++d) groups.size *= varies.along[d] ? extents.size[d] : 1;
+  const bool mirrored = kind == GroupKind::kMirror;
   const auto world = static_cast<std::size_t>(world_);
+  Groups& groups = groups_[static_cast<std::size_t>(kind)];
   groups.members.resize(world);
   groups.group_of.resize(world);
   groups.index_of.resize(world);
-  std::vector<std::int32_t> number(world / static_cast<std::size_t>(groups.size), -1);  // by fixed coordinates
-  std::vector<std::int32_t> filled(number.size(), 0);
-  std::int32_t next = 0;
+  std::size_t keys = mirrored ? static_cast<std::size_t>(spec_.sizes.pp) : 1;
+  for (std::size_t d = 0; d < 5; ++d) keys *= varies.along[d] ? 1 : static_cast<std::size_t>(extents.size[d]);
+  std::vector<std::int32_t> number(keys, -1);  // by fixed coordinates
+  std::vector<std::int32_t> sizes;
+  const auto physical = [this](std::size_t logical) {
+    return spec_.device_map.empty() ? RankId(static_cast<std::int32_t>(logical)) : spec_.device_map[logical];
+  };
   for (std::size_t logical = 0; logical < world; ++logical) {
-    const RankId rank = spec_.device_map.empty() ? RankId(static_cast<std::int32_t>(logical)) : spec_.device_map[logical];
+    const RankId rank = physical(logical);
     const Coordinates& c = coordinates_[rank.index()];
     const std::array<int, 5> at = varies.dense ? std::array<int, 5>{c.tp, c.cp, 0, c.dp, c.pp}
                                                : std::array<int, 5>{c.esp, 0, c.ep, c.edp, c.pp};
-    std::size_t key = 0;
+    std::size_t key = mirrored ? static_cast<std::size_t>(std::min(c.pp, spec_.sizes.pp - 1 - c.pp)) : 0;
     for (std::size_t d = 0; d < 5; ++d)
       if (!varies.along[d]) key = key * static_cast<std::size_t>(extents.size[d]) + static_cast<std::size_t>(at[d]);
-    if (number[key] < 0) number[key] = next++;
-    const std::int32_t group = number[key];
-    const std::int32_t index = filled[key]++;
-    groups.group_of[rank.index()] = group;
-    groups.index_of[rank.index()] = index;
-    groups.members[static_cast<std::size_t>(group) * static_cast<std::size_t>(groups.size) + static_cast<std::size_t>(index)] = rank;
+    if (number[key] < 0) {
+      number[key] = static_cast<std::int32_t>(sizes.size());
+      sizes.push_back(0);
+    }
+    groups.group_of[rank.index()] = number[key];
+    groups.index_of[rank.index()] = sizes[static_cast<std::size_t>(number[key])]++;
+  }
+  groups.size = *std::max_element(sizes.begin(), sizes.end());
+  groups.begin.assign(1, 0);
+  for (const std::int32_t size : sizes) groups.begin.push_back(groups.begin.back() + size);
+  for (std::size_t logical = 0; logical < world; ++logical) {
+    const RankId rank = physical(logical);
+    const std::int32_t first = groups.begin[static_cast<std::size_t>(groups.group_of[rank.index()])];
+    groups.members[static_cast<std::size_t>(first + groups.index_of[rank.index()])] = rank;
   }
 }
 
-std::span<const RankId> Layout::group(GroupKind kind, RankId rank) const {
-  const Groups& groups = groups_[static_cast<std::size_t>(kind)];
-  const auto size = static_cast<std::size_t>(groups.size);
-  return std::span(groups.members).subspan(static_cast<std::size_t>(groups.group_of[rank.index()]) * size, size);
-}
+std::span<const RankId> Layout::group(GroupKind kind, RankId rank) const { return group_at(kind, group_index(kind, rank)); }
 
 int Layout::index_in_group(GroupKind kind, RankId rank) const {
   return groups_[static_cast<std::size_t>(kind)].index_of[rank.index()];
@@ -235,7 +242,16 @@ int Layout::index_in_group(GroupKind kind, RankId rank) const {
 
 int Layout::group_size(GroupKind kind) const { return groups_[static_cast<std::size_t>(kind)].size; }
 
-std::span<const RankId> Layout::all_groups(GroupKind kind) const { return groups_[static_cast<std::size_t>(kind)].members; }
+int Layout::group_count(GroupKind kind) const {
+  return static_cast<int>(groups_[static_cast<std::size_t>(kind)].begin.size()) - 1;
+}
+
+std::span<const RankId> Layout::group_at(GroupKind kind, int index) const {
+  const Groups& groups = groups_[static_cast<std::size_t>(kind)];
+  const auto at = static_cast<std::size_t>(index);
+  return std::span(groups.members).subspan(static_cast<std::size_t>(groups.begin[at]),
+                                           static_cast<std::size_t>(groups.begin[at + 1] - groups.begin[at]));
+}
 
 int Layout::group_index(GroupKind kind, RankId rank) const {
   return groups_[static_cast<std::size_t>(kind)].group_of[rank.index()];

@@ -47,9 +47,10 @@ enum class GroupKind : std::uint8_t {
   kEpEsp,   // the fused group of Parm: every rank of the EP group and all shards
   kEdp,     // replicas of the same expert shard
   kPp,      // the stages of one pipeline
+  kMirror,  // stages s and pp-1-s of one pipeline: the two copies of DualPipe, both ends of a tied embedding
   kWorld,
 };
-constexpr int kGroupKinds = 11;
+constexpr int kGroupKinds = 12;
 [[nodiscard]] std::string_view group_name(GroupKind kind);  // "ep"
 
 struct LayoutSpec {
@@ -84,6 +85,7 @@ class Layout {
   struct Coordinates {
     int tp, cp, dp, pp;
     int esp, ep, edp;
+    bool operator==(const Coordinates&) const = default;
   };
   [[nodiscard]] const Coordinates& at(RankId rank) const { return coordinates_[rank.index()]; }
   [[nodiscard]] StageId stage(RankId rank) const { return StageId(at(rank).pp); }
@@ -91,10 +93,12 @@ class Layout {
   // Members in the order of their coordinate (innermost dimension fastest in the groups of two); `rank` is one of them.
   [[nodiscard]] std::span<const RankId> group(GroupKind kind, RankId rank) const;
   [[nodiscard]] int index_in_group(GroupKind kind, RankId rank) const;
+  // All groups of a kind have this size, but for kMirror: with an odd number of stages the middle one mirrors itself, and
+  // its ranks stand alone.
   [[nodiscard]] int group_size(GroupKind kind) const;
-  // All groups of a kind, for instance to print or to price them: group_count x group_size ranks.
-  [[nodiscard]] std::span<const RankId> all_groups(GroupKind kind) const;
-  // Index of the rank's group among all_groups(kind).
+  // The groups of a kind, for instance to print or to price them, numbered by their first member in logical order.
+  [[nodiscard]] int group_count(GroupKind kind) const;
+  [[nodiscard]] std::span<const RankId> group_at(GroupKind kind, int index) const;
   [[nodiscard]] int group_index(GroupKind kind, RankId rank) const;
 
   // The ranks of a stage, ascending.
@@ -112,6 +116,7 @@ class Layout {
   struct Groups {
     int size = 1;
     std::vector<RankId> members;           // group after group
+    std::vector<std::int32_t> begin;       // of each group among the members, and their number at the end
     std::vector<std::int32_t> group_of;    // by rank
     std::vector<std::int32_t> index_of;    // by rank
   };

@@ -176,10 +176,10 @@ class AdjointWriter {
   void differentiate(const ChunkBuilder::Entry& entry) {
     const Op op = entry.op;
     if (op.kind == OpKind::kCrossEntropy) {
-      ensure(op.inputs[0]);
+      ensure(builder_.loss_logits());
       const TensorId glogits = gradient_like(op.inputs[0]);
-      emit(input_ops_, OpKind::kCrossEntropyGrad, Phase::kBackwardInput, op, {op.inputs[0], builder_.loss_statistics()},
-           {glogits});
+      emit(input_ops_, OpKind::kCrossEntropyGrad, Phase::kBackwardInput, op,
+           {builder_.loss_logits(), builder_.loss_statistics()}, {glogits});
       set_gradient(op.inputs[0], glogits);
       return;
     }
@@ -219,13 +219,13 @@ class AdjointWriter {
   void attention(const Op& op) {
     OperandList inputs{gradient(op.outputs[0])};
     OperandList outputs;
-    ensure(op.outputs[0]);
+    for (const TensorId output : op.outputs) ensure(output);
     for (const TensorId input : op.inputs) {
       ensure(input);
       inputs.push_back(input);
       outputs.push_back(gradient_like(input));
     }
-    inputs.push_back(op.outputs[0]);
+    for (const TensorId output : op.outputs) inputs.push_back(output);
     emit(input_ops_, OpKind::kAttentionGrad, Phase::kBackwardInput, op, inputs, outputs);
     for (int i = 0; i < outputs.size(); ++i) contribute(op.inputs[i], outputs[i], op);
   }

@@ -115,8 +115,11 @@ TensorId ChunkBuilder::attention(std::string_view name, TensorId qkv, TensorId m
                                  const AttentionWork& work) {
   const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, tensor(qkv).rows, out_columns);
   OperandList inputs{qkv};
+  OperandList outputs{y};
   if (more.valid()) inputs.push_back(more);
-  Op& op = record(OpKind::kAttention, name, inputs, {y});
+  if (!work.linear)  // what the backward pass needs to make the scores' softmax again
+    outputs.push_back(make("attention.log_sum_exp", TensorRole::kActivation, DType::kFp32, tensor(qkv).rows, work.heads));
+  Op& op = record(OpKind::kAttention, name, inputs, outputs);
   op.attention = static_cast<std::int32_t>(chunk_.attentions.size());
   chunk_.attentions.push_back(work);
   return y;
@@ -250,7 +253,14 @@ TensorId ChunkBuilder::combine(std::string_view name, TensorId x, GroupKind grou
 void ChunkBuilder::loss(std::string_view name, TensorId logits) {
   // Per token: largest logit, sum of exponentials, logit of the label; vocabulary shards combine theirs.
   loss_statistics_ = make("head.loss_statistics", TensorRole::kActivation, DType::kFp32, tensor(logits).rows, 3);
-  record(OpKind::kCrossEntropy, name, {logits}, {loss_statistics_});
+  loss_logits_ = logits;
+  OperandList outputs{loss_statistics_};
+  if (tensor(logits).type != DType::kFp32) {
+    const Tensor narrow = tensor(logits);
+    loss_logits_ = make("head.logits_fp32", TensorRole::kActivation, DType::kFp32, narrow.rows, narrow.columns);
+    outputs.push_back(loss_logits_);
+  }
+  record(OpKind::kCrossEntropy, name, {logits}, outputs);
   if (plan_.sizes().tp > 1) loss_statistics_ = all_reduce("head.loss_reduce", loss_statistics_, GroupKind::kTp, Stream::kTp);
 }
 

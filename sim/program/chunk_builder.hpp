@@ -89,8 +89,11 @@ class ChunkBuilder {
   TensorId combine(std::string_view name, TensorId x, GroupKind group);
   // The head of a model whose embedding table, on the same chunk, is also its output matrix.
   TensorId tied_linear(std::string_view name, TensorId x, std::int64_t out);
+  // The loss is worked out in FP32, as Megatron-LM and torchtitan do: a copy of narrower logits is all that its gradient
+  // keeps of them, and the gradient is made in its place.
   void loss(std::string_view name, TensorId logits);
   [[nodiscard]] TensorId loss_statistics() const { return loss_statistics_; }
+  [[nodiscard]] TensorId loss_logits() const { return loss_logits_; }  // in FP32
 
   // One entry of the tape: the operation, and whether it only exists for its adjoint.
   struct Entry {
@@ -120,6 +123,7 @@ class ChunkBuilder {
   TensorId cast_source_;  // the last tensor that was cast, so that two linears of one input share the copy
   TensorId cast_result_;
   TensorId loss_statistics_;
+  TensorId loss_logits_;
   std::vector<Entry> tape_;
   std::vector<TensorId> layer_inputs_;
 };

@@ -85,13 +85,12 @@ std::vector<LoadClass> load_classes(const Layout& layout, const RoutedLoads& loa
 
   const int ep = layout.sizes().ep;
   const int esp = layout.sizes().esp;
-  const bool all_alike = ep * esp == 1 || loads.moe_layers == 0;
-  const auto groups = layout.all_groups(GroupKind::kEpEsp);
+  const bool all_alike = loads.moe_layers == 0;
   const auto size = static_cast<std::size_t>(layout.group_size(GroupKind::kEpEsp));
   std::vector<LoadClass> classes;
   std::map<std::vector<int>, std::size_t> known;
-  for (std::size_t g = 0; g * size < groups.size(); ++g) {
-    const auto members = groups.subspan(g * size, size);
+  for (int g = 0; g < layout.group_count(GroupKind::kEpEsp); ++g) {
+    const auto members = layout.group_at(GroupKind::kEpEsp, g);
     if (position[members.front().index()] < 0) continue;  // of another stage
     std::vector<int> sources(size);
     std::vector<int> positions(size);

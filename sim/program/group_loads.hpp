@@ -64,7 +64,7 @@ struct LoadClass {
   std::vector<std::vector<int>> members;  // per group: stage-local positions of its ranks, [i * esp + j]
   std::int64_t expert_work = 0;           // sum over layers and micro-batches of the busiest rank's rows
 };
-// Sorted by expert_work, most first. A model without routed experts, or with all of them on every rank, has one class.
+// Sorted by expert_work, most first. A model without routed experts has one class.
 [[nodiscard]] std::vector<LoadClass> load_classes(const Layout& layout, const RoutedLoads& loads);
 
 }  // namespace moesim

@@ -28,11 +28,11 @@ enum class OpKind : std::uint8_t {
   kGroupedGemmWgrad,  // X, gY -> gW
   kRotary,            // Q/K/V (, W) -> Q/K/V          positions, per-head norms (W), layout
   kRotaryGrad,        // gY (, X) -> gX                 X: what the norms read
-  kAttention,         // QKV (, gathered KV) -> O
-  kAttentionGrad,     // gO, QKV, O -> gQKV
+  kAttention,         // QKV (, gathered KV) -> O (, L)   L: log of the sum of exponentials by row and head, FP32
+  kAttentionGrad,     // gO, QKV (, KV), O (, L) -> gQKV (, gKV)
   kActivation,        // X -> Y                        gated: Y has half the columns of X
   kActivationGrad,    // gY, X -> gX
-  kAdd,               // A, B -> Y                     residual, or the sum of two gradients
+  kAdd,               // A, B -> Y                     residual, or the sum of two gradients (or W... of two buckets)
   kCast,              // X -> Y                        to the GEMM's number format
   kTopK,              // logits -> probabilities
   kTopKGrad,          // gP, P -> glogits
@@ -41,8 +41,8 @@ enum class OpKind : std::uint8_t {
   kUnpermute,         // Y, P -> X                     weighted sum of a token's copies
   kUnpermuteGrad,     // gX, Y, P -> gY, gP
   kSortByExpert,      // Y -> Y                        arrived copies (by source) into expert order, or back
-  kCrossEntropy,      // logits -> loss
-  kCrossEntropyGrad,  // logits -> glogits
+  kCrossEntropy,      // logits -> S (, logits32)     S: maximum, sum of exponentials, label's logit by token
+  kCrossEntropyGrad,  // logits32, S -> glogits
   kAllGather,         // X -> Y      over `group`, rows times group size (or gathered weights)
   kReduceScatter,     // X -> Y      over `group`, rows divided by group size
   kAllReduce,         // X -> X
@@ -50,7 +50,7 @@ enum class OpKind : std::uint8_t {
   kCombine,           // Z -> Y      all-to-all-v back
   kSend,              // X ->        to a neighbouring stage
   kReceive,           // -> X
-  kReduceGrads,       // W... ->     gradient bucket: all-reduce, or reduce-scatter when ZeRO shards it
+  kReduceGrads,       // W... ->     gradient bucket: all-reduce, or over kDpCp and kEdp reduce-scatter when ZeRO shards it
   kGatherParams,      // W... ->     parameter bucket: all-gather of ZeRO's shards
   kOptimizerStep,     // W... ->     AdamW over this rank's shard
   kGradNorm,          // -> scalar   all-reduce of one number over the world

@@ -47,13 +47,13 @@ AttentionShape read_grouped_attention(ConfigReader& config, std::int64_t hidden,
   return attention;
 }
 
-std::int64_t read_experts(ConfigReader& config) {
-  return config.size({"n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts"}, ShapeLimits::kExperts);
-}
-
-std::int64_t read_top_k(ConfigReader& config) {
-  return config.size({"num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_top_k"},
-                     ShapeLimits::kExperts);
+MoeShape read_routed_experts(ConfigReader& config, std::string_view width_key) {
+  MoeShape moe;
+  moe.experts = config.size({"n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts"}, ShapeLimits::kExperts);
+  moe.top_k = config.size({"num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_top_k"},
+                          ShapeLimits::kExperts);
+  moe.expert.width = config.size({width_key}, ShapeLimits::kWidth);
+  return moe;
 }
 
 std::vector<std::string> read_layer_names(ConfigReader& config, std::string_view key, std::int64_t layers,
@@ -100,6 +100,10 @@ std::vector<bool> read_sparse_steps(ConfigReader& config, std::int64_t layers) {
 
 bool any_dense(const std::vector<bool>& sparse) {
   return std::find(sparse.begin(), sparse.end(), false) != sparse.end();
+}
+
+void append_alike(ModelShape& shape, const LayerShape& layer, std::int64_t layers) {
+  for (std::int64_t i = 0; i < layers; ++i) append_layer(shape, layer);
 }
 
 void append_layers(ModelShape& shape, LayerShape layer, const std::vector<bool>& sparse, const FfnShape& dense,

@@ -26,14 +26,17 @@ enum class HeadDim : std::uint8_t { kRequired, kHiddenOverHeads };
 // hidden / heads, or an error where it has a remainder.
 [[nodiscard]] std::int64_t derived_head_dim(ConfigReader& config, std::int64_t hidden, std::int64_t heads);
 
-// Number of experts and experts per token, under the spellings of all families (transformers 5 writes them mixed).
-[[nodiscard]] std::int64_t read_experts(ConfigReader& config);
-[[nodiscard]] std::int64_t read_top_k(ConfigReader& config);
+// The routed experts of a MoE block: how many, how many of them a token takes, under the spellings of all families
+// (transformers 5 writes them mixed), and their width under the family's own key.
+[[nodiscard]] MoeShape read_routed_experts(ConfigReader& config, std::string_view width_key);
 
 // A list that names the kind of each layer (`layer_types` for attention); empty where the key is absent. Anything but
 // `layers` names out of `known` is a problem.
 [[nodiscard]] std::vector<std::string> read_layer_names(ConfigReader& config, std::string_view key, std::int64_t layers,
                                                         std::initializer_list<std::string_view> known);
+
+// The same layer throughout.
+void append_alike(ModelShape& shape, const LayerShape& layer, std::int64_t layers);
 
 // Layers laid out by a rule: `sparse[i]` picks the MoE block, else the dense FFN.
 void append_layers(ModelShape& shape, LayerShape layer, const std::vector<bool>& sparse, const FfnShape& dense,

@@ -24,7 +24,7 @@ Result<ModelShape> read(ConfigReader& config) {
   layer.attention.head_dim = derived_head_dim(config, shape.hidden, layer.attention.heads);
   layer.attention.value_head_dim = layer.attention.head_dim;
   MOESIM_TRY(config.finish());
-  for (std::int64_t i = 0; i < layers; ++i) append_layer(shape, layer);
+  append_alike(shape, layer, layers);
   return shape;
 }
 

@@ -43,10 +43,7 @@ Result<ModelShape> read(ConfigReader& config, Generation generation) {
   LayerShape layer;
   layer.attention = read_mla(config);
 
-  MoeShape moe;
-  moe.experts = read_experts(config);
-  moe.top_k = read_top_k(config);
-  moe.expert = {.width = config.size({"moe_intermediate_size"}, ShapeLimits::kWidth)};
+  MoeShape moe = read_routed_experts(config, "moe_intermediate_size");
   moe.shared = {.width = moe.expert.width * config.size_or_null({"n_shared_experts", "num_shared_experts"}, 1000)};
   const std::string method = config.text_or("topk_method", generation == Generation::kV3 ? "noaux_tc" : "");
   moe.score_correction_bias = method == "noaux_tc";

@@ -13,10 +13,7 @@ Result<ModelShape> read(ConfigReader& config) {
   layer.attention = read_grouped_attention(config, shape.hidden, KvHeads::kRequired, HeadDim::kRequired);
   layer.attention.out_bias = false;
   layer.attention.qk_norm = config.flag_or({"use_qk_norm"}, false);
-  MoeShape moe;
-  moe.experts = read_experts(config);
-  moe.top_k = read_top_k(config);
-  moe.expert = {.width = config.size({"moe_intermediate_size"}, ShapeLimits::kWidth)};
+  MoeShape moe = read_routed_experts(config, "moe_intermediate_size");
   moe.shared = {.width = moe.expert.width * config.size_or_null({"n_shared_experts", "num_shared_experts"}, 1000)};
   moe.score = RouterScore::kSigmoid;
   moe.score_correction_bias = true;

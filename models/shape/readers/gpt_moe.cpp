@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kKnownKeys[] = {
     "model_type", "name", "layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "tied_embeddings",
-    "learned_positions", "norm", "bias", "qk_norm", "window", "q_lora", "kv_lora", "qk_nope", "qk_rope", "value_head_dim",
+    "learned_positions", "norm", "norms_per_layer", "bias", "qk_norm", "window", "q_lora", "kv_lora", "qk_nope", "qk_rope", "value_head_dim",
     "ffn_width", "ffn_multiple", "gated", "experts", "top_k", "expert_width", "shared_width", "moe_every", "moe_layers",
     "dense_layers_first"};
 
@@ -113,6 +113,7 @@ Result<ModelShape> read(ConfigReader& config) {
   shape.max_positions = shape.learned_positions;
   const std::int64_t layers = config.size({"layers"}, ShapeLimits::kLayers);
   LayerShape layer;
+  layer.norms = static_cast<int>(config.size_or({"norms_per_layer"}, layer.norms, ShapeLimits::kNorms));
   layer.attention = read_attention(config, shape.hidden);
   const FfnShape ffn = read_ffn(config, shape.hidden);
   const std::optional<MoeShape> moe = read_moe(config, ffn);

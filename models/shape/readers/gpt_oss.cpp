@@ -18,10 +18,8 @@ Result<ModelShape> read(ConfigReader& config) {
     config.note("layer_types is not given: sliding and full attention by turns, as the architecture has it");
     for (std::int64_t i = 0; i < layers; ++i) types.emplace_back(i % 2 == 0 ? "sliding_attention" : "full_attention");
   }
-  MoeShape moe;
-  moe.experts = read_experts(config);
-  moe.top_k = read_top_k(config);
-  moe.expert = {.width = config.size({"intermediate_size"}, ShapeLimits::kWidth), .bias = true};
+  MoeShape moe = read_routed_experts(config, "intermediate_size");
+  moe.expert.bias = true;
   moe.score = RouterScore::kSoftmaxOfTopk;
   moe.router_bias = true;
   layer.moe = moe;

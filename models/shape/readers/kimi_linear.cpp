@@ -45,10 +45,7 @@ AttentionShape read_latent(ConfigReader& config) {
 }
 
 MoeShape read_moe(ConfigReader& config) {
-  MoeShape moe;
-  moe.experts = read_experts(config);
-  moe.top_k = read_top_k(config);
-  moe.expert = {.width = config.size({"moe_intermediate_size"}, ShapeLimits::kWidth)};
+  MoeShape moe = read_routed_experts(config, "moe_intermediate_size");
   moe.shared = {.width = moe.expert.width * config.size_or_null({"num_shared_experts", "n_shared_experts"}, 1000)};
   moe.score = config.text_or("moe_router_activation_func", "sigmoid") == "softmax" ? RouterScore::kSoftmax
                                                                                    : RouterScore::kSigmoid;

@@ -22,7 +22,7 @@ Result<ModelShape> read(ConfigReader& config) {
   layer.dense = FfnShape{.width = config.size({"intermediate_size"}, ShapeLimits::kWidth),
                          .bias = config.flag_or({"mlp_bias"}, false)};
   MOESIM_TRY(config.finish());
-  for (std::int64_t i = 0; i < layers; ++i) append_layer(shape, layer);
+  append_alike(shape, layer, layers);
   return shape;
 }
 

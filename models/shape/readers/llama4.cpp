@@ -49,10 +49,7 @@ Result<ModelShape> read(ConfigReader& config) {
   ModelShape shape = read_trunk(config);
   const std::int64_t layers = read_layer_count(config);
   AttentionShape attention = read_grouped_attention(config, shape.hidden, KvHeads::kRequired, HeadDim::kRequired);
-  MoeShape moe;
-  moe.experts = read_experts(config);
-  moe.top_k = read_top_k(config);
-  moe.expert = {.width = config.size({"intermediate_size"}, ShapeLimits::kWidth)};
+  MoeShape moe = read_routed_experts(config, "intermediate_size");
   moe.shared = moe.expert;
   moe.score = RouterScore::kSigmoid;
   const std::vector<bool> sparse = read_moe_layers(config, layers);

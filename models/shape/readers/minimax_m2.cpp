@@ -18,17 +18,14 @@ Result<ModelShape> read(ConfigReader& config) {
   const std::vector<std::int64_t> kinds = config.sizes("attn_type_list", 1);
   if (std::find(kinds.begin(), kinds.end(), 0) != kinds.end())
     config.problem("attn_type_list", "marks linear attention layers, which this architecture does not have");
-  MoeShape moe;
-  moe.experts = read_experts(config);
-  moe.top_k = read_top_k(config);
-  moe.expert = {.width = config.size({"intermediate_size"}, ShapeLimits::kWidth)};
+  MoeShape moe = read_routed_experts(config, "intermediate_size");
   moe.shared = {.width = config.size_or({"shared_intermediate_size"}, 0, ShapeLimits::kWidth)};
   moe.score = config.text_or("scoring_func", "sigmoid") == "softmax" ? RouterScore::kSoftmax : RouterScore::kSigmoid;
   moe.score_correction_bias = config.flag_or({"use_routing_bias"}, true);
   layer.moe = moe;
   if (config.flag_or({"use_mtp"}, true)) shape.mtp_layers = static_cast<int>(config.size_or({"num_mtp_modules"}, 0, 100));
   MOESIM_TRY(config.finish());
-  for (std::int64_t i = 0; i < layers; ++i) append_layer(shape, layer);
+  append_alike(shape, layer, layers);
   return shape;
 }
 

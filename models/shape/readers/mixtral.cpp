@@ -11,14 +11,11 @@ Result<ModelShape> read(ConfigReader& config) {
   LayerShape layer;
   layer.attention = read_grouped_attention(config, shape.hidden, KvHeads::kRequired, HeadDim::kHiddenOverHeads);
   layer.attention.window = config.size_or({"sliding_window"}, 0, ShapeLimits::kPositions);
-  MoeShape moe;
-  moe.experts = read_experts(config);
-  moe.top_k = read_top_k(config);
-  moe.expert = {.width = config.size({"intermediate_size"}, ShapeLimits::kWidth)};
+  MoeShape moe = read_routed_experts(config, "intermediate_size");
   moe.score = RouterScore::kSoftmaxOfTopk;
   layer.moe = moe;
   MOESIM_TRY(config.finish());
-  for (std::int64_t i = 0; i < layers; ++i) append_layer(shape, layer);
+  append_alike(shape, layer, layers);
   return shape;
 }
 

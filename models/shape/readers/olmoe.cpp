@@ -12,13 +12,9 @@ Result<ModelShape> read(ConfigReader& config) {
   layer.attention = read_grouped_attention(config, shape.hidden, KvHeads::kAsManyAsHeads, HeadDim::kHiddenOverHeads);
   layer.attention.qk_norm = true;
   layer.attention.qk_norm_wide = true;
-  MoeShape moe;
-  moe.experts = read_experts(config);
-  moe.top_k = read_top_k(config);
-  moe.expert = {.width = config.size({"intermediate_size"}, ShapeLimits::kWidth)};
-  layer.moe = moe;
+  layer.moe = read_routed_experts(config, "intermediate_size");
   MOESIM_TRY(config.finish());
-  for (std::int64_t i = 0; i < layers; ++i) append_layer(shape, layer);
+  append_alike(shape, layer, layers);
   return shape;
 }
 

@@ -15,14 +15,11 @@ Result<ModelShape> read(ConfigReader& config) {
   layer.attention.window = config.size_or({"sliding_window"}, 0, ShapeLimits::kPositions);
   // The published file sets the window to the whole 131072 positions, which is no window.
   if (shape.max_positions > 0 && layer.attention.window >= shape.max_positions) layer.attention.window = 0;
-  MoeShape moe;
-  moe.experts = read_experts(config);
-  moe.top_k = read_top_k(config);
-  moe.expert = {.width = config.size({"intermediate_size"}, ShapeLimits::kWidth)};
+  MoeShape moe = read_routed_experts(config, "intermediate_size");
   moe.score = RouterScore::kSparsemixer;
   layer.moe = moe;
   MOESIM_TRY(config.finish());
-  for (std::int64_t i = 0; i < layers; ++i) append_layer(shape, layer);
+  append_alike(shape, layer, layers);
   return shape;
 }
 

@@ -53,10 +53,7 @@ Result<ModelShape> read(ConfigReader& config) {
   const AttentionShape linear = read_delta_net(config);
   const std::vector<bool> is_full = full_layers(config, layers);
 
-  MoeShape moe;
-  moe.experts = read_experts(config);
-  moe.top_k = read_top_k(config);
-  moe.expert = {.width = config.size({"moe_intermediate_size"}, ShapeLimits::kWidth)};
+  MoeShape moe = read_routed_experts(config, "moe_intermediate_size");
   moe.shared = {.width = config.size_or_null({"shared_expert_intermediate_size"}, ShapeLimits::kWidth)};
   moe.shared_gate = moe.shared.width > 0;
   const std::vector<bool> sparse = read_sparse_steps(config, layers);

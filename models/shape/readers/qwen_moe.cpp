@@ -39,10 +39,7 @@ Result<ModelShape> read(ConfigReader& config, Generation generation) {
   const std::int64_t layers = read_layer_count(config);
   LayerShape layer;
   layer.attention = read_attention(config, shape.hidden, generation);
-  MoeShape moe;
-  moe.experts = read_experts(config);
-  moe.top_k = read_top_k(config);
-  moe.expert = {.width = config.size({"moe_intermediate_size"}, ShapeLimits::kWidth)};
+  MoeShape moe = read_routed_experts(config, "moe_intermediate_size");
   read_shared(config, moe, generation);
   const std::vector<bool> sparse = read_sparse_steps(config, layers);
   FfnShape dense;

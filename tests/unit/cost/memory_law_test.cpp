@@ -29,8 +29,19 @@ TEST(MemoryLaw, ShortRowsReachLess) {
   EXPECT_DOUBLE_EQ(memory_cost(kMachine, work).time.value(), 2e-3 + 3e-6);
 }
 
+TEST(LaunchLaw, KernelsFollowEachOtherAsFastAsTheHostIssuesThem) {
+  const LaunchParameters parameters{.issue_interval = Seconds(4e-6)};
+  // 9 us on the device hide two launches of 4 us, not three.
+  const Cost kernel{.time = Seconds(9e-6), .bound = Bound::kMemory, .extrapolated = true};
+  EXPECT_EQ(as_issued(parameters, 2, kernel).time, kernel.time);
+  EXPECT_EQ(as_issued(parameters, 2, kernel).bound, Bound::kMemory);
+  EXPECT_DOUBLE_EQ(as_issued(parameters, 3, kernel).time.value(), 12e-6);
+  EXPECT_EQ(as_issued(parameters, 3, kernel).bound, Bound::kLatency);
+  EXPECT_TRUE(as_issued(parameters, 3, kernel).extrapolated);
+  EXPECT_EQ(as_issued(parameters, 0, {}).time, Seconds(0));
+}
+
 TEST(LaunchLaw, HeldUnitsSlowTheRest) {
-  EXPECT_DOUBLE_EQ(launch_cost({.host_cost = Seconds(4e-6)}).value(), 4e-6);
   // DeepSeek-V3: 20 of 132 units -> 132/112.
   EXPECT_DOUBLE_EQ(slowdown_beside_communication({.units_held = 20.0 / 132}), 132.0 / 112);
 }

@@ -317,6 +317,16 @@ TEST(ModelReader, PlainFieldsInFull) {
   EXPECT_EQ(counts.vectors, 0);
 }
 
+TEST(ModelReader, PlainFieldsTakeTheNumberOfNorms) {
+  json config = plain();
+  for (const int norms : {0, 1, 4}) {
+    config["norms_per_layer"] = norms;
+    EXPECT_EQ(count_layer(accept(config).shape, LayerId(0)).norms, norms * 16);
+  }
+  config["norms_per_layer"] = 5;
+  EXPECT_THAT(reject(config).what, HasSubstr("outside the range 0 to 4"));
+}
+
 TEST(ModelReader, PlainFieldsTakeMla) {
   json config = plain();
   config.update({{"kv_lora", 6}, {"qk_nope", 3}, {"qk_rope", 2}, {"value_head_dim", 4}, {"bias", false}});

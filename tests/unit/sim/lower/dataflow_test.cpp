@@ -159,6 +159,24 @@ TEST(Dataflow, OneStageAndTiedEmbeddings) {
   }
 }
 
+TEST(Dataflow, AnyNumberOfNorms) {
+  for (int norms = 0; norms <= 4; ++norms) {
+    ModelShape model = small_dense();
+    model.kinds[0].norms = norms;
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kFull}) {
+      Plan plan = with_pipeline(plan_of({.tp = 2, .pp = 2, .dp = 2, .edp = 4}, 4), "zb1p");
+      plan.recompute = recompute;
+      const Program program = lowered(plan, model);
+      expect_sound(program, fmt::format("{} norms", norms));
+      int lowered_norms = 0;
+      for (const Block& block : program.blocks)
+        if (block.kind == BlockKind::kForward)
+          for (const Op& op : block.ops) lowered_norms += op.kind == OpKind::kNorm ? 1 : 0;
+      EXPECT_EQ(lowered_norms, 8 * norms + 1);  // and the head's
+    }
+  }
+}
+
 TEST(Dataflow, ModelsOfTheZoo) {
   for (const char* name : {"gpt-oss-20b", "qwen3-next-80b-a3b", "deepseek-v2-lite", "phi-3.5-moe", "minimax-m2"}) {
     Plan plan = with_pipeline(plan_of({.tp = 2, .pp = 2, .dp = 2, .ep = 4}, 4), "zbv");

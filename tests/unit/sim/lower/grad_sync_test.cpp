@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <vector>
 
 #include "sim/lower/grad_sync.hpp"
 #include "tests/unit/sim/program/program_testing.hpp"
@@ -105,6 +106,84 @@ TEST(GradSync, TpRanksSumTheGradientsOfWhatTheyAllHold) {
   EXPECT_EQ(shared(), 17 * 64);  // two norms per layer and the last one
   plan.sequence_parallel = false;  // every rank sees all rows
   EXPECT_EQ(shared(), 0);
+}
+
+// Elements of the epilogue's gradient sums by name, on each stage.
+std::vector<std::map<std::string_view, std::int64_t>> sums_by_stage(const Program& program, GroupKind group) {
+  std::vector<std::map<std::string_view, std::int64_t>> sums(program.stages.size());
+  for (const Block& block : program.blocks)
+    for (const Op& op : block.ops)
+      if (op.phase == Phase::kGradSync && op.kind != OpKind::kGradNorm && op.group == group) {
+        EXPECT_EQ(block.kind, BlockKind::kEpilogue);
+        EXPECT_EQ(op.payload_type, DType::kFp32);
+        sums[program.chunks[static_cast<std::size_t>(block.chunk)].stage.index()][op.name] += op.payload_elements;
+      }
+  return sums;
+}
+
+// Stages 0 and 3, and 1 and 2, hold the same layers; each pair sums its shards of them.
+TEST(GradSync, DualPipeSumsItsTwoCopies) {
+  Plan plan = with_pipeline(plan_of({.pp = 4, .dp = 4, .ep = 2, .edp = 2}, 8), "dualpipe");
+  for (const int zero : {0, 1, 2, 3}) {
+    plan.zero_dense = static_cast<ZeroStage>(zero);
+    plan.zero_expert = zero == 0 ? ZeroStage::kOptimizer : ZeroStage::kNone;
+    const Program program = lowered(plan, small_moe());
+    const auto sums = sums_by_stage(program, GroupKind::kMirror);
+    for (std::size_t stage = 0; stage < 4; ++stage) {
+      LocalParameters held;
+      for (const Chunk& chunk : program.chunks) {
+        if (chunk.stage.index() != stage) continue;
+        held.dense += local_parameters(chunk).dense;
+        held.expert += local_parameters(chunk).expert;
+      }
+      EXPECT_EQ(sums[stage].at("sync.copy_dense_grads"), zero == 0 ? held.dense : (held.dense + 3) / 4);
+      EXPECT_EQ(sums[stage].at("sync.copy_expert_grads"), zero == 0 ? (held.expert + 1) / 2 : held.expert);
+      EXPECT_EQ(sums[stage], sums[3 - stage]);
+    }
+  }
+}
+
+TEST(GradSync, OneCopyNeedsNoSum) {
+  for (const std::string_view pipeline : kPipelines) {
+    if (pipeline == "dualpipe") continue;
+    for (const auto& sums : sums_by_stage(lowered(with_pipeline(plan_of({.pp = 2, .dp = 2, .ep = 2}, 4), pipeline), small_moe()),
+                                          GroupKind::kMirror))
+      EXPECT_TRUE(sums.empty()) << pipeline;
+  }
+}
+
+// The table has 1024 / 2 rows of 64 on each TP rank.
+TEST(GradSync, TiedEmbeddingsAreSummedOverBothEnds) {
+  ModelShape tied = small_dense();
+  tied.tied_embeddings = true;
+  for (const std::string_view pipeline : {"gpipe", "1f1b", "interleaved", "zb1p"})
+    for (const int pp : {2, 4}) {
+      const Plan plan = with_pipeline(plan_of({.tp = 2, .pp = pp, .dp = 2, .edp = 4}, 4), pipeline);
+      const auto sums = sums_by_stage(lowered(plan, tied), GroupKind::kMirror);
+      for (std::size_t stage = 0; stage < sums.size(); ++stage) {
+        const bool end = stage == 0 || stage + 1 == sums.size();
+        EXPECT_EQ(sums[stage], (end ? std::map<std::string_view, std::int64_t>{{"sync.tied_grads", 512 * 64}}
+                                    : std::map<std::string_view, std::int64_t>{})) << pipeline << " stage " << stage;
+      }
+    }
+  // A shard of the gradients is all that ZeRO 2 has: 2 data-parallel ranks.
+  Plan sharded = plan_of({.pp = 2, .dp = 2, .edp = 2}, 4);
+  sharded.zero_dense = ZeroStage::kGradients;
+  EXPECT_EQ(sums_by_stage(lowered(sharded, tied), GroupKind::kMirror)[1].at("sync.tied_grads"), 1024 * 64 / 2);
+}
+
+TEST(GradSync, TiedEmbeddingsOnOneStageAreSummedThere) {
+  ModelShape tied = small_dense();
+  tied.tied_embeddings = true;
+  for (const std::string_view pipeline : {"zbv", "dualpipe", "dualpipev"}) {
+    const Program program = lowered(with_pipeline(plan_of({.pp = 2, .dp = 1}, 4), pipeline), tied);
+    const auto local_sums = sums_by_stage(program, GroupKind::kSelf);
+    EXPECT_EQ(local_sums[0].at("sync.tied_grads"), 1024 * 64) << pipeline;
+    EXPECT_EQ(local_sums[1].count("sync.tied_grads"), pipeline == "dualpipe" ? 1U : 0U);  // holds both ends too
+    for (const auto& sums : sums_by_stage(program, GroupKind::kMirror)) EXPECT_EQ(sums.count("sync.tied_grads"), 0U);
+  }
+  const Program whole = lowered(plan_of({.dp = 2, .edp = 2}, 4), tied);  // one chunk: one tensor
+  for (const GroupKind group : {GroupKind::kSelf, GroupKind::kMirror}) EXPECT_TRUE(sums_by_stage(whole, group)[0].empty());
 }
 
 // FP8 primary weights travel as FP8, although each layer begins with a norm in BF16.

@@ -73,9 +73,9 @@ TEST(StaticMemory, DualPipeHoldsTheModelTwice) {
 }
 
 // What one micro-batch of T = 64 tokens keeps per layer in BF16: layer input, normed input, rotated q/k/v (256), core
-// output (128), attention output, normed again, FFN up (384), activation (192):
-//   2 * 64 * (4 * 64 + 256 + 128 + 384 + 192) = 155648 bytes.
-constexpr std::int64_t kSaved = 2 * 64 * (4 * 64 + 256 + 128 + 384 + 192);
+// output (128), attention output, normed again, FFN up (384), activation (192); and in FP32 the log-sum-exp of 8 heads:
+//   2 * 64 * (4 * 64 + 256 + 128 + 384 + 192) + 4 * 64 * 8 = 155648 + 2048 bytes.
+constexpr std::int64_t kSaved = 2 * 64 * (4 * 64 + 256 + 128 + 384 + 192) + 4 * 64 * 8;
 
 std::int64_t saved_bytes(const Program& program, int chunk) {
   const LargestRows rows = largest_rows(program);
@@ -93,6 +93,45 @@ TEST(SavedActivations, OneDenseLayerByHand) {
   EXPECT_EQ(saved_bytes(lowered(plan, small_dense()), 1), 2 * 2 * 64 * 64);
   plan.recompute = Recompute::kSelective;  // layer input, q/k/v before rotation, attention output, FFN up
   EXPECT_EQ(saved_bytes(lowered(plan, small_dense()), 1), 2 * 2 * 64 * (64 + 256 + 64 + 384));
+}
+
+// The head keeps the last layer's output, its norm, and the logits in FP32; not those in BF16 that the GEMM wrote.
+TEST(SavedActivations, TheHeadByHand) {
+  Plan plan = plan_of({.pp = 4, .dp = 1}, 4);
+  plan.stage_layers = {2, 2, 2, 2};
+  const std::int64_t statistics = 4 * 64 * 3;
+  EXPECT_EQ(saved_bytes(lowered(plan, small_dense()), 3), 2 * kSaved + 2 * 2 * 64 * 64 + 4 * 64 * 1024 + statistics);
+  plan.recompute = Recompute::kFull;  // which does not reach the head
+  EXPECT_EQ(saved_bytes(lowered(plan, small_dense()), 3), 4 * 2 * 64 * 64 + 4 * 64 * 1024 + statistics);
+  // FP32 logits are used in place.
+  plan.precision = "fp32";
+  EXPECT_EQ(saved_bytes(lowered(plan, small_dense()), 3), 4 * 4 * 64 * 64 + 4 * 64 * 1024 + statistics);
+}
+
+// Both logits stand side by side while the loss is worked out, FP32 and their gradient in BF16 while that is made.
+TEST(SavedActivations, LogitsPeakInTheLoss) {
+  Plan plan = plan_of({.dp = 1}, 1);
+  ModelShape model = small_dense();
+  model.vocab = 1 << 20;
+  model.layers = {0};
+  const std::int64_t logits = 64 * (1 << 20);
+  const StageMemory memory = only_stage(plan, model);
+  const std::int64_t peak = (memory.saved_activations + memory.working).count();
+  EXPECT_GT(peak, (4 + 2) * logits);
+  EXPECT_LT(peak, (4 + 2) * logits + logits / 100);
+}
+
+TEST(SavedActivations, LinearAttentionHasNoSoftmax) {
+  Plan plan = plan_of({.pp = 4, .dp = 1}, 4);
+  plan.stage_layers = {2, 2, 2, 2};
+  for (const AttentionKind kind : {AttentionKind::kGrouped, AttentionKind::kLinear}) {
+    ModelShape model = small_dense();
+    model.kinds[0].attention.kind = kind;
+    const Program program = lowered(plan, model);
+    const auto& tensors = program.chunks[1].tensors;
+    EXPECT_EQ(std::count_if(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.name == "attention.log_sum_exp"; }),
+              kind == AttentionKind::kGrouped ? 2 : 0);
+  }
 }
 
 TEST(SavedActivations, HeadNormsKeepWhatTheyNormalised) {
@@ -149,7 +188,8 @@ TEST(SavedActivations, UnscatteredGradientsNeedReplicas) {
   EXPECT_EQ(only_stage(plan, small_dense()).peak, plain.peak);
   Plan two = plan_of({.dp = 2, .edp = 2}, 1);
   two.zero_dense = ZeroStage::kGradients;
-  EXPECT_GT(only_stage(two, small_dense()).working, plain.working);
+  const StageMemory scattered = only_stage(two, small_dense());
+  EXPECT_GT(scattered.peak - scattered.static_bytes(), plain.peak - plain.static_bytes());
 }
 
 TEST(SavedActivations, SkewedRoutingTakesMoreThanBalanced) {

@@ -20,11 +20,10 @@ Layout layout(const ParallelSizes& sizes, std::string order = "tp-cp-ep-dp-pp", 
 // "0 1 | 2 3": all groups of a kind.
 std::string groups(const Layout& layout, GroupKind kind) {
   std::string text;
-  const auto size = static_cast<std::size_t>(layout.group_size(kind));
-  const auto members = layout.all_groups(kind);
-  for (std::size_t i = 0; i < members.size(); ++i) {
-    if (i > 0) text += i % size == 0 ? " | " : " ";
-    text += std::to_string(members[i].value());
+  for (int group = 0; group < layout.group_count(kind); ++group) {
+    if (group > 0) text += " | ";
+    const auto members = layout.group_at(kind, group);
+    for (const RankId rank : members) text += (rank == members.front() ? "" : " ") + std::to_string(rank.value());
   }
   return text;
 }
@@ -120,8 +119,14 @@ TEST(Layout, DeviceMapMovesTheRanks) {
   EXPECT_THAT(mapped.stage_ranks(StageId(0)), ElementsAre(RankId(0), RankId(1), RankId(2), RankId(3)));
 }
 
+TEST(Layout, StagesMirrorEachOther) {
+  EXPECT_EQ(groups(layout({.tp = 2, .pp = 4, .esp = 2}), GroupKind::kMirror), "0 6 | 1 7 | 2 4 | 3 5");
+  EXPECT_EQ(groups(layout({.pp = 3, .dp = 2, .edp = 2}), GroupKind::kMirror), "0 4 | 1 5 | 2 | 3");  // the middle is alone
+  EXPECT_EQ(groups(layout({.dp = 2, .edp = 2}), GroupKind::kMirror), "0 | 1");
+}
+
 // Whatever the sizes and the order: groups partition the world, agree with the coordinates and index_in_group, and never
-// leave a stage (but kPp and kWorld).
+// leave a stage (but kPp, kMirror and kWorld).
 TEST(Layout, GroupsPartitionTheWorld) {
   std::vector<std::string> tokens = {"cp", "dp", "ep", "pp", "tp"};
   const ParallelSizes sizes[] = {{.tp = 2, .cp = 3, .pp = 2, .dp = 2, .ep = 4, .esp = 3, .edp = 1},
@@ -132,14 +137,26 @@ TEST(Layout, GroupsPartitionTheWorld) {
       const Layout made = layout(size, order);
       for (int k = 0; k < kGroupKinds; ++k) {
         const auto kind = static_cast<GroupKind>(k);
-        std::vector<RankId> all(made.all_groups(kind).begin(), made.all_groups(kind).end());
+        std::vector<RankId> all;
+        for (int group = 0; group < made.group_count(kind); ++group)
+          for (const RankId rank : made.group_at(kind, group)) all.push_back(rank);
         std::sort(all.begin(), all.end());
         for (int r = 0; r < size.world(); ++r) {
           const RankId rank(r);
           ASSERT_EQ(all[rank.index()], rank) << order << " " << group_name(kind);
           const auto group = made.group(kind, rank);
           ASSERT_EQ(group[static_cast<std::size_t>(made.index_in_group(kind, rank))], rank);
-          if (kind == GroupKind::kPp || kind == GroupKind::kWorld) continue;
+          if (kind == GroupKind::kMirror) {
+            const int stage = made.at(rank).pp;
+            ASSERT_EQ(group.size(), 2 * stage == size.pp - 1 ? 1U : 2U);
+            for (const RankId member : group) {
+              Layout::Coordinates mirrored = made.at(member);
+              ASSERT_TRUE(mirrored.pp == stage || mirrored.pp == size.pp - 1 - stage);
+              mirrored.pp = stage;
+              ASSERT_EQ(mirrored, made.at(rank));  // in both meshes
+            }
+          }
+          if (kind == GroupKind::kPp || kind == GroupKind::kMirror || kind == GroupKind::kWorld) continue;
           for (const RankId member : group) ASSERT_EQ(made.at(member).pp, made.at(rank).pp) << order << group_name(kind);
         }
       }

@@ -75,6 +75,16 @@ TEST(ProgramParameters, DenseModelsAndTiedEmbeddings) {
   expect_all_parameters(tied, {.tp = 2, .dp = 2, .edp = 4}, "1f1b", 1);
 }
 
+TEST(ProgramParameters, AnyNumberOfNorms) {
+  for (int norms = 0; norms <= 4; ++norms) {
+    ModelShape model = small_moe();
+    for (LayerShape& kind : model.kinds) kind.norms = norms;
+    expect_all_parameters(model, {.tp = 2, .pp = 2, .dp = 2, .ep = 2, .esp = 2}, "1f1b", 1);
+    model.norm_bias = true;
+    expect_all_parameters(model, {.dp = 4, .ep = 4}, "1f1b", 1);
+  }
+}
+
 TEST(ProgramParameters, EveryLayerStandsOnOneStage) {
   Plan plan = plan_of({.pp = 4, .dp = 1}, 8);
   plan.stage_layers = {1, 2, 2, 3};

@@ -1,6 +1,7 @@
 // Every routed token copy arrives exactly once, whatever the mesh.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 #include <set>
 
@@ -71,6 +72,25 @@ TEST(RoutedLoads, ConservedOnEveryMesh) {
       expect_conserved({.tp = 2, .cp = 2, .pp = 2, .dp = 4, .ep = 2, .esp = 4, .edp = 2}, sources, 1, order);
       expect_conserved({.pp = 4, .dp = 4, .esp = 4}, sources, 4, order);
     }
+}
+
+// Without expert parallelism each rank computes what its own gate chose.
+TEST(RoutedLoads, LoneRanksReadTheirOwnSource) {
+  const Plan plan = plan_of({.dp = 4, .edp = 4}, 4);
+  const Layout layout = Layout::make(plan.layout, 4).value();
+  const auto loads = skewed_loads(plan, small_moe(), 4, 2, 5);
+  const auto classes = load_classes(layout, *loads);
+  ASSERT_EQ(classes.size(), 4U);
+  for (const LoadClass& one : classes) {
+    ASSERT_EQ(one.members.size(), 1U);
+    EXPECT_EQ(one.sources, one.members[0]);
+    const GroupLoads group(*loads, one.sources, 1, 1);
+    const auto rows = group.expert_rows(3, 1, 0);
+    const auto counts = loads->row(3, 1, one.sources[0]);
+    EXPECT_TRUE(std::equal(rows.begin(), rows.end(), counts.begin(), counts.end()));
+  }
+  EXPECT_EQ(load_classes(layout, *skewed_loads(plan, small_moe(), 2, 2, 5)).size(), 2U);
+  EXPECT_EQ(load_classes(layout, balanced_routed_loads(7, 16, 2, 64)).size(), 1U);
 }
 
 TEST(RoutedLoads, BalancedSpreadsTheRemainder) {
