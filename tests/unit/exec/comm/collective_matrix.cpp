@@ -220,7 +220,8 @@ std::vector<std::vector<RankId>> group_lists(int world) {
 }  // namespace
 
 Status check_collectives(Communicator& comm) {
-  for (int salt = 0; salt < 10; ++salt) {
+  // With the channels 0, 3 and 15 added, every size has its turn.
+  for (const int salt : {0, 1, 2, 4, 8}) {
     Matrix matrix(comm);
     for (const std::vector<RankId>& list : group_lists(comm.size())) {
       if (std::ranges::find(list, comm.rank()) == list.end()) continue;

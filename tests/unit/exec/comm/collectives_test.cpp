@@ -67,12 +67,11 @@ TEST_P(CollectivesTest, SumsAreTheSameBitsOnEveryMemberAndEveryRun) {
       EXPECT_EQ(*first[rank], *first[0]) << rank;
       EXPECT_EQ(*first[rank], *second[rank]) << rank;
     }
+    std::vector<std::vector<float>> inputs;
+    for (int rank = 0; rank < GetParam(); ++rank) inputs.push_back(awkward(RankId(rank)));
     for (std::size_t i = 0; i < first[0]->size(); ++i) {
       double sum = 0, size = 0;
-      for (int rank = 0; rank < GetParam(); ++rank) {
-        const float value = awkward(RankId(rank))[i];
-        sum += value, size += std::abs(value);
-      }
+      for (const std::vector<float>& input : inputs) sum += input[i], size += std::abs(input[i]);
       EXPECT_NEAR((*first[0])[i], sum, size * 8 * 0x1p-24) << i;
     }
   }
