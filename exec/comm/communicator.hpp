@@ -71,7 +71,8 @@ class Communicator {
   // The group of these ranks in this order; asks nothing of the others. The same list gives the same group.
   [[nodiscard]] virtual Result<CommGroup> group(std::vector<RankId> members) = 0;
 
-  [[nodiscard]] virtual Request all_to_all_v(const CommGroup& group, Channel channel, const ExchangeBuffers& buffers) = 0;
+  [[nodiscard]] virtual Request all_to_all_v(const CommGroup& group, Channel channel,
+                                             const ExchangeBuffers& buffers) = 0;
   // `all` holds as many bytes of each member as `mine`; `mine` may be its own place in `all`.
   [[nodiscard]] virtual Request all_gather(const CommGroup& group, Channel channel, std::span<const std::byte> mine,
                                            std::span<std::byte> all) = 0;

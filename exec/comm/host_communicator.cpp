@@ -131,8 +131,9 @@ Request HostCommunicator::all_to_all_v(const CommGroup& group, Channel channel, 
   const ConstBlocks send = cut(buffers.send, buffers.send_bytes, 1);
   const Blocks receive = cut(buffers.receive, buffers.receive_bytes, 1);
   return start_collective(group, channel, CommKind::kAllToAllV, 0,
-                          options_.all_to_all == AllToAllAlgorithm::kLinear ? linear_all_to_all(group, send, receive)
-                                                                            : pairwise_all_to_all(group, send, receive));
+                          options_.all_to_all == AllToAllAlgorithm::kLinear
+                              ? linear_all_to_all(group, send, receive)
+                              : pairwise_all_to_all(group, send, receive));
 }
 
 Request HostCommunicator::all_gather(const CommGroup& group, Channel channel, std::span<const std::byte> mine,
@@ -177,7 +178,8 @@ Request HostCommunicator::reduce_scatter_v(const CommGroup& group, Channel chann
                           ring_reduce_scatter(group, how, blocks, mine));
 }
 
-Request HostCommunicator::all_reduce(const CommGroup& group, Channel channel, Reduction how, std::span<std::byte> data) {
+Request HostCommunicator::all_reduce(const CommGroup& group, Channel channel, Reduction how,
+                                     std::span<std::byte> data) {
   if (std::string fault = fault_of(how); !fault.empty()) return refuse(std::move(fault));
   const std::int64_t unit = element_bytes(how);
   const auto size = static_cast<std::int64_t>(data.size());
@@ -194,7 +196,8 @@ Request HostCommunicator::all_reduce(const CommGroup& group, Channel channel, Re
 Request HostCommunicator::broadcast(const CommGroup& group, Channel channel, RankId root, std::span<std::byte> data) {
   const auto found = std::ranges::find(group.members(), root);
   if (found == group.members().end())
-    return refuse(fmt::format("broadcast: rank {} is not in the group {}", root.value(), ranks_to_text(group.members())));
+    return refuse(
+        fmt::format("broadcast: rank {} is not in the group {}", root.value(), ranks_to_text(group.members())));
   const auto position = static_cast<int>(found - group.members().begin());
   return start_collective(group, channel, CommKind::kBroadcast, static_cast<std::uint16_t>(position),
                           binomial_broadcast(group, position, data));
@@ -243,12 +246,12 @@ Request HostCommunicator::start_message(Direction direction, RankId peer, Channe
   if (!peer.valid() || peer.value() >= size())
     return refuse(fmt::format("message: rank {} is none of the {}", peer.value(), size()));
   if (broken_) return Request(std::make_shared<RefusedOperation>(*broken_));
-  OperationLabel label{.header = {.sequence = messages_started_[{direction, peer, channel}]++,
-                                  .kind = CommKind::kMessage,
-                                  .channel = static_cast<std::uint8_t>(channel.value())},
-                       .tag = (kChannels + channel.value()) << group_bits_,
-                       .ranks = {direction == Direction::kOut ? rank() : peer,
-                                 direction == Direction::kOut ? peer : rank()}};
+  OperationLabel label{
+      .header = {.sequence = messages_started_[{direction, peer, channel}]++,
+                 .kind = CommKind::kMessage,
+                 .channel = static_cast<std::uint8_t>(channel.value())},
+      .tag = (kChannels + channel.value()) << group_bits_,
+      .ranks = {direction == Direction::kOut ? rank() : peer, direction == Direction::kOut ? peer : rank()}};
   Schedule schedule;
   schedule.rounds.push_back(std::move(round));
   auto operation = std::make_shared<Operation>(std::move(label), std::move(schedule));
@@ -322,7 +325,8 @@ Error HostCommunicator::stuck_error() const {
   for (const OperationPtr& message : messages_) add(*message);
   return {ErrorKind::kInternal,
           fmt::format("rank {} waited {} s and nothing moved; {}", rank().value(), watchdog_.deadline().value(), text),
-          {}, "look for the first error of the ranks named here; a slow machine may need a longer deadline"};
+          {},
+          "look for the first error of the ranks named here; a slow machine may need a longer deadline"};
 }
 
 tl::unexpected<Error> HostCommunicator::break_with(Error error) {

@@ -81,8 +81,8 @@ Result<std::optional<std::size_t>> LocalTransport::take_if_done(TransferId id) {
   if (!transfer.moved) return std::nullopt;
   transfers_.remove(id);
   if (transfer.into.data() != nullptr && *transfer.moved > transfer.into.size())
-    return fail(ErrorKind::kInternal, fmt::format("{} bytes came for a buffer of {}", *transfer.moved,
-                                                  transfer.into.size()));
+    return fail(ErrorKind::kInternal,
+                fmt::format("{} bytes came for a buffer of {}", *transfer.moved, transfer.into.size()));
   return transfer.moved;
 }
 

@@ -74,8 +74,8 @@ Result<bool> IncomingMessage::advance(Transport& transport) {
     if (!bytes) return false;
     body_ = {};
     if (*bytes != data_.size())
-      return fail(ErrorKind::kInternal, fmt::format("rank {} announced {} bytes and sent {}", from_.value(),
-                                                    data_.size(), *bytes));
+      return fail(ErrorKind::kInternal,
+                  fmt::format("rank {} announced {} bytes and sent {}", from_.value(), data_.size(), *bytes));
   }
   return true;
 }
@@ -87,11 +87,11 @@ Status IncomingMessage::accept_head(std::size_t bytes) {
   std::memcpy(&header, packed_.data(), sizeof header);
   if (header != expected_) {
     const bool only_detail = header_to_text(header) == header_to_text(expected_);
-    return fail(ErrorKind::kInternal,
-                fmt::format("rank {} sent {}{}, expected was {}", from_.value(), header_to_text(header),
-                            only_detail ? " but another root, reduction or number format" : "",
-                            header_to_text(expected_)),
-                {}, "all ranks must run the same plan with the same options");
+    return fail(
+        ErrorKind::kInternal,
+        fmt::format("rank {} sent {}{}, expected was {}", from_.value(), header_to_text(header),
+                    only_detail ? " but another root, reduction or number format" : "", header_to_text(expected_)),
+        {}, "all ranks must run the same plan with the same options");
   }
   const std::size_t inlined = bytes - sizeof header;
   if (inlined != (body_.valid() ? 0 : data_.size()))

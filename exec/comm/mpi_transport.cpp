@@ -123,8 +123,8 @@ Result<bool> MpiTransport::progress() {
   finished_.resize(requests_.size());
   statuses_.resize(requests_.size());
   int count = 0;
-  const int code = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, finished_.data(),
-                                statuses_.data());
+  const int code =
+      MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, finished_.data(), statuses_.data());
   if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) return tl::unexpected(mpi_error(code, "transferring"));
   if (count == MPI_UNDEFINED || count == 0) return false;
   for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {

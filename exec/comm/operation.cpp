@@ -6,7 +6,8 @@
 
 namespace moesim {
 
-Operation::Operation(OperationLabel label, Schedule schedule) : label_(std::move(label)), schedule_(std::move(schedule)) {}
+Operation::Operation(OperationLabel label, Schedule schedule)
+    : label_(std::move(label)), schedule_(std::move(schedule)) {}
 
 Status Operation::start(Transport& transport) {
   MOESIM_ASSERT(next_round_ == 0 && !in_round_);
@@ -23,7 +24,8 @@ Status Operation::post_round(Transport& transport) {
   incoming_.resize(round.receives.size());
   open_ = outgoing_.size() + incoming_.size();
   for (std::size_t i = 0; i < incoming_.size(); ++i)
-    MOESIM_TRY(incoming_[i].start(transport, round.receives[i].from, label_.tag, label_.header, round.receives[i].data));
+    MOESIM_TRY(
+        incoming_[i].start(transport, round.receives[i].from, label_.tag, label_.header, round.receives[i].data));
   for (std::size_t i = 0; i < outgoing_.size(); ++i)
     MOESIM_TRY(outgoing_[i].start(transport, round.sends[i].to, label_.tag, label_.header, round.sends[i].data));
   return {};
@@ -57,8 +59,14 @@ Result<bool> Operation::advance(Transport& transport) {
     for (const LocalStep& step : schedule_.rounds[next_round_ - 1].locals) run(step);
     moved = true;
     in_round_ = false;
-    if (done()) break;
-    MOESIM_TRY(post_round(transport));
+    if (!done()) {
+      MOESIM_TRY(post_round(transport));
+      continue;
+    }
+    // Whoever keeps the request need not keep the memory.
+    outgoing_.clear();
+    incoming_.clear();
+    schedule_.scratch.clear();
   }
   return moved;
 }

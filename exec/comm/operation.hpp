@@ -12,7 +12,7 @@
 namespace moesim {
 
 struct OperationLabel {
-  MessageHeader header;       // what all its messages carry
+  MessageHeader header;  // what all its messages carry
   int tag = 0;
   std::vector<RankId> ranks;  // of the group, or the two ends of a message: from, to
 };

@@ -7,7 +7,8 @@ namespace moesim {
 namespace {
 
 template <class Byte>
-std::vector<std::span<Byte>> cut_blocks(std::span<Byte> buffer, std::span<const std::int64_t> counts, std::int64_t unit) {
+std::vector<std::span<Byte>> cut_blocks(std::span<Byte> buffer, std::span<const std::int64_t> counts,
+                                        std::int64_t unit) {
   std::vector<std::span<Byte>> blocks;
   blocks.reserve(counts.size());
   std::size_t begin = 0;

@@ -27,7 +27,9 @@ Status check_large(Communicator& comm, const CommGroup& group) {
   // 40 MiB go in three pieces.
   const std::size_t each = std::size_t{40} << 20;
   std::vector<std::byte> mine(each), all(each * static_cast<std::size_t>(comm.size()));
-  const auto pattern = [](std::size_t rank, std::size_t i) { return static_cast<std::byte>((i >> 12) * 31 + i + rank); };
+  const auto pattern = [](std::size_t rank, std::size_t i) {
+    return static_cast<std::byte>((i >> 12) * 31 + i + rank);
+  };
   for (std::size_t i = 0; i < each; ++i) mine[i] = pattern(comm.rank().index(), i);
   MOESIM_TRY(comm.all_gather(group, kChannel, mine, all).wait());
   for (std::size_t rank = 0; rank < static_cast<std::size_t>(comm.size()); ++rank)

@@ -40,7 +40,8 @@ Bytes8 stored(const std::vector<float>& values, DType type) {
 
 Bytes8 numbers(RankId rank, std::int64_t count, int salt, DType type) {
   std::vector<float> values(static_cast<std::size_t>(count));
-  for (std::int64_t i = 0; i < count; ++i) values[static_cast<std::size_t>(i)] = static_cast<float>(number(rank, i, salt));
+  for (std::int64_t i = 0; i < count; ++i)
+    values[static_cast<std::size_t>(i)] = static_cast<float>(number(rank, i, salt));
   return stored(values, type);
 }
 
@@ -49,7 +50,8 @@ Bytes8 reduced(const CommGroup& group, std::int64_t count, int salt, Reduction h
   for (std::int64_t i = 0; i < count; ++i) {
     int result = how.kind == ReduceKind::kSum ? 0 : -100;
     for (const RankId member : group.members())
-      result = how.kind == ReduceKind::kSum ? result + number(member, i, salt) : std::max(result, number(member, i, salt));
+      result =
+          how.kind == ReduceKind::kSum ? result + number(member, i, salt) : std::max(result, number(member, i, salt));
     values[static_cast<std::size_t>(i)] = static_cast<float>(result);
   }
   return stored(values, how.type);
@@ -147,7 +149,9 @@ void Matrix::start_broadcast(const CommGroup& group, Channel channel, int salt) 
 
 void Matrix::start_reductions(const CommGroup& group, Channel channel, int salt, Reduction how) {
   const std::string form = fmt::format("{} {}", how.kind == ReduceKind::kSum ? "sum" : "max", dtype_name(how.type));
-  const auto bytes_of = [&](std::int64_t elements) { return static_cast<std::size_t>(storage(elements, how.type).count()); };
+  const auto bytes_of = [&](std::int64_t elements) {
+    return static_cast<std::size_t>(storage(elements, how.type).count());
+  };
   const auto own = static_cast<std::size_t>(group.position());
 
   InFlight& all = add("all_reduce " + form, group, channel, salt);
@@ -168,7 +172,8 @@ void Matrix::start_reductions(const CommGroup& group, Channel channel, int salt,
   InFlight& odd = add("reduce_scatter_v " + form, group, channel, salt);
   for (const RankId member : group.members()) odd.counts.push_back(odd_size(member.value() * 3 + salt));
   const std::int64_t total = std::accumulate(odd.counts.begin(), odd.counts.end(), std::int64_t{0});
-  const std::int64_t before = std::accumulate(odd.counts.begin(), odd.counts.begin() + group.position(), std::int64_t{0});
+  const std::int64_t before =
+      std::accumulate(odd.counts.begin(), odd.counts.begin() + group.position(), std::int64_t{0});
   odd.input = numbers(comm_.rank(), total, salt, how.type);
   const Bytes8 sums = reduced(group, total, salt, how);
   odd.expected.assign(sums.begin() + static_cast<std::ptrdiff_t>(bytes_of(before)),
@@ -182,7 +187,8 @@ void Matrix::start_all(const CommGroup& group, Channel channel, int salt) {
   start_gathers(group, channel, salt);
   start_broadcast(group, channel, salt);
   for (const DType type : {DType::kFp32, DType::kBf16})
-    for (const ReduceKind kind : {ReduceKind::kSum, ReduceKind::kMax}) start_reductions(group, channel, salt, {type, kind});
+    for (const ReduceKind kind : {ReduceKind::kSum, ReduceKind::kMax})
+      start_reductions(group, channel, salt, {type, kind});
   add("barrier", group, channel, salt).request = comm_.barrier(group, channel);
 }
 

@@ -43,7 +43,8 @@ TEST_P(CollectivesTest, MessagesMatchInOrder) { expect_all_well(local_world(GetP
 std::vector<float> awkward(RankId rank) {
   std::vector<float> values(1001);
   for (std::size_t i = 0; i < values.size(); ++i)
-    values[i] = std::sin(static_cast<float>(i * 7 + rank.index() * 13 + 1)) * std::exp2(static_cast<float>(i % 23) - 11);
+    values[i] =
+        std::sin(static_cast<float>(i * 7 + rank.index() * 13 + 1)) * std::exp2(static_cast<float>(i % 23) - 11);
   return values;
 }
 
@@ -78,14 +79,15 @@ TEST_P(CollectivesTest, SumsAreTheSameBitsOnEveryMemberAndEveryRun) {
 }
 
 TEST(Communicator, GathersInPlace) {
-  const auto results = run_local_world<std::vector<float>>(local_world(3), [](Communicator& comm) -> Result<std::vector<float>> {
-    MOESIM_ASSIGN(const CommGroup group, comm.group({RankId(2), RankId(0), RankId(1)}));
-    std::vector<float> all(3, -1);
-    const auto own = static_cast<std::size_t>(group.position());
-    all[own] = static_cast<float>(10 + comm.rank().value());
-    MOESIM_TRY(comm.all_gather(group, Channel(0), bytes_of(all).subspan(4 * own, 4), bytes_of(all)).wait());
-    return all;
-  });
+  const auto results =
+      run_local_world<std::vector<float>>(local_world(3), [](Communicator& comm) -> Result<std::vector<float>> {
+        MOESIM_ASSIGN(const CommGroup group, comm.group({RankId(2), RankId(0), RankId(1)}));
+        std::vector<float> all(3, -1);
+        const auto own = static_cast<std::size_t>(group.position());
+        all[own] = static_cast<float>(10 + comm.rank().value());
+        MOESIM_TRY(comm.all_gather(group, Channel(0), bytes_of(all).subspan(4 * own, 4), bytes_of(all)).wait());
+        return all;
+      });
   for (const auto& result : results) EXPECT_EQ(*result, (std::vector<float>{12, 10, 11}));
 }
 
@@ -140,12 +142,14 @@ TEST(Communicator, RefusesWrongArguments) {
     const Reduction sum{DType::kFp32, ReduceKind::kSum};
     EXPECT_THAT(refused(comm.all_to_all_v(group, channel, {bytes, wrong, bytes, right})), HasSubstr("make 8 bytes"));
     EXPECT_THAT(refused(comm.all_to_all_v(group, channel, {bytes, negative, bytes, right})), HasSubstr("below 0"));
-    EXPECT_THAT(refused(comm.all_to_all_v(group, channel, {bytes, right, bytes, many})), HasSubstr("2 counts for the 1"));
+    EXPECT_THAT(refused(comm.all_to_all_v(group, channel, {bytes, right, bytes, many})),
+                HasSubstr("2 counts for the 1"));
     EXPECT_THAT(refused(comm.all_gather(group, channel, bytes.first(4), bytes)), HasSubstr("make 4 bytes"));
     EXPECT_THAT(refused(comm.all_gather_v(group, channel, bytes.first(4), bytes, right)), HasSubstr("has 4 bytes"));
     EXPECT_THAT(refused(comm.reduce_scatter(group, channel, sum, bytes, bytes.first(4))), HasSubstr("make 4 bytes"));
-    EXPECT_THAT(refused(comm.reduce_scatter_v(group, channel, sum, bytes, bytes.first(4), std::vector<std::int64_t>{3})),
-                HasSubstr("its buffer 4"));
+    EXPECT_THAT(
+        refused(comm.reduce_scatter_v(group, channel, sum, bytes, bytes.first(4), std::vector<std::int64_t>{3})),
+        HasSubstr("its buffer 4"));
     EXPECT_THAT(refused(comm.all_reduce(group, channel, sum, bytes.first(5))), HasSubstr("no whole number of fp32"));
     EXPECT_THAT(refused(comm.all_reduce(group, channel, {DType::kFp8, ReduceKind::kSum}, bytes)), HasSubstr("fp8"));
     EXPECT_THAT(refused(comm.broadcast(group, channel, RankId(4), bytes)), HasSubstr("rank 4 is not in"));

@@ -40,8 +40,9 @@ TEST(Faults, DeadlineNamesTheRankThatNeverCame) {
     MOESIM_TRY(comm.barrier(comm.group({comm.rank()}).value(), kChannel).wait());
     return comm.all_to_all_v(group, kChannel, {bytes_of(send), bytes, bytes_of(receive), bytes}).wait();
   });
-  EXPECT_EQ(texts[0], "rank 0 waited 0.3 s and nothing moved; all_to_all_v #0 on channel 2 of the group [0 1 2 3]: nothing "
-                      "came from ranks [2]");
+  EXPECT_EQ(texts[0],
+            "rank 0 waited 0.3 s and nothing moved; all_to_all_v #0 on channel 2 of the group [0 1 2 3]: nothing "
+            "came from ranks [2]");
   EXPECT_EQ(texts[2], "fine");
   EXPECT_THAT(texts[3], HasSubstr("nothing came from ranks [2]"));
 }
@@ -95,8 +96,9 @@ TEST(Faults, OperationsOfDifferentKindsDoNotMatch) {
                                     std::vector<float> data(1);
                                     return comm.broadcast(group, kChannel, RankId(0), bytes_of(data)).wait();
                                   });
-  EXPECT_THAT(texts, testing::Contains(HasSubstr("sent all_reduce #0 on channel 2 with 4 bytes, expected was broadcast #0 on "
-                                                 "channel 2 with 4 bytes")));
+  EXPECT_THAT(texts,
+              testing::Contains(HasSubstr("sent all_reduce #0 on channel 2 with 4 bytes, expected was broadcast #0 on "
+                                          "channel 2 with 4 bytes")));
 }
 
 TEST(Faults, SizesDoNotMatch) {
@@ -121,17 +123,18 @@ TEST(Faults, CountsOfAnExchangeDoNotMatch) {
     };
   };
   // 0 bytes are sent and announced as well: nobody waits for what never comes.
-  EXPECT_THAT(disagreement(exchange(0, 8), exchange(8, 5))[1],
-              HasSubstr("rank 0 sent all_to_all_v #0 on channel 2 with 0 bytes, expected was all_to_all_v #0 on channel 2 with 5 "
-                        "bytes"));
+  EXPECT_THAT(
+      disagreement(exchange(0, 8), exchange(8, 5))[1],
+      HasSubstr(
+          "rank 0 sent all_to_all_v #0 on channel 2 with 0 bytes, expected was all_to_all_v #0 on channel 2 with 5 "
+          "bytes"));
 }
 
 TEST(Faults, ReductionsAndRootsDoNotMatch) {
   const Reduction max{DType::kFp32, ReduceKind::kMax}, bf16{DType::kBf16, ReduceKind::kSum};
   for (const Reduction other : {max, bf16}) {
-    const auto texts =
-        disagreement([](auto& comm, auto& group) { return all_reduce(comm, group, 4000); },
-                     [&](auto& comm, auto& group) { return all_reduce(comm, group, 4000, other); });
+    const auto texts = disagreement([](auto& comm, auto& group) { return all_reduce(comm, group, 4000); },
+                                    [&](auto& comm, auto& group) { return all_reduce(comm, group, 4000, other); });
     EXPECT_THAT(texts, testing::Contains(HasSubstr("but another root, reduction or number format")));
   }
 }
@@ -157,8 +160,7 @@ TEST(Faults, AbortEndsAllRanksWithItsReason) {
         return comm.barrier(group, kChannel).wait();
       },
       Seconds(60));
-  for (const std::string& text : texts)
-    EXPECT_EQ(text, "rank 3 ended the work of all: no space left on the device");
+  for (const std::string& text : texts) EXPECT_EQ(text, "rank 3 ended the work of all: no space left on the device");
 }
 
 TEST(Faults, ABrokenCommunicatorStaysBroken) {

@@ -10,7 +10,9 @@
 namespace moesim {
 
 inline Clock real_clock() {
-  return [] { return Seconds(std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count()); };
+  return [] {
+    return Seconds(std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count());
+  };
 }
 
 inline LocalWorld local_world(int ranks, Seconds deadline = Seconds(60)) {

@@ -12,9 +12,9 @@ namespace {
 
 TEST(Bf16, RoundsToNearestTiesToEven) {
   EXPECT_EQ(bf16_from_float(1.0f), 0x3f80);
-  EXPECT_EQ(bf16_from_float(1.0f + 0x1p-8f), 0x3f80);              // a tie; 0x3f80 is even
-  EXPECT_EQ(bf16_from_float(1.0f + 3 * 0x1p-8f), 0x3f82);          // a tie; 0x3f81 is odd
-  EXPECT_EQ(bf16_from_float(1.0f + 0x1p-8f + 0x1p-20f), 0x3f81);   // more than a tie
+  EXPECT_EQ(bf16_from_float(1.0f + 0x1p-8f), 0x3f80);             // a tie; 0x3f80 is even
+  EXPECT_EQ(bf16_from_float(1.0f + 3 * 0x1p-8f), 0x3f82);         // a tie; 0x3f81 is odd
+  EXPECT_EQ(bf16_from_float(1.0f + 0x1p-8f + 0x1p-20f), 0x3f81);  // more than a tie
   EXPECT_EQ(bf16_from_float(-2.5f), 0xc020);
   EXPECT_EQ(bf16_from_float(std::numeric_limits<float>::max()), 0x7f80);  // infinity
   EXPECT_TRUE(std::isnan(bf16_to_float(bf16_from_float(std::bit_cast<float>(0x7f800001u)))));
@@ -37,7 +37,8 @@ float reduced(ReduceKind kind, float a, float b) {
 
 TEST(Reduce, MaxOfANumberAndNoNumberIsNone) {
   EXPECT_EQ(reduced(ReduceKind::kMax, -3, -5), -3);
-  EXPECT_EQ(reduced(ReduceKind::kMax, 1, std::numeric_limits<float>::infinity()), std::numeric_limits<float>::infinity());
+  EXPECT_EQ(reduced(ReduceKind::kMax, 1, std::numeric_limits<float>::infinity()),
+            std::numeric_limits<float>::infinity());
   EXPECT_TRUE(std::isnan(reduced(ReduceKind::kMax, std::nanf(""), 1)));
   EXPECT_TRUE(std::isnan(reduced(ReduceKind::kMax, 1, std::nanf(""))));
 }
