@@ -10,7 +10,7 @@ export CLUSTER_PREFIX CLUSTER_HOSTS=4 CLUSTER_RANKS_PER_HOST=2 CLUSTER_RATE=200m
 CLUSTER_PREFIX=test$(printf '%s' "$probe" | cksum | cut -d ' ' -f 1)
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-if "$probe" exchange 8 1 2>&1 | grep -q 'built without MPI'; then
+if [[ $("$probe" exchange 8 1 2>&1 || true) == *"built without MPI"* ]]; then
   echo "skipped: this build has no MPI"
   exit 77
 fi

@@ -21,7 +21,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
 mpi() { timeout 120 mpirun --oversubscribe --bind-to none --mca pml ob1 --mca btl self,vader "$@"; }
 
-if mpi -n 1 "$ranks" matrix 2>&1 | grep -q 'built without MPI'; then
+if [[ $(mpi -n 1 "$ranks" matrix 2>&1 || true) == *"built without MPI"* ]]; then
   echo "skipped: this build has no MPI"
   exit 77
 fi
