@@ -2,7 +2,7 @@
 # The collectives between processes: right results, and every kind of fault ends all ranks in seconds with a reason.
 # Usage: comm_processes.sh COMM_RANKS
 set -euo pipefail
-ranks=$1
+ranks=$(realpath "$1")
 folder=$(mktemp -d)
 launched=""
 trap '[ -z "$launched" ] || kill -9 "$launched" 2> /dev/null || true; rm -rf "$folder"' EXIT
