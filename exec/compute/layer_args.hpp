@@ -108,7 +108,8 @@ struct AttentionArgs {
 struct AttentionGradArgs {
   AttentionHeads shape;
   TokenPlaces queries, keys;
-  MatrixView go, q, k, v, o;
+  MatrixView go, q, k, v;
+  MatrixView o;  // for backends that see the keys in pieces, and so need sum(go * o) of a row beforehand
   std::optional<MatrixView> lse;  // as the forward pass left it; computed again without
   MatrixView gq, gk, gv;
 };

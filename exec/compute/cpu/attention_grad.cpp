@@ -1,5 +1,7 @@
 // Gradient of attention (FlashAttention, arXiv 2205.14135, appendix B.2). With P the probabilities of a head,
-//   gV += P^T gO,   gP = gO V^T,   gS = P * (gP - rowsum(gO * O)),   gQ = gS K / sqrt(d),   gK += gS^T Q / sqrt(d).
+//   gV += P^T gO,   gP = gO V^T,   gS = P * (gP - rowsum(P * gP)),   gQ = gS K / sqrt(d),   gK += gS^T Q / sqrt(d).
+// Whole rows of P and gP are at hand here, so their product is summed instead of gO * O, which is the same but for the
+// rounding of a stored O.
 #include <algorithm>
 #include <cmath>
 
@@ -21,7 +23,7 @@ struct HeadBlock {
 };
 
 struct GradOperands {
-  Fp32Input go, q, k, v, o;
+  Fp32Input go, q, k, v;
   Fp32Output gq, gk, gv;
 };
 
@@ -35,10 +37,9 @@ void score_gradients(const HeadBlock& h, const GradOperands& x, const float* pro
            .b = x.v.row(block.keys->first) + h.kv_head * s.value_head_dim, .b_stride = x.v.stride(),
            .b_transposed = Transpose::kYes, .c = gradients + block.column, .c_stride = h.blocks.columns()});
   for (std::int64_t i = 0; i < h.rows.rows; ++i) {
-    const float* o = x.o.row(h.rows.first + i) + h.head * s.value_head_dim;
-    const float along = dot(go + i * x.go.stride(), o, s.value_head_dim);
     const float* p = probabilities + i * h.blocks.columns();
     float* g = gradients + i * h.blocks.columns();
+    const float along = dot(p, g, h.blocks.columns());
     for (std::int64_t j = 0; j < h.blocks.columns(); ++j) g[j] = p[j] * (g[j] - along) * scale;
   }
 }
@@ -75,8 +76,8 @@ Status CpuBackend::attention_grad(DeviceStream, const AttentionGradArgs& args) {
                  .matrix("gk", args.gk, args.k.rows, s.kv_heads * s.head_dim)
                  .matrix("gv", args.gv, args.k.rows, s.kv_heads * s.value_head_dim)
                  .status());
-  GradOperands x{Fp32Input(args.go), Fp32Input(args.q),  Fp32Input(args.k),  Fp32Input(args.v),
-                 Fp32Input(args.o),  Fp32Output(args.gq), Fp32Output(args.gk), Fp32Output(args.gv)};
+  GradOperands x{Fp32Input(args.go),  Fp32Input(args.q),   Fp32Input(args.k), Fp32Input(args.v),
+                 Fp32Output(args.gq), Fp32Output(args.gk), Fp32Output(args.gv)};
   x.gq.fill_zero();
   x.gk.fill_zero();
   x.gv.fill_zero();
