@@ -1,11 +1,12 @@
 // For each head and block of queries: scores against all visible keys by one product per key block, softmax of whole rows
 // (no rescaling of partial sums), then the sum of values.
+#include <algorithm>
+
 #include "exec/compute/cpu/attention_blocks.hpp"
 #include "exec/compute/cpu/blas.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
-
-#include <algorithm>
+#include "exec/compute/cpu/row_math.hpp"
 
 namespace moesim {
 
@@ -29,9 +30,7 @@ Status CpuBackend::attention(DeviceStream, const AttentionArgs& args) {
       blocks.compute(q.row(rows.first) + head * s.head_dim, q.stride(), k.row(0) + kv_head * s.head_dim, k.stride(),
                      scores.data());
       for (std::int64_t i = 0; i < rows.rows; ++i) {
-        float* row = scores.data() + i * blocks.columns();
-        const float lse = log_sum_exp(row, blocks.columns());
-        to_probabilities(row, blocks.columns(), lse);
+        const float lse = softmax_row(scores.data() + i * blocks.columns(), blocks.columns());
         if (args.lse) fp32_row(*args.lse, rows.first + i)[head] = lse;
       }
       float* out = o.row(rows.first) + head * s.value_head_dim;

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "exec/compute/cpu/blas.hpp"
-#include "exec/compute/cpu/fast_exp.hpp"
+#include "exec/compute/cpu/row_math.hpp"
 
 namespace moesim {
 namespace {
@@ -83,21 +83,12 @@ void BlockScores::mask(const VisibleBlock& block, float* scores) const {
   }
 }
 
-float log_sum_exp(const float* scores, std::int64_t count) {
-  float largest = kHidden;
-  for (std::int64_t i = 0; i < count; ++i) largest = std::max(largest, scores[i]);
-  if (largest == kHidden) return kHidden;
-  float sum = 0.0F;
-  for (std::int64_t i = 0; i < count; ++i) sum += fast_exp(scores[i] - largest);
-  return largest + std::log(sum);
-}
-
 void to_probabilities(float* scores, std::int64_t count, float lse) {
   if (lse == kHidden) {
     std::fill_n(scores, count, 0.0F);
     return;
   }
-  for (std::int64_t i = 0; i < count; ++i) scores[i] = fast_exp(scores[i] - lse);
+  exp_row(scores, count, lse, scores);
 }
 
 void check_attention(Checks& checks, const AttentionHeads& shape, const TokenPlaces& queries, const TokenPlaces& keys,

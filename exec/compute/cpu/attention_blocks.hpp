@@ -61,9 +61,7 @@ class BlockScores {
   std::int64_t columns_ = 0;
 };
 
-// Logarithm of the sum of exponentials of a row; -infinity where the whole row is hidden.
-[[nodiscard]] float log_sum_exp(const float* scores, std::int64_t count);
-// scores becomes exp(scores - lse); zeros for a row that is hidden.
+// Scores of a row become exp(scores - lse); zeros where lse is -infinity, which is a row without a visible key.
 void to_probabilities(float* scores, std::int64_t count, float lse);
 
 // Shapes of what both passes read.

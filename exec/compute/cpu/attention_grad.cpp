@@ -9,6 +9,7 @@
 #include "exec/compute/cpu/blas.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/cpu/row_math.hpp"
 
 namespace moesim {
 namespace {
@@ -92,8 +93,10 @@ Status CpuBackend::attention_grad(DeviceStream, const AttentionGradArgs& args) {
                      x.k.stride(), probabilities.data());
       for (std::int64_t i = 0; i < rows.rows; ++i) {
         float* row = probabilities.data() + i * blocks.columns();
-        const float lse = args.lse ? fp32_row(*args.lse, rows.first + i)[head] : log_sum_exp(row, blocks.columns());
-        to_probabilities(row, blocks.columns(), lse);
+        if (args.lse)
+          to_probabilities(row, blocks.columns(), fp32_row(*args.lse, rows.first + i)[head]);
+        else
+          softmax_row(row, blocks.columns());
       }
       score_gradients(h, x, probabilities.data(), gradients.data());
       add_gradients(h, x, probabilities.data(), gradients.data());

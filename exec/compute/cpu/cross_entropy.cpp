@@ -6,6 +6,7 @@
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fast_exp.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/cpu/row_math.hpp"
 
 namespace moesim {
 namespace {
@@ -18,7 +19,7 @@ std::int64_t label_column(std::int32_t label, std::int64_t first_column, std::in
   return label >= 0 && column >= 0 && column < valid_columns ? column : -1;
 }
 
-// e^(x - largest) where nothing was seen yet counts nothing, instead of e^(inf - inf).
+// The factor of a part's sum; a shard that is all padding has -infinity and counts nothing, instead of e^(inf - inf).
 float exp_below(float x, float largest) {
   return x == -std::numeric_limits<float>::infinity() ? 0.0F : fast_exp(x - largest);
 }
@@ -36,10 +37,8 @@ Status CpuBackend::cross_entropy(DeviceStream, const CrossEntropyArgs& args) {
   RowReader logits(args.logits);
   for (std::int64_t r = 0; r < args.logits.rows; ++r) {
     const float* row = logits(r);
-    float largest = -std::numeric_limits<float>::infinity();  // of a shard that is all padding
-    for (std::int64_t i = 0; i < valid; ++i) largest = std::max(largest, row[i]);
-    float sum = 0.0F;
-    for (std::int64_t i = 0; i < valid; ++i) sum += fast_exp(row[i] - largest);
+    const float largest = largest_of(row, valid);
+    const float sum = sum_exp(row, valid, largest);
     const std::int64_t label = label_column(args.labels.data[r], args.first_column, valid);
     float* out = fp32_row(args.statistics, r);
     out[0] = largest;
@@ -109,7 +108,8 @@ Status CpuBackend::cross_entropy_grad(DeviceStream, const CrossEntropyGradArgs& 
     } else {
       const float* s = fp32_row(args.statistics, r);
       const float factor = args.scale / s[1];
-      for (std::int64_t i = 0; i < valid; ++i) g[i] = factor * fast_exp(row[i] - s[0]);
+      exp_row(row, valid, s[0], g);
+      for (std::int64_t i = 0; i < valid; ++i) g[i] *= factor;
       std::fill_n(g + valid, columns - valid, 0.0F);
       const std::int64_t label = label_column(args.labels.data[r], args.first_column, valid);
       if (label >= 0) g[label] -= args.scale;

@@ -71,16 +71,4 @@ void Fp32Output::store() {
   for (std::int64_t r = 0; r < view_.rows; ++r) narrow(row(r), view_.columns, bf16_row(view_, r));
 }
 
-float dot(const float* a, const float* b, std::int64_t count) {
-  constexpr std::int64_t kLanes = 8;
-  float lanes[kLanes] = {};
-  std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes)
-    for (std::int64_t j = 0; j < kLanes; ++j) lanes[j] += a[i + j] * b[i + j];
-  float sum = 0.0F;
-  for (; i < count; ++i) sum += a[i] * b[i];
-  for (const float lane : lanes) sum += lane;
-  return sum;
-}
-
 }  // namespace moesim

@@ -67,7 +67,4 @@ class Fp32Output {
   std::int64_t stride_;
 };
 
-// Sums in eight lanes, which compilers turn into vector instructions, and which loses less than one long sum.
-[[nodiscard]] float dot(const float* a, const float* b, std::int64_t count);
-
 }  // namespace moesim

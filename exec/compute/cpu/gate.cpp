@@ -8,20 +8,17 @@
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fast_exp.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/cpu/row_math.hpp"
 
 namespace moesim {
 namespace {
 
-// e^(logits - largest) / sum.
-void softmax(const float* logits, std::int64_t count, float* out) {
-  const float largest = *std::max_element(logits, logits + count);
-  float sum = 0.0F;
-  for (std::int64_t i = 0; i < count; ++i) sum += out[i] = fast_exp(logits[i] - largest);
-  for (std::int64_t i = 0; i < count; ++i) out[i] /= sum;
-}
-
 void scores_of(RouterScore kind, const float* logits, std::int64_t experts, float* scores) {
-  if (kind != RouterScore::kSigmoid) return softmax(logits, experts, scores);
+  if (kind != RouterScore::kSigmoid) {
+    std::copy_n(logits, experts, scores);
+    softmax_row(scores, experts);
+    return;
+  }
   for (std::int64_t e = 0; e < experts; ++e) scores[e] = 1.0F / (1.0F + fast_exp(-logits[e]));
 }
 
@@ -39,9 +36,9 @@ void chosen_weights(const GateSettings& gate, const float* logits, const float* 
   const std::int64_t k = gate.top_k;
   const bool of_chosen = softmax_of_chosen(gate);
   for (std::int64_t i = 0; i < k; ++i) weights[i] = of_chosen ? logits[chosen[i]] : scores[chosen[i]];
-  if (of_chosen) return softmax(weights, k, weights);
-  if (!gate.normalise) return;
-  const float sum = std::max(std::accumulate(weights, weights + k, 0.0F), kLeastSum);
+  if (of_chosen) softmax_row(weights, k);
+  if (of_chosen || !gate.normalise) return;
+  const float sum = std::max(sum_of(weights, k), kLeastSum);
   for (std::int64_t i = 0; i < k; ++i) weights[i] /= sum;
 }
 
@@ -147,7 +144,7 @@ std::vector<float> share_gradients(const TopKGradArgs& args) {
 void to_logits(RouterScore kind, const float* scores, const std::vector<float>& shares, std::vector<float>& g) {
   const std::size_t experts = g.size();
   if (kind == RouterScore::kSigmoid) {
-    const float sum = std::max(std::accumulate(scores, scores + experts, 0.0F), kLeastSum);
+    const float sum = std::max(sum_of(scores, static_cast<std::int64_t>(experts)), kLeastSum);
     const float along = dot(shares.data(), scores, static_cast<std::int64_t>(experts)) / sum;
     for (std::size_t e = 0; e < experts; ++e)
       g[e] = (g[e] + (shares[e] - along) / sum) * scores[e] * (1.0F - scores[e]);
@@ -185,7 +182,7 @@ Status CpuBackend::top_k(DeviceStream, const TopKArgs& args) {
       counts[static_cast<std::size_t>(chosen[static_cast<std::size_t>(i)])] += 1.0;
     }
     const float sum = args.gate.score == RouterScore::kSigmoid
-                          ? std::max(std::accumulate(scores.begin(), scores.end(), 0.0F), kLeastSum) : 1.0F;
+                          ? std::max(sum_of(scores.data(), experts), kLeastSum) : 1.0F;
     for (std::size_t e = 0; e < scores.size(); ++e) shares[e] += static_cast<double>(scores[e] / sum);
   }
   if (!args.statistics) return {};

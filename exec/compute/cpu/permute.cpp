@@ -6,6 +6,7 @@
 #include "exec/compute/checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/cpu/row_math.hpp"
 
 namespace moesim {
 namespace {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/cpu/row_math.hpp"
 
 namespace moesim {
 
