@@ -54,14 +54,15 @@ Values shares(RouterScore kind, const Values& l) {
 Ids largest(const Values& l, std::int64_t k) {
   Ids order(l.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::int64_t a, std::int64_t b) { return l[static_cast<std::size_t>(a)] > l[static_cast<std::size_t>(b)]; });
+  const double* logit = l.data();
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return logit[a] > logit[b]; });
   return {order.begin(), order.begin() + k};
 }
 
 Ids ids_of(const Values& probabilities, std::int64_t k, std::int64_t r) {
   Ids ids;
-  for (std::int64_t i = 0; i < k; ++i) ids.push_back(static_cast<std::int64_t>(probabilities[static_cast<std::size_t>((2 * r + 1) * k + i)]));
+  for (std::int64_t i = (2 * r + 1) * k; i < (2 * r + 2) * k; ++i)
+    ids.push_back(static_cast<std::int64_t>(probabilities[static_cast<std::size_t>(i)]));
   return ids;
 }
 

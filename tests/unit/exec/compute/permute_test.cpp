@@ -28,7 +28,8 @@ class Routing {
         expert_rows_(Int32s(static_cast<std::size_t>(experts), -7)),
         row_of_copy_(Int32s(choices_.size() * static_cast<std::size_t>(top_k), -7)),
         copy_of_row_(Int32s(static_cast<std::size_t>(std::max(experts * capacity, top_k * std::ssize(choices_))), -7)),
-        map_{std::ssize(choices_), top_k, experts, capacity, padding, expert_rows_.data(), row_of_copy_.data(), copy_of_row_.data()} {
+        map_{std::ssize(choices_), top_k, experts, capacity, padding, expert_rows_.data(), row_of_copy_.data(),
+             copy_of_row_.data()} {
     expect_ok(backend().build_routing(stream(), {probabilities_.view(), map_}));
   }
   [[nodiscard]] const RoutingMap& map() const { return map_; }
@@ -62,8 +63,10 @@ std::vector<Int32s> random_choices(std::int64_t tokens, std::int64_t k, std::int
   for (std::int64_t t = 0; t < tokens; ++t) {
     Int32s all(static_cast<std::size_t>(experts));
     std::iota(all.begin(), all.end(), 0);
-    for (std::int64_t i = 0; i < k; ++i)
-      std::swap(all[static_cast<std::size_t>(i)], all[static_cast<std::size_t>(i + random.below(static_cast<std::uint32_t>(experts - i)))]);
+    for (std::int64_t i = 0; i < k; ++i) {
+      const std::int64_t other = i + random.below(static_cast<std::uint32_t>(experts - i));
+      std::swap(all[static_cast<std::size_t>(i)], all[static_cast<std::size_t>(other)]);
+    }
     choices.emplace_back(all.begin(), all.begin() + k);
   }
   return choices;
@@ -128,12 +131,14 @@ TEST_P(PermuteTest, CopiesAndTheirGradients) {
     expect_ok(backend().permute_grad(stream(), {r.map(), gy.view(), gw.view(), gx.view(), gp.view()}));
 
     const Values xs = x.values(), gys = gy.values(), gws = gw.values();
-    Values expected_y, expected_w, expected_gx(xs.size(), 0.0), expected_gp(static_cast<std::size_t>(c.tokens * 2 * c.top_k), 0.0);
+    Values expected_y, expected_w, expected_gx(xs.size(), 0.0);
+    Values expected_gp(static_cast<std::size_t>(c.tokens * 2 * c.top_k), 0.0);
     for (std::size_t row = 0; row < copies.size(); ++row) {
       const std::int64_t token = copies[row] / c.top_k;
       for (std::int64_t i = 0; i < kWidth; ++i) {
-        expected_y.push_back(copies[row] < 0 ? 0.0 : xs[static_cast<std::size_t>(token * kWidth + i)]);
-        if (copies[row] >= 0) expected_gx[static_cast<std::size_t>(token * kWidth + i)] += gys[row * kWidth + static_cast<std::size_t>(i)];
+        const auto at = static_cast<std::size_t>(token * kWidth + i);
+        expected_y.push_back(copies[row] < 0 ? 0.0 : xs[at]);
+        if (copies[row] >= 0) expected_gx[at] += gys[row * kWidth + static_cast<std::size_t>(i)];
       }
       expected_w.push_back(copies[row] < 0 ? 0.0 : r.weight(copies[row]));
       if (copies[row] >= 0) expected_gp[static_cast<std::size_t>(token * 2 * c.top_k + copies[row] % c.top_k)] = gws[row];
