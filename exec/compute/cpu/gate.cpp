@@ -1,0 +1,235 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "exec/compute/checks.hpp"
+#include "exec/compute/cpu/cpu_backend.hpp"
+#include "exec/compute/cpu/fast_exp.hpp"
+#include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/cpu/row_math.hpp"
+
+namespace moesim {
+namespace {
+
+void scores_of(RouterScore kind, const float* logits, std::int64_t experts, float* scores) {
+  if (kind != RouterScore::kSigmoid) {
+    std::copy_n(logits, experts, scores);
+    softmax_row(scores, experts);
+    return;
+  }
+  for (std::int64_t e = 0; e < experts; ++e) scores[e] = 1.0F / (1.0F + fast_exp(-logits[e]));
+}
+
+// Softmax scores of the chosen, divided by their sum, are the softmax of their logits; computed so, no sum can vanish.
+bool softmax_of_chosen(const GateSettings& gate) {
+  return gate.score == RouterScore::kSoftmaxOfTopk || (gate.score == RouterScore::kSoftmax && gate.normalise);
+}
+
+// Sigmoids far below any that training produces are all 0 in FP32; this keeps their shares finite.
+constexpr float kLeastSum = 1e-20F;
+
+// Shares of the chosen experts before `scale`: their softmax, or their scores, over their sum where it is asked for.
+void chosen_weights(const GateSettings& gate, const float* logits, const float* scores, const std::int32_t* chosen,
+                    float* weights) {
+  const std::int64_t k = gate.top_k;
+  const bool of_chosen = softmax_of_chosen(gate);
+  for (std::int64_t i = 0; i < k; ++i) weights[i] = of_chosen ? logits[chosen[i]] : scores[chosen[i]];
+  if (of_chosen) softmax_row(weights, k);
+  if (of_chosen || !gate.normalise) return;
+  const float sum = std::max(sum_of(weights, k), kLeastSum);
+  for (std::int64_t i = 0; i < k; ++i) weights[i] /= sum;
+}
+
+// Picks the experts of token after token. Scores rise with logits, so the logits decide: they tie less often.
+class Chooser {
+ public:
+  Chooser(std::int64_t tokens, std::int64_t experts, std::int64_t top_k, std::span<const std::int32_t> forced)
+      : tokens_left_(tokens), top_k_(top_k), left_(forced.begin(), forced.end()), taken_(experts) {}
+
+  void choose(const float* logits, std::int32_t* chosen) {
+    std::fill(taken_.begin(), taken_.end(), false);
+    std::int64_t found = 0;
+    // An expert with as many places left as there are tokens left has to take all of them. Such experts are at most top_k,
+    // because all places left together are tokens_left * top_k.
+    for (std::size_t e = 0; e < left_.size(); ++e)
+      if (left_[e] == tokens_left_) take(static_cast<std::int32_t>(e), chosen, found);
+    while (found < top_k_) take(best_free(logits), chosen, found);
+    std::sort(chosen, chosen + top_k_, [&](std::int32_t a, std::int32_t b) {
+      const float first = rank_of(logits[a]);
+      const float second = rank_of(logits[b]);
+      return first != second ? first > second : a < b;
+    });
+    --tokens_left_;
+  }
+
+ private:
+  static float rank_of(float logit) { return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit; }
+
+  void take(std::int32_t expert, std::int32_t* chosen, std::int64_t& found) {
+    taken_[static_cast<std::size_t>(expert)] = true;
+    if (!left_.empty()) --left_[static_cast<std::size_t>(expert)];
+    chosen[found++] = expert;
+  }
+
+  [[nodiscard]] std::int32_t best_free(const float* logits) const {
+    std::int32_t best = -1;
+    for (std::size_t e = 0; e < taken_.size(); ++e) {
+      if (taken_[e] || (!left_.empty() && left_[e] == 0)) continue;
+      if (best < 0 || rank_of(logits[e]) > rank_of(logits[best])) best = static_cast<std::int32_t>(e);
+    }
+    MOESIM_ASSERT(best >= 0);
+    return best;
+  }
+
+  std::int64_t tokens_left_;
+  std::int64_t top_k_;
+  std::vector<std::int64_t> left_;  // places by expert; empty: no limits
+  std::vector<bool> taken_;
+};
+
+Checks check_gate(std::string_view kernel, const GateSettings& gate, const MatrixView& logits,
+                  const MatrixView& probabilities) {
+  Checks checks(kernel);
+  checks.matrix("logits", logits, logits.rows, logits.columns)
+      .holds(gate.top_k >= 1 && gate.top_k <= logits.columns, "top_k is not between 1 and the number of experts")
+      .holds(gate.score != RouterScore::kSparsemixer, "the scores of sparsemixer are not implemented")
+      .fp32("probabilities", probabilities, logits.rows, 2 * gate.top_k);
+  return checks;
+}
+
+Status check_forced(std::span<const std::int32_t> forced, const MatrixView& logits, std::int64_t top_k) {
+  if (forced.empty()) return {};
+  const auto possible = [&](std::int32_t n) { return n >= 0 && n <= logits.rows; };
+  return Checks("top_k")
+      .holds(static_cast<std::int64_t>(forced.size()) == logits.columns, "forced counts are not one per expert")
+      .holds(std::all_of(forced.begin(), forced.end(), possible),
+             "a forced count is negative or larger than the number of tokens")
+      .holds(std::accumulate(forced.begin(), forced.end(), std::int64_t{0}) == logits.rows * top_k,
+             "the forced counts do not add up to tokens * top_k")
+      .status();
+}
+
+// Gradient of the scores of the chosen, added to `gradient` by expert. Not for softmax_of_chosen().
+void add_score_gradients(const GateSettings& gate, const float* scores, const std::int32_t* chosen, const float* gp,
+                         float* gradient) {
+  const std::int64_t k = gate.top_k;
+  float sum = 1.0F;
+  float along = 0.0F;
+  if (gate.normalise) {
+    sum = 0.0F;
+    for (std::int64_t i = 0; i < k; ++i) sum += scores[chosen[i]];
+    sum = std::max(sum, kLeastSum);
+    for (std::int64_t i = 0; i < k; ++i) along += gp[i] * scores[chosen[i]] / sum;
+  }
+  for (std::int64_t i = 0; i < k; ++i) gradient[chosen[i]] += gate.scale * (gp[i] - along) / sum;
+}
+
+// d loss / d share of an expert in one token's scores.
+std::vector<float> share_gradients(const TopKGradArgs& args) {
+  const std::int64_t experts = args.logits.columns;
+  std::vector<float> result(static_cast<std::size_t>(experts), 0.0F);
+  if (!args.balance || args.balance->tokens == 0) return result;
+  const double tokens = static_cast<double>(args.balance->tokens);
+  const double factor = static_cast<double>(args.balance->coefficient) * static_cast<double>(experts) /
+                        (tokens * static_cast<double>(args.gate.top_k) * tokens);
+  const float* chosen = fp32_row(args.balance->statistics, 0);
+  for (std::size_t e = 0; e < result.size(); ++e) result[e] = static_cast<float>(factor * static_cast<double>(chosen[e]));
+  return result;
+}
+
+// Through the scores to the logits: softmax couples all experts, a sigmoid none. `g` holds gradients of the scores; `shares`
+// those of the shares, which for softmax are the scores themselves.
+void to_logits(RouterScore kind, const float* scores, const std::vector<float>& shares, std::vector<float>& g) {
+  const std::size_t experts = g.size();
+  if (kind == RouterScore::kSigmoid) {
+    const float sum = std::max(sum_of(scores, static_cast<std::int64_t>(experts)), kLeastSum);
+    const float along = dot(shares.data(), scores, static_cast<std::int64_t>(experts)) / sum;
+    for (std::size_t e = 0; e < experts; ++e)
+      g[e] = (g[e] + (shares[e] - along) / sum) * scores[e] * (1.0F - scores[e]);
+    return;
+  }
+  for (std::size_t e = 0; e < experts; ++e) g[e] += shares[e];
+  const float along = dot(g.data(), scores, static_cast<std::int64_t>(experts));
+  for (std::size_t e = 0; e < experts; ++e) g[e] = scores[e] * (g[e] - along);
+}
+
+}  // namespace
+
+Status CpuBackend::top_k(DeviceStream, const TopKArgs& args) {
+  const std::int64_t k = args.gate.top_k;
+  const std::int64_t experts = args.logits.columns;
+  MOESIM_TRY(check_gate("top_k", args.gate, args.logits, args.probabilities)
+                 .fp32("statistics", args.statistics, 2, experts)
+                 .status());
+  MOESIM_TRY(check_forced(args.forced_counts, args.logits, k));
+  Chooser chooser(args.logits.rows, experts, k, args.forced_counts);
+  std::vector<float> scores(static_cast<std::size_t>(experts));
+  std::vector<std::int32_t> chosen(static_cast<std::size_t>(k));
+  std::vector<double> counts(scores.size(), 0.0);
+  std::vector<double> shares(scores.size(), 0.0);
+  RowReader logits(args.logits);
+  for (std::int64_t r = 0; r < args.logits.rows; ++r) {
+    const float* row = logits(r);
+    scores_of(args.gate.score, row, experts, scores.data());
+    chooser.choose(row, chosen.data());
+    float* out = fp32_row(args.probabilities, r);
+    chosen_weights(args.gate, row, scores.data(), chosen.data(), out);
+    for (std::int64_t i = 0; i < k; ++i) {
+      out[i] *= args.gate.scale;
+      out[k + i] = static_cast<float>(chosen[static_cast<std::size_t>(i)]);
+      counts[static_cast<std::size_t>(chosen[static_cast<std::size_t>(i)])] += 1.0;
+    }
+    const float sum = args.gate.score == RouterScore::kSigmoid
+                          ? std::max(sum_of(scores.data(), experts), kLeastSum) : 1.0F;
+    for (std::size_t e = 0; e < scores.size(); ++e) shares[e] += static_cast<double>(scores[e] / sum);
+  }
+  if (!args.statistics) return {};
+  for (std::size_t e = 0; e < scores.size(); ++e) {
+    fp32_row(*args.statistics, 0)[e] = static_cast<float>(counts[e]);
+    fp32_row(*args.statistics, 1)[e] = static_cast<float>(shares[e]);
+  }
+  return {};
+}
+
+Status CpuBackend::top_k_grad(DeviceStream, const TopKGradArgs& args) {
+  const std::int64_t k = args.gate.top_k;
+  const std::int64_t experts = args.logits.columns;
+  Checks checks = check_gate("top_k_grad", args.gate, args.logits, args.probabilities);
+  checks.matrix("gp", args.gp, args.logits.rows, 2 * k).matrix("glogits", args.glogits, args.logits.rows, experts);
+  if (args.balance) checks.fp32("statistics", args.balance->statistics, 2, experts);
+  MOESIM_TRY(checks.status());
+  const std::vector<float> shares = share_gradients(args);
+  std::vector<float> scores(static_cast<std::size_t>(experts));
+  std::vector<float> gradient(scores.size());
+  std::vector<float> weights(static_cast<std::size_t>(k));
+  std::vector<std::int32_t> chosen(static_cast<std::size_t>(k));
+  RowReader logits(args.logits);
+  RowReader gps(args.gp);
+  RowWriter out(args.glogits);
+  for (std::int64_t r = 0; r < args.logits.rows; ++r) {
+    const float* row = logits(r);
+    const float* gp = gps(r);
+    const float* probabilities = fp32_row(args.probabilities, r);
+    std::transform(probabilities + k, probabilities + 2 * k, chosen.begin(), [&](float id) {
+      return static_cast<std::int32_t>(std::clamp(id, 0.0F, static_cast<float>(experts - 1)));
+    });
+    scores_of(args.gate.score, row, experts, scores.data());
+    std::fill(gradient.begin(), gradient.end(), 0.0F);
+    if (!softmax_of_chosen(args.gate))
+      add_score_gradients(args.gate, scores.data(), chosen.data(), gp, gradient.data());
+    to_logits(args.gate.score, scores.data(), shares, gradient);
+    if (softmax_of_chosen(args.gate)) {
+      chosen_weights(args.gate, row, scores.data(), chosen.data(), weights.data());
+      const float along = dot(gp, weights.data(), k);
+      for (std::size_t i = 0; i < chosen.size(); ++i)
+        gradient[static_cast<std::size_t>(chosen[i])] += args.gate.scale * weights[i] * (gp[i] - along);
+    }
+    std::copy(gradient.begin(), gradient.end(), out.begin(r));
+    out.commit();
+  }
+  return {};
+}
+
+}  // namespace moesim

@@ -1,0 +1,63 @@
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "exec/compute/checks.hpp"
+#include "exec/compute/cpu/cpu_backend.hpp"
+#include "exec/compute/cpu/fp32_access.hpp"
+
+namespace moesim {
+namespace {
+
+constexpr std::int32_t kNone = -1;
+
+// The expert of a copy as top_k left it, or -1 where the number is no expert of the map.
+std::int32_t expert_of(const BuildRoutingArgs& args, std::int64_t copy) {
+  const std::int64_t k = args.map.top_k;
+  const float id = fp32_row(args.probabilities, copy / k)[k + copy % k];
+  return id >= 0.0F && id < static_cast<float>(args.map.experts) ? static_cast<std::int32_t>(id) : kNone;
+}
+
+}  // namespace
+
+Status CpuBackend::build_routing(DeviceStream, const BuildRoutingArgs& args) {
+  const RoutingMap& map = args.map;
+  const std::int64_t copies = map.tokens * map.top_k;
+  MOESIM_TRY(Checks("build_routing")
+                 .fp32("probabilities", args.probabilities, map.tokens, 2 * map.top_k)
+                 .holds(map.capacity > 0 || map.padding == CapacityPadding::kNone, "padding needs a capacity")
+                 .holds(map.experts == 0 || map.expert_rows != nullptr, "expert_rows has no memory")
+                 .holds(copies == 0 || map.row_of_copy != nullptr, "row_of_copy has no memory")
+                 .holds(map.most_rows() == 0 || map.copy_of_row != nullptr, "copy_of_row has no memory")
+                 .status());
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(map.experts), 0);
+  for (std::int64_t c = 0; c < copies; ++c) {
+    const std::int32_t expert = expert_of(args, c);
+    MOESIM_TRY(Checks("build_routing").holds(expert != kNone, "probabilities name an expert that there is not").status());
+    ++rows[static_cast<std::size_t>(expert)];
+  }
+  std::vector<std::int64_t> next(rows.size());  // free row by expert
+  std::vector<std::int64_t> end(rows.size());   // where rows for copies end
+  std::int64_t first = 0;
+  for (std::size_t e = 0; e < rows.size(); ++e) {
+    const std::int64_t kept = map.capacity > 0 ? std::min(rows[e], map.capacity) : rows[e];
+    const std::int64_t placed = map.padding == CapacityPadding::kFull ? map.capacity : kept;
+    next[e] = first;
+    end[e] = first + kept;
+    first += placed;
+    map.expert_rows[e] = static_cast<std::int32_t>(placed);
+  }
+  std::fill_n(map.copy_of_row, map.most_rows(), kNone);
+  for (std::int64_t c = 0; c < copies; ++c) {
+    const auto e = static_cast<std::size_t>(expert_of(args, c));
+    if (next[e] == end[e]) {
+      map.row_of_copy[c] = kNone;
+      continue;
+    }
+    map.copy_of_row[next[e]] = static_cast<std::int32_t>(c);
+    map.row_of_copy[c] = static_cast<std::int32_t>(next[e]++);
+  }
+  return {};
+}
+
+}  // namespace moesim
