@@ -146,7 +146,7 @@ double step_time_bound(const BoundInput& input) {
     // Reductions start with the last backward pass at the earliest; `work` has all of it behind itself.
     time = std::max(time, start + work + sync_tail(input, stage, last_backward));
     time = std::max(time, start + work + input.sync->drag * input.sync->reduce_once[stage]);
-    longest = std::max(longest, time);
+    longest = std::max(longest, time + input.sync->copy_sums[stage]);
     optimizer = std::max(optimizer, input.sync->optimizer[stage]);
   }
   return longest + input.sync->grad_norm + optimizer;
@@ -182,7 +182,8 @@ double played_bound(const BoundInput& input, const CompiledPipeline& pipeline, d
     for (std::size_t chunk = 0; chunk < cut.passes.size(); ++chunk)
       if (static_cast<std::size_t>(cut.stage_of[chunk]) == stage)
         last_backward = std::max(last_backward, backward_of(cut.passes[chunk], input.split_backward) + cut.passes[chunk].backward_head_start);
-    times.stage_tail.push_back(std::max(sync_tail(input, stage, last_backward), input.sync->drag * input.sync->reduce_once[stage]));
+    times.stage_tail.push_back(std::max(sync_tail(input, stage, last_backward), input.sync->drag * input.sync->reduce_once[stage]) +
+                               input.sync->copy_sums[stage]);
     optimizer = std::max(optimizer, input.sync->optimizer[stage]);
   }
   return player.play(pipeline, times) + input.sync->grad_norm + optimizer;

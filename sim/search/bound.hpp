@@ -25,11 +25,13 @@ struct SyncTimes {  // seconds, by stage
   std::vector<double> reduce_each;   // and those reduced in every one (ZeRO 2 and 3)
   std::vector<double> gather_once;   // parameters gathered before the first forward pass
   std::vector<double> gather_each;   // and before every pass (ZeRO 3)
+  std::vector<double> copy_sums;     // gradients summed between the copies of the model (DualPipe), after all the others
   std::vector<double> optimizer;
   double grad_norm = 0;
   double drag = 0;                   // communication_drag()
   explicit SyncTimes(std::size_t stages)
-      : reduce_once(stages), reduce_each(stages), gather_once(stages), gather_each(stages), optimizer(stages) {}
+      : reduce_once(stages), reduce_each(stages), gather_once(stages), gather_each(stages), copy_sums(stages),
+        optimizer(stages) {}
 };
 
 // One way of cutting the model into virtual stages, summed up from a layer table.

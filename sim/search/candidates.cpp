@@ -64,7 +64,7 @@ struct CandidateMaker::CellContext {
     times.drag = drag;
     for (std::size_t stage = 0; stage < cut.parameters.size(); ++stage) {
       times.reduce_once[stage] = times.reduce_each[stage] = 0;
-      times.gather_once[stage] = times.gather_each[stage] = times.optimizer[stage] = 0;
+      times.gather_once[stage] = times.gather_each[stage] = times.optimizer[stage] = times.copy_sums[stage] = 0;
       const auto add = [&](const GroupSync& sync, ZeroStage zero) {
         (zero >= ZeroStage::kGradients ? times.reduce_each : times.reduce_once)[stage] +=
             zero == ZeroStage::kNone ? sync.all_reduce : sync.reduce_scatter;
@@ -74,11 +74,35 @@ struct CandidateMaker::CellContext {
       };
       add(sync(*dense, cut.parameters[stage].dense), zero_dense);
       add(sync(*expert, cut.parameters[stage].expert), zero_expert);
+      if (cut.copies == 1) continue;
+      const auto sum_copies = [&](const GroupTopology& replicas, std::int64_t elements, ZeroStage zero) {
+        const std::int64_t shards = zero == ZeroStage::kNone ? 1 : replicas.size();
+        times.copy_sums[stage] += copy_sum(static_cast<int>(stage), (elements + shards - 1) / shards);
+      };
+      sum_copies(*dense, cut.parameters[stage].dense, zero_dense);
+      sum_copies(*expert, cut.parameters[stage].expert, zero_expert);
     }
+  }
+
+  // The all-reduce of so many gradients between a stage and the one that mirrors it.
+  [[nodiscard]] double copy_sum(int stage, std::int64_t elements) {
+    const ParallelSizes& sizes = base.layout.sizes;
+    const int other = sizes.pp - 1 - stage;
+    if (other == stage || elements == 0) return 0;
+    const std::pair<int, std::int64_t> key{std::min(stage, other), elements};
+    for (const auto& [known, time] : copy_sums)
+      if (known == key) return time;
+    const int stride = costs->view().ranks() / sizes.pp;
+    const std::array<RankId, 2> pair = {RankId(stage * stride), RankId(other * stride)};
+    const double time = costs->collective(CollectiveKind::kAllReduce, GroupTopology(costs->view(), pair),
+                                          storage(elements, recipe.gradient)).time.value();
+    copy_sums.emplace_back(key, time);
+    return time;
   }
 
   std::vector<std::pair<std::int64_t, GroupSync>> dense_syncs;
   std::vector<std::pair<std::int64_t, GroupSync>> expert_syncs;
+  std::vector<std::pair<std::pair<int, std::int64_t>, double>> copy_sums;
 
   [[nodiscard]] double step(std::int64_t elements) const {
     Op op;
@@ -207,7 +231,7 @@ CandidateMaker::CellContext CandidateMaker::context_of(const Cell& cell) {
   // Groups of the default rank order (layout.hpp): the innermost dimension is the stride.
   const ParallelSizes& s = cell.sizes;
   CellContext context{plan_of(cell, {}), *find_precision(space_.precision), &costs_,
-                      &strided_group(s.tp, s.cp * s.dp), &strided_group(s.esp * s.ep, s.edp), 0, transfer_time(cell), 0, {}, {}};
+                      &strided_group(s.tp, s.cp * s.dp), &strided_group(s.esp * s.ep, s.edp), 0, transfer_time(cell), 0, {}, {}, {}};
   context.drag = communication_drag(costs_);
   if (costs_.view().ranks() > 1)
     context.grad_norm = costs_.collective(CollectiveKind::kAllReduce, strided_group(1, costs_.view().ranks()),
