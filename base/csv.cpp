@@ -22,8 +22,7 @@ constexpr std::size_t kMaxFields = 4096;
 Result<CsvReader> CsvReader::open(const std::string& path) {
   CsvReader reader(path);
   reader.file_.reset(std::fopen(path.c_str(), "rb"));
-  if (!reader.file_)
-    return fail(ErrorKind::kInternal, fmt::format("cannot open '{}': {}", path, std::strerror(errno)));
+  if (!reader.file_) return fail(ErrorKind::kInternal, fmt::format("cannot open '{}': {}", path, std::strerror(errno)));
   MOESIM_TRY(reader.read_header());
   return reader;
 }
@@ -56,8 +55,7 @@ Result<bool> CsvReader::read_row(std::vector<std::string>& fields) {
   bool quoted = false;
   bool any = false;
   for (int byte = get();; byte = get()) {
-    if (++bytes > kMaxRowBytes)
-      return invalid_input("a row is longer than 1 MiB", place(), "is a quote left open?");
+    if (++bytes > kMaxRowBytes) return invalid_input("a row is longer than 1 MiB", place(), "is a quote left open?");
     if (byte < 0 && quoted) return invalid_input("the file ends inside a quoted field", place());
     if (byte < 0 && !any) return false;
     if (byte == '"') {
@@ -108,8 +106,7 @@ Status CsvReader::read_header() {
 Result<bool> CsvReader::next() {
   MOESIM_ASSIGN(const bool more, read_row(fields_));
   if (more && fields_.size() != columns_.size())
-    return invalid_input(fmt::format("{} fields, but the header has {}", fields_.size(), columns_.size()),
-                         place());
+    return invalid_input(fmt::format("{} fields, but the header has {}", fields_.size(), columns_.size()), place());
   return more;
 }
 

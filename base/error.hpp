@@ -52,10 +52,10 @@ using Status = tl::expected<void, Error>;
   ((expression) ? static_cast<void>(0) : ::moesim::assertion_failed(#expression, __FILE__, __LINE__))
 
 // Returns the error of `expression` (a Result or Status) from the enclosing function, or goes on.
-#define MOESIM_TRY(expression)                                                    \
-  if (auto moesim_status = (expression); !moesim_status.has_value())              \
-    return ::tl::unexpected<::moesim::Error>(std::move(moesim_status).error());   \
-  else                                                                            \
+#define MOESIM_TRY(expression)                                                  \
+  if (auto moesim_status = (expression); !moesim_status.has_value())            \
+    return ::tl::unexpected<::moesim::Error>(std::move(moesim_status).error()); \
+  else                                                                          \
     static_cast<void>(0)
 
 #define MOESIM_CONCAT_(a, b) a##b
@@ -63,7 +63,7 @@ using Status = tl::expected<void, Error>;
 // MOESIM_ASSIGN(auto x, f());  declares x with the value of f(), or returns f()'s error.
 #define MOESIM_ASSIGN(declaration, expression) \
   MOESIM_ASSIGN_(MOESIM_CONCAT(moesim_result_, __LINE__), declaration, expression)
-#define MOESIM_ASSIGN_(temporary, declaration, expression)                        \
-  auto temporary = (expression);                                                  \
+#define MOESIM_ASSIGN_(temporary, declaration, expression)                                            \
+  auto temporary = (expression);                                                                      \
   if (!temporary.has_value()) return ::tl::unexpected<::moesim::Error>(std::move(temporary).error()); \
   declaration = std::move(*temporary)

@@ -53,7 +53,8 @@ Result<std::string> read_file(const std::string& path, std::uint64_t limit_bytes
   std::string content;
   if (S_ISREG(info.st_mode)) {
     if (static_cast<std::uint64_t>(info.st_size) > limit_bytes)
-      return invalid_input(fmt::format("file has {} bytes, more than the limit of {}", info.st_size, limit_bytes), path);
+      return invalid_input(fmt::format("file has {} bytes, more than the limit of {}", info.st_size, limit_bytes),
+                           path);
     content.reserve(static_cast<std::size_t>(info.st_size) + 1);
   }
   std::string chunk(1 << 16, '\0');
@@ -153,7 +154,8 @@ Status AtomicFile::flush() {
 
 Status AtomicFile::commit() {
   MOESIM_TRY(flush());
-  if (target_ == Target::kWrittenStraight) return ::close(std::exchange(descriptor_, -1)) == 0 ? Status{} : io_error("write", path_);
+  if (target_ == Target::kWrittenStraight)
+    return ::close(std::exchange(descriptor_, -1)) == 0 ? Status{} : io_error("write", path_);
   const mode_t mask = ::umask(0);  // a temporary file has 0600; a result file should be as readable as any other
   ::umask(mask);
   if (::fchmod(descriptor_, 0666 & ~mask) != 0) return io_error("set the permissions of", path_);

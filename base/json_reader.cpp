@@ -79,7 +79,9 @@ std::size_t line_of(std::string_view text, std::size_t position) {
 }
 
 std::string type_name(const nlohmann::json& value) {
-  const std::string text = value.is_structured() ? std::string() : " " + value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string text = value.is_structured()
+                               ? std::string()
+                               : " " + value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return fmt::format("{}{}", value.type_name(), text.size() > 60 ? text.substr(0, 57) + "..." : text);
 }
 
@@ -160,8 +162,7 @@ Result<std::vector<JsonReader>> JsonReader::elements() const {
   if (!value_->is_array()) return error(fmt::format("expected a list, found {}", type_name(*value_)));
   std::vector<JsonReader> readers;
   readers.reserve(value_->size());
-  for (std::size_t i = 0; i < value_->size(); ++i)
-    readers.emplace_back((*value_)[i], fmt::format("{}/{}", place_, i));
+  for (std::size_t i = 0; i < value_->size(); ++i) readers.emplace_back((*value_)[i], fmt::format("{}/{}", place_, i));
   return readers;
 }
 
@@ -240,7 +241,8 @@ Result<std::string> JsonReader::quantity_text(std::string_view key) {
 Status JsonReader::reject_unknown_keys() const {
   const std::vector<std::string> known(asked_.begin(), asked_.end());
   for (const std::string& name : keys())
-    if (!asked_.contains(name)) return error_at(name, fmt::format("unknown key '{}'{}", name, did_you_mean(name, known)));
+    if (!asked_.contains(name))
+      return error_at(name, fmt::format("unknown key '{}'{}", name, did_you_mean(name, known)));
   return {};
 }
 

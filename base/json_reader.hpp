@@ -59,7 +59,7 @@ class JsonReader {
 
   [[nodiscard]] Result<JsonReader> required(std::string_view key);
   [[nodiscard]] std::optional<JsonReader> optional(std::string_view key);  // absent and null are both nullopt
-  [[nodiscard]] Result<std::vector<JsonReader>> elements() const;         // of an array
+  [[nodiscard]] Result<std::vector<JsonReader>> elements() const;          // of an array
 
   [[nodiscard]] Result<std::int64_t> as_int(std::int64_t smallest, std::int64_t largest) const;
   [[nodiscard]] Result<double> as_double(double smallest, double largest) const;

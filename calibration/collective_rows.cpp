@@ -24,9 +24,7 @@ constexpr std::array<std::pair<std::string_view, CollectiveKind>, 10> kOperation
      {"moe_dispatch", CollectiveKind::kAllToAll},
      {"moe_combine", CollectiveKind::kAllToAll}}};
 
-bool contains(std::string_view text, std::string_view word) {
-  return to_lower(text).find(word) != std::string::npos;
-}
+bool contains(std::string_view text, std::string_view word) { return to_lower(text).find(word) != std::string::npos; }
 
 std::string why_not(const CsvReader& reader, bool has_size, bool has_time) {
   if (contains(reader.text("algo_or_impl"), "tcp socket")) return "TCP sockets without a network plugin";
@@ -43,8 +41,7 @@ CollectiveAlgorithm row_algorithm(const CsvReader& reader) {
   if (contains(implementation, "tree")) return CollectiveAlgorithm::kTree;
   if (contains(implementation, "ring")) return CollectiveAlgorithm::kRing;
   const bool one_node = reader.text("n_nodes") == "1";
-  return one_node && reader.text("op") == "all_reduce" ? CollectiveAlgorithm::kRing
-                                                       : CollectiveAlgorithm::kAuto;
+  return one_node && reader.text("op") == "all_reduce" ? CollectiveAlgorithm::kRing : CollectiveAlgorithm::kAuto;
 }
 
 }  // namespace

@@ -87,8 +87,7 @@ Residuals residuals_of(const LawParameters& parameters, std::span<const Measurem
 
 }  // namespace
 
-std::vector<FreeParameter> free_parameters(
-    std::span<const std::pair<std::string_view, std::string_view>> names) {
+std::vector<FreeParameter> free_parameters(std::span<const std::pair<std::string_view, std::string_view>> names) {
   std::vector<FreeParameter> free;
   for (const auto& [section_name, field_name] : names) {
     const ParameterSection* section = find_section(section_name);
@@ -113,8 +112,7 @@ Residuals residuals(const LawParameters& parameters, std::span<const Measurement
   return residuals_of(parameters, usable(rows));
 }
 
-FitResult fit(const LawParameters& start, std::span<const FreeParameter> free,
-              std::span<const Measurement> rows) {
+FitResult fit(const LawParameters& start, std::span<const FreeParameter> free, std::span<const Measurement> rows) {
   const std::vector<const Measurement*> all = usable(rows);
   std::vector<const Measurement*> half;
   std::vector<const Measurement*> other_half;

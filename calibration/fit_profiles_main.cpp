@@ -243,8 +243,7 @@ bool in(const std::vector<std::string_view>& list, std::string_view word) {
 std::vector<Measurement> rows_of(const Recipe& recipe, const std::vector<Measurement>& all) {
   std::vector<Measurement> rows;
   for (const Measurement& row : all) {
-    if (!row.skipped.empty() || row.quality != "A" || !in(recipe.sources, row.source) ||
-        !in(recipe.laws, row.law))
+    if (!row.skipped.empty() || row.quality != "A" || !in(recipe.sources, row.source) || !in(recipe.laws, row.law))
       continue;
     if (row.variant.find(recipe.variant) == std::string::npos) continue;
     if ((recipe.one_node && row.view->nodes() > 1) || (recipe.across && row.view->nodes() < 2)) continue;
@@ -271,15 +270,13 @@ void record(const Recipe& recipe, const FitResult& result, Profile& profile) {
     auto found = std::find_if(profile.sections.begin(), profile.sections.end(),
                               [&](const ProfileSection& section) { return section.name == section_name; });
     if (found == profile.sections.end()) {
-      profile.sections.push_back({.name = std::string(section_name),
-                                  .parameters = {},
-                                  .provenance = {},
-                                  .date = std::string(kDate)});
+      profile.sections.push_back(
+          {.name = std::string(section_name), .parameters = {}, .provenance = {}, .date = std::string(kDate)});
       found = profile.sections.end() - 1;
     }
     const ParameterSection* known = find_section(section_name);
-    found->parameters.emplace_back(
-        field_name, rounded(find_field(*known, field_name)->get(result.parameters, known->link)));
+    found->parameters.emplace_back(field_name,
+                                   rounded(find_field(*known, field_name)->get(result.parameters, known->link)));
     if (found->provenance.source.empty() || section_name == recipe.section) {
       found->provenance = {Origin::kFitted, std::string(recipe.source), result.residuals.median,
                            std::string(recipe.range)};
@@ -295,8 +292,7 @@ LawParameters start_of(const Recipe& recipe, const Profile& profile) {
   LawParameters start = default_law_parameters(*device);
   for (const ProfileSection& section : profile.sections) {
     const ParameterSection* known = find_section(section.name);
-    for (const auto& [name, value] : section.parameters)
-      find_field(*known, name)->set(start, known->link, value);
+    for (const auto& [name, value] : section.parameters) find_field(*known, name)->set(start, known->link, value);
   }
   return start;
 }
@@ -317,13 +313,12 @@ int run(const std::string& folder, const std::string& output) {
       "|\n|---|---|---|---|---|---|---|---|\n");
   for (const Recipe& recipe : recipes()) {
     Profile& profile = profile_named(profiles, recipe);
-    const FitResult result =
-        fit(start_of(recipe, profile), free_parameters(recipe.free), rows_of(recipe, all));
+    const FitResult result = fit(start_of(recipe, profile), free_parameters(recipe.free), rows_of(recipe, all));
     record(recipe, result, profile);
     const auto percent = [](double share) { return fmt::format("{:.1f} %", 100 * share); };
-    fmt::print("| {} | {} | {} | {} | {} | {} | {} | {} |\n", recipe.device, recipe.section,
-               result.residuals.points, percent(result.residuals.median), percent(result.residuals.p90),
-               percent(result.residuals.bias), percent(result.held_out.median), percent(result.held_out.p90));
+    fmt::print("| {} | {} | {} | {} | {} | {} | {} | {} |\n", recipe.device, recipe.section, result.residuals.points,
+               percent(result.residuals.median), percent(result.residuals.p90), percent(result.residuals.bias),
+               percent(result.held_out.median), percent(result.held_out.p90));
   }
   for (const auto& [file, profile] : profiles) {
     const Status written = write_file_atomically(output + "/" + file + ".json", profile_json(profile));

@@ -25,8 +25,7 @@ MeasurementFormat measurement_format(const CsvReader& reader) {
                        [&](std::string_view column) { return reader.has_column(column); });
   };
   if (all({"id", "hardware", "kind", "m", "n", "k", "time_us"})) return MeasurementFormat::kGemm;
-  if (all({"id", "hardware", "op", "n_gpus", "size_bytes", "time_us"}))
-    return MeasurementFormat::kCollectives;
+  if (all({"id", "hardware", "op", "n_gpus", "size_bytes", "time_us"})) return MeasurementFormat::kCollectives;
   if (all({"id", "hardware", "component", "tokens_per_rank", "time_us"})) return MeasurementFormat::kMoeLayer;
   return MeasurementFormat::kUnknown;
 }
@@ -42,8 +41,8 @@ Measurement common_fields(const CsvReader& reader) {
   return row;
 }
 
-std::shared_ptr<const ClusterView> MeasuredClusters::find(std::string_view hardware, std::string_view fabric,
-                                                          int nodes, std::string& why) {
+std::shared_ptr<const ClusterView> MeasuredClusters::find(std::string_view hardware, std::string_view fabric, int nodes,
+                                                          std::string& why) {
   const std::string key = fmt::format("{}|{}|{}", hardware, fabric, nodes);
   if (const auto found = compiled_.find(key); found != compiled_.end()) return found->second;
   const Result<DeviceSpec> device = find_device(hardware);
@@ -68,8 +67,7 @@ std::shared_ptr<const ClusterView> MeasuredClusters::find(std::string_view hardw
   return chosen;
 }
 
-std::shared_ptr<const ClusterView> MeasuredClusters::single_device(std::string_view hardware,
-                                                                   std::string& why) {
+std::shared_ptr<const ClusterView> MeasuredClusters::single_device(std::string_view hardware, std::string& why) {
   const std::string key = fmt::format("{}|single", hardware);
   if (const auto found = compiled_.find(key); found != compiled_.end()) return found->second;
   const Result<DeviceSpec> device = find_device(hardware);
@@ -77,9 +75,9 @@ std::shared_ptr<const ClusterView> MeasuredClusters::single_device(std::string_v
     why = fmt::format("no device '{}' in the catalogue", hardware);
     return nullptr;
   }
-  auto view = std::make_shared<const ClusterView>(std::vector{*device}, std::vector<std::int32_t>{0},
-                                                  std::vector<double>{1}, std::vector<std::int32_t>{0},
-                                                  std::vector<Tier>{});
+  auto view =
+      std::make_shared<const ClusterView>(std::vector{*device}, std::vector<std::int32_t>{0}, std::vector<double>{1},
+                                          std::vector<std::int32_t>{0}, std::vector<Tier>{});
   compiled_.emplace(key, view);
   return view;
 }
@@ -87,19 +85,17 @@ std::shared_ptr<const ClusterView> MeasuredClusters::single_device(std::string_v
 Result<std::vector<Measurement>> read_measurements(CsvReader& reader) {
   const MeasurementFormat format = measurement_format(reader);
   if (format == MeasurementFormat::kUnknown)
-    return invalid_input(
-        "the columns are none of the known measurement formats", reader.place(),
-        "GEMM (kind, m, n, k, time_us), collectives (op, n_gpus, size_bytes, time_us) or MoE layer "
-        "(component, tokens_per_rank, time_us)");
+    return invalid_input("the columns are none of the known measurement formats", reader.place(),
+                         "GEMM (kind, m, n, k, time_us), collectives (op, n_gpus, size_bytes, time_us) or MoE layer "
+                         "(component, tokens_per_rank, time_us)");
   MeasuredClusters clusters;
   std::vector<Measurement> rows;
   while (true) {
     MOESIM_ASSIGN(const bool more, reader.next());
     if (!more) return rows;
-    Result<Measurement> row = format == MeasurementFormat::kGemm ? read_gemm_row(reader, clusters)
-                              : format == MeasurementFormat::kCollectives
-                                  ? read_collective_row(reader, clusters)
-                                  : read_moe_layer_row(reader, clusters);
+    Result<Measurement> row = format == MeasurementFormat::kGemm          ? read_gemm_row(reader, clusters)
+                              : format == MeasurementFormat::kCollectives ? read_collective_row(reader, clusters)
+                                                                          : read_moe_layer_row(reader, clusters);
     if (!row) return tl::unexpected<Error>(std::move(row).error());
     rows.push_back(std::move(*row));
   }

@@ -16,8 +16,8 @@ class MeasuredClusters {
  public:
   // A cluster of `nodes` nodes of the named hardware; null and `why` when no preset has it. `fabric` (may be
   // empty) prefers a preset whose network carries that word.
-  [[nodiscard]] std::shared_ptr<const ClusterView> find(std::string_view hardware, std::string_view fabric,
-                                                        int nodes, std::string& why);
+  [[nodiscard]] std::shared_ptr<const ClusterView> find(std::string_view hardware, std::string_view fabric, int nodes,
+                                                        std::string& why);
   // One such device by itself, from the catalogue.
   [[nodiscard]] std::shared_ptr<const ClusterView> single_device(std::string_view hardware, std::string& why);
 

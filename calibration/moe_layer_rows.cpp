@@ -25,8 +25,7 @@ struct Layer {
   DType type = DType::kBf16;
   // Rows of each local expert: all tokens of the group that share the experts, spread evenly.
   [[nodiscard]] std::vector<std::int64_t> rows(std::int64_t sharing_ranks) const {
-    return std::vector<std::int64_t>(static_cast<std::size_t>(local_experts),
-                                     tokens * topk * sharing_ranks / experts);
+    return std::vector<std::int64_t>(static_cast<std::size_t>(local_experts), tokens * topk * sharing_ranks / experts);
   }
 };
 
@@ -37,9 +36,7 @@ std::int64_t leading_number(std::string_view text, std::int64_t fallback) {
   return error == std::errc{} && end != text.data() ? value : fallback;
 }
 
-bool contains(std::string_view text, std::string_view word) {
-  return to_lower(text).find(word) != std::string::npos;
-}
+bool contains(std::string_view text, std::string_view word) { return to_lower(text).find(word) != std::string::npos; }
 
 Layer read_layer(const CsvReader& reader) {
   const auto at_least_one = [&](std::string_view column) {
@@ -85,13 +82,11 @@ double expert_forward(const CostModel& model, const Layer& layer, const std::vec
   return grouped(model, rows, 2 * layer.ffn, layer.hidden, layer.type) +
          grouped(model, rows, layer.hidden, layer.ffn, layer.type);
 }
-double expert_input_gradient(const CostModel& model, const Layer& layer,
-                             const std::vector<std::int64_t>& rows) {
+double expert_input_gradient(const CostModel& model, const Layer& layer, const std::vector<std::int64_t>& rows) {
   return grouped(model, rows, layer.ffn, layer.hidden, layer.type) +
          grouped(model, rows, layer.hidden, 2 * layer.ffn, layer.type);
 }
-double expert_weight_gradient(const CostModel& model, const Layer& layer,
-                              const std::vector<std::int64_t>& rows) {
+double expert_weight_gradient(const CostModel& model, const Layer& layer, const std::vector<std::int64_t>& rows) {
   return grouped(model, rows, 2 * layer.ffn, layer.hidden, layer.type, true) +
          grouped(model, rows, layer.hidden, layer.ffn, layer.type, true);
 }
@@ -116,8 +111,7 @@ void fused_layer_half(const CsvReader& reader, const Layer& layer, Measurement& 
     const std::vector<std::int64_t> rows = layer.rows(layer.gpus);
     const Bytes gathered = storage(layer.tokens * layer.gpus * layer.hidden, DType::kBf16);
     const double network =
-        model
-            .collective(first ? CollectiveKind::kAllGather : CollectiveKind::kReduceScatter, *group, gathered)
+        model.collective(first ? CollectiveKind::kAllGather : CollectiveKind::kReduceScatter, *group, gathered)
             .time.value();
     const double math = first ? grouped(model, rows, layer.ffn / layer.tp, layer.hidden, layer.type)
                               : grouped(model, rows, layer.hidden, layer.ffn / layer.tp, layer.type);
@@ -130,12 +124,11 @@ void deepseek_kernel(const CsvReader& reader, const Layer& layer, Measurement& r
   const std::string component(reader.text("component"));
   if (component == "grouped GEMM fp8 (fwd/dgrad)") {
     row.law = "grouped_gemm";
-    row.predict =
-        [layer](const CostModel& model) {  // four kernels per layer: two forward, two for the input gradient
-          const std::vector<std::int64_t> rows = layer.rows(layer.ep);
-          return static_cast<double>(layer.count) / 4 * model.compute_slowdown_beside_communication(0) *
-                 (expert_forward(model, layer, rows) + expert_input_gradient(model, layer, rows));
-        };
+    row.predict = [layer](const CostModel& model) {  // four kernels per layer: two forward, two for the input gradient
+      const std::vector<std::int64_t> rows = layer.rows(layer.ep);
+      return static_cast<double>(layer.count) / 4 * model.compute_slowdown_beside_communication(0) *
+             (expert_forward(model, layer, rows) + expert_input_gradient(model, layer, rows));
+    };
     return;
   }
   if (component == "attention fwd" || component == "attention bwd") {
@@ -170,8 +163,7 @@ void whole_expert_layer(const Layer& layer, Measurement& row) {
     const Bytes inner = storage(tokens * layer.ffn, DType::kBf16);
     // Permute and un-permute both ways; SwiGLU forward 2 in 1 out, backward 3 in 2 out.
     const double moves =
-        4 *
-        model.memory_bound(0, {.read = wide, .written = wide, .row_bytes = 2 * layer.hidden}).time.value();
+        4 * model.memory_bound(0, {.read = wide, .written = wide, .row_bytes = 2 * layer.hidden}).time.value();
     const double activation = model.memory_bound(0, {.read = 2 * inner, .written = inner}).time.value() +
                               model.memory_bound(0, {.read = 3 * inner, .written = 2 * inner}).time.value();
     return expert_forward(model, layer, rows) + expert_input_gradient(model, layer, rows) +
@@ -215,12 +207,10 @@ Result<Measurement> read_moe_layer_row(const CsvReader& reader, MeasuredClusters
     row.skipped = "shape or time missing";
     return row;
   }
-  const std::int64_t per_node =
-      std::max<std::int64_t>(1, leading_number(reader.text("gpus_per_node"), layer.gpus));
-  row.view = layer.gpus == 1
-                 ? clusters.single_device(row.hardware, row.skipped)
-                 : clusters.find(row.hardware, "", static_cast<int>((layer.gpus + per_node - 1) / per_node),
-                                 row.skipped);
+  const std::int64_t per_node = std::max<std::int64_t>(1, leading_number(reader.text("gpus_per_node"), layer.gpus));
+  row.view = layer.gpus == 1 ? clusters.single_device(row.hardware, row.skipped)
+                             : clusters.find(row.hardware, "", static_cast<int>((layer.gpus + per_node - 1) / per_node),
+                                             row.skipped);
   if (!row.view) return row;
   if (row.view->ranks() < layer.gpus || layer.ep > layer.gpus) {
     row.skipped = "the preset has fewer GPUs per node than the row";

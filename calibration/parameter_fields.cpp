@@ -12,8 +12,7 @@ void assign(Seconds& target, double value) { target = Seconds(value); }
 
 template <auto Law, auto Member>
 constexpr ParameterField law_field(std::string_view name, double smallest, double largest) {
-  return {name, smallest, largest,
-          [](const LawParameters& p, LinkClass) { return to_number((p.*Law).*Member); },
+  return {name, smallest, largest, [](const LawParameters& p, LinkClass) { return to_number((p.*Law).*Member); },
           [](LawParameters& p, LinkClass, double value) { assign((p.*Law).*Member, value); }};
 }
 
@@ -57,10 +56,9 @@ constexpr std::array kAttentionFields = {
     law_field<kAttention, &AttentionParameters::overhead>("overhead_s", 0, 1e-3)};
 
 constexpr auto kMemory = &LawParameters::memory;
-constexpr std::array kMemoryFields = {
-    law_field<kMemory, &MemoryParameters::efficiency>("efficiency", 0.05, 1),
-    law_field<kMemory, &MemoryParameters::row_ramp_bytes>("row_ramp_bytes", 0, 65536),
-    law_field<kMemory, &MemoryParameters::overhead>("overhead_s", 0, 1e-3)};
+constexpr std::array kMemoryFields = {law_field<kMemory, &MemoryParameters::efficiency>("efficiency", 0.05, 1),
+                                      law_field<kMemory, &MemoryParameters::row_ramp_bytes>("row_ramp_bytes", 0, 65536),
+                                      law_field<kMemory, &MemoryParameters::overhead>("overhead_s", 0, 1e-3)};
 
 constexpr std::array kLaunchFields = {
     law_field<&LawParameters::launch, &LaunchParameters::issue_interval>("issue_interval_s", 0, 1e-2)};
@@ -90,14 +88,11 @@ const std::array kSections = {
     ParameterSection{"gemm", LinkClass::kOther, kGemmFields, law_provenance<&LawParameters::gemm_provenance>},
     ParameterSection{"attention", LinkClass::kOther, kAttentionFields,
                      law_provenance<&LawParameters::attention_provenance>},
-    ParameterSection{"memory", LinkClass::kOther, kMemoryFields,
-                     law_provenance<&LawParameters::memory_provenance>},
-    ParameterSection{"launch", LinkClass::kOther, kLaunchFields,
-                     law_provenance<&LawParameters::launch_provenance>},
+    ParameterSection{"memory", LinkClass::kOther, kMemoryFields, law_provenance<&LawParameters::memory_provenance>},
+    ParameterSection{"launch", LinkClass::kOther, kLaunchFields, law_provenance<&LawParameters::launch_provenance>},
     ParameterSection{"collective", LinkClass::kOther, kCollectiveFields,
                      law_provenance<&LawParameters::collective_provenance>},
-    ParameterSection{"overlap", LinkClass::kOther, kOverlapFields,
-                     law_provenance<&LawParameters::overlap_provenance>},
+    ParameterSection{"overlap", LinkClass::kOther, kOverlapFields, law_provenance<&LawParameters::overlap_provenance>},
     ParameterSection{"nvlink", LinkClass::kNvlink, kLinkFields, link_provenance},
     ParameterSection{"xgmi", LinkClass::kXgmi, kLinkFields, link_provenance},
     ParameterSection{"pcie", LinkClass::kPcie, kLinkFields, link_provenance},

@@ -100,8 +100,8 @@ Match best_match(const DeviceSpec& device, const ClusterView& view, std::string_
     if (carried.section != nullptr) continue;
     const Result<DeviceSpec> origin = find_device(profile->device);
     // A network does not depend on the architecture of the GPU, everything else does.
-    const bool related = (origin && origin->arch == device.arch && device.arch != DeviceArch::kOther) ||
-                         (of_fabric && name == "nic");
+    const bool related =
+        (origin && origin->arch == device.arch && device.arch != DeviceArch::kOther) || (of_fabric && name == "nic");
     if (related) carried = {profile, section, false};
   }
   return carried;
@@ -111,15 +111,13 @@ Match best_match(const DeviceSpec& device, const ClusterView& view, std::string_
 // unknown.
 double best_share_ratio(const DeviceSpec& device, const DeviceSpec& origin, DType type) {
   const auto share = [type](const DeviceSpec& spec) {
-    const FlopsPerSecond best =
-        type == DType::kFp8 ? spec.best_measured_fp8_gemm : spec.best_measured_bf16_gemm;
+    const FlopsPerSecond best = type == DType::kFp8 ? spec.best_measured_fp8_gemm : spec.best_measured_bf16_gemm;
     return spec.peak(type).value() > 0 ? best / spec.peak(type) : 0.0;
   };
   return share(device) > 0 && share(origin) > 0 ? share(device) / share(origin) : 1.0;
 }
 
-void apply(const Match& match, const ParameterSection& known, const DeviceSpec& device,
-           LawParameters& parameters) {
+void apply(const Match& match, const ParameterSection& known, const DeviceSpec& device, LawParameters& parameters) {
   for (const auto& [name, value] : match.section->parameters)
     if (const ParameterField* field = find_field(known, name)) field->set(parameters, known.link, value);
   // Trees are chains inside a node: where nobody measured them they do as well as rings.
@@ -134,8 +132,7 @@ void apply(const Match& match, const ParameterSection& known, const DeviceSpec& 
   if (match.own) return;
   provenance.origin = Origin::kEstimated;
   provenance.residual = -1;
-  provenance.source =
-      fmt::format("carried over from {}: {}", match.profile->device, match.section->provenance.source);
+  provenance.source = fmt::format("carried over from {}: {}", match.profile->device, match.section->provenance.source);
   if (known.name != "gemm") return;
   const Result<DeviceSpec> origin = find_device(match.profile->device);
   if (!origin) return;

@@ -10,13 +10,20 @@
 namespace moesim {
 namespace {
 
-constexpr std::array<std::string_view, 9> kNames = {"fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int8", "int32", "int64"};
+constexpr std::array<std::string_view, 9> kNames = {"fp32", "tf32", "bf16",  "fp16", "fp8",
+                                                    "fp4",  "int8", "int32", "int64"};
 
 constexpr std::array<PrecisionRecipe, 5> kRecipes = {{
     {.name = "bf16"},
-    {.name = "fp16", .compute = DType::kFp16, .activation = DType::kFp16, .weight = DType::kFp16,
+    {.name = "fp16",
+     .compute = DType::kFp16,
+     .activation = DType::kFp16,
+     .weight = DType::kFp16,
      .gradient = DType::kFp16},
-    {.name = "fp32", .compute = DType::kFp32, .activation = DType::kFp32, .weight = DType::kFp32,
+    {.name = "fp32",
+     .compute = DType::kFp32,
+     .activation = DType::kFp32,
+     .weight = DType::kFp32,
      .gradient = DType::kFp32},
     // FP8 GEMMs over BF16 weights, with an FP8 copy of each weight and of its transpose.
     {.name = "fp8", .compute = DType::kFp8, .extra_weight_copies_fp8 = 2},

@@ -16,9 +16,13 @@ enum class DType : std::uint8_t { kFp32, kTf32, kBf16, kFp16, kFp8, kFp4, kInt8,
 // Storage bytes of one element, in halves so that FP4 (half a byte) is exact: 2 * bytes.
 [[nodiscard]] constexpr std::int64_t half_bytes_per_element(DType type) {
   switch (type) {
-    case DType::kFp32: case DType::kTf32: case DType::kInt32: return 8;
-    case DType::kBf16: case DType::kFp16: return 4;
-    case DType::kFp8: case DType::kInt8: return 2;
+    case DType::kFp32:
+    case DType::kTf32:
+    case DType::kInt32: return 8;
+    case DType::kBf16:
+    case DType::kFp16: return 4;
+    case DType::kFp8:
+    case DType::kInt8: return 2;
     case DType::kFp4: return 1;
     case DType::kInt64: return 16;
   }
@@ -32,11 +36,11 @@ enum class DType : std::uint8_t { kFp32, kTf32, kBf16, kFp16, kFp8, kFp4, kInt8,
 
 // How a training run stores and computes. Sizes are per parameter, before ZeRO divides them.
 struct PrecisionRecipe {
-  std::string_view name;       // the value of --precision
-  DType compute = DType::kBf16;      // GEMM input format
-  DType activation = DType::kBf16;   // stored activations
-  DType weight = DType::kBf16;       // resident weights that the GEMMs read
-  DType gradient = DType::kFp32;     // accumulated main gradient, and what the data-parallel reduction sends
+  std::string_view name;            // the value of --precision
+  DType compute = DType::kBf16;     // GEMM input format
+  DType activation = DType::kBf16;  // stored activations
+  DType weight = DType::kBf16;      // resident weights that the GEMMs read
+  DType gradient = DType::kFp32;    // accumulated main gradient, and what the data-parallel reduction sends
   // Optimizer: FP32 master weights and two Adam moments (4 + 4 + 4 bytes) unless the recipe says otherwise.
   DType master = DType::kFp32;
   DType moment = DType::kFp32;

@@ -14,7 +14,8 @@ std::vector<BundledTrace> bundled_traces() {
   const auto infos = embedded_trace_info();
   MOESIM_ASSERT(counts.size() == infos.size());
   std::vector<BundledTrace> traces;
-  for (std::size_t i = 0; i < counts.size(); ++i) traces.push_back({counts[i].name, counts[i].content, infos[i].content});
+  for (std::size_t i = 0; i < counts.size(); ++i)
+    traces.push_back({counts[i].name, counts[i].content, infos[i].content});
   return traces;
 }
 

@@ -45,7 +45,7 @@ class Findings {
   }
 
   [[nodiscard]] const std::vector<Finding>& list() const { return list_; }  // in order of first occurrence
-  [[nodiscard]] Severity worst() const;                                    // kInfo when there is none
+  [[nodiscard]] Severity worst() const;                                     // kInfo when there is none
   [[nodiscard]] bool has(std::string_view code) const;
 
  private:

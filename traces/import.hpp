@@ -16,8 +16,8 @@ namespace moesim {
 
 struct ImportOptions {
   std::uint64_t memory_limit_bytes = 4ULL << 30;  // of counts held at once
-  std::string format;                             // name of the only importer to be tried; empty: as the content decides
-  std::int64_t top_k = 0;                         // overrides what the input says; 0: as the input says
+  std::string format;      // name of the only importer to be tried; empty: as the content decides
+  std::int64_t top_k = 0;  // overrides what the input says; 0: as the input says
   // Per-token recordings of sequences (ESFT) name no rank: sequence i is given to source rank i mod this.
   std::int32_t sequence_ranks = 8;
   // Megatron's recording is by receiving rank: how many ranks share one copy of all experts; 0: all that were recorded.

@@ -24,7 +24,7 @@ class ProportionalRounder {
  private:
   void share(std::int64_t target, std::span<std::int64_t> carry, std::span<std::int32_t> out);
 
-  std::vector<std::uint64_t> weights_;     // scaled to a sum below 2^31
+  std::vector<std::uint64_t> weights_;  // scaled to a sum below 2^31
   std::vector<std::int64_t> remainders_;
   std::vector<std::int32_t> order_;
 };

@@ -121,11 +121,10 @@ std::span<const std::uint64_t> LoadMapper::weights(int layer, int micro_batch, i
 Status LoadMapper::check(const LoadRequest& request) const {
   MOESIM_TRY(check_request(request));
   if (request.experts != dims_.experts)
-    return invalid_input(fmt::format("the trace has {} experts per layer, the model {}", dims_.experts,
-                                     request.experts),
-                         info_.source,
-                         "a trace cannot be turned into one for other experts: use one of a model with as many, or "
-                         "generate one (trace synth)");
+    return invalid_input(
+        fmt::format("the trace has {} experts per layer, the model {}", dims_.experts, request.experts), info_.source,
+        "a trace cannot be turned into one for other experts: use one of a model with as many, or "
+        "generate one (trace synth)");
   return {};
 }
 
@@ -133,16 +132,20 @@ std::vector<std::string> LoadMapper::notes_for(const LoadRequest& r) const {
   std::vector<std::string> notes;
   const auto note = [&notes](std::string text) { notes.push_back(std::move(text)); };
   if (info_.phase == TracePhase::kInference) note("the trace was recorded during inference");
-  if (info_.drops == TraceDrops::kAfter) note("the trace was recorded after drops; every row is scaled up to all tokens");
-  if (step_ < 0 && dims_.steps > 1) note(fmt::format("proportions are those of all {} recorded steps together", dims_.steps));
+  if (info_.drops == TraceDrops::kAfter)
+    note("the trace was recorded after drops; every row is scaled up to all tokens");
+  if (step_ < 0 && dims_.steps > 1)
+    note(fmt::format("proportions are those of all {} recorded steps together", dims_.steps));
   if (r.moe_layers != dims_.layers)
-    note(fmt::format("MoE layer i of {} takes trace layer floor(i * {} / {})", r.moe_layers, dims_.layers, r.moe_layers));
+    note(fmt::format("MoE layer i of {} takes trace layer floor(i * {} / {})", r.moe_layers, dims_.layers,
+                     r.moe_layers));
   if (info_.top_k == 0)
     note(fmt::format("the trace does not state its top_k; its proportions are used for top-{}", r.top_k));
   else if (info_.top_k != r.top_k)
     note(fmt::format("the trace is of a top-{} gate; its proportions are used for top-{}", info_.top_k, r.top_k));
   if (info_.tokens_per_rank_per_microbatch > 0 && info_.tokens_per_rank_per_microbatch != r.tokens_per_source)
-    note(fmt::format("rows are scaled from {} to {} tokens", info_.tokens_per_rank_per_microbatch, r.tokens_per_source));
+    note(
+        fmt::format("rows are scaled from {} to {} tokens", info_.tokens_per_rank_per_microbatch, r.tokens_per_source));
   if (summed_)
     note("the trace has no source ranks: selections are split evenly over them, so traffic per link is synthetic");
   else if (r.source_ranks < dims_.source_ranks)

@@ -40,9 +40,9 @@ struct ExpertLoads {
   int micro_batches = 0;
   int source_ranks = 0;
   int experts = 0;
-  bool source_symmetric = false;    // how selections differ between sources is made up
-  bool synthetic = false;           // generated or balanced, not recorded
-  std::vector<std::string> notes;   // what re-mapping changed, for people
+  bool source_symmetric = false;     // how selections differ between sources is made up
+  bool synthetic = false;            // generated or balanced, not recorded
+  std::vector<std::string> notes;    // what re-mapping changed, for people
   std::vector<std::int32_t> counts;  // [moe_layer][micro_batch][source][expert]
 
   [[nodiscard]] std::span<const std::int32_t> row(int moe_layer, int micro_batch, int source) const;

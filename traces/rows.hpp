@@ -28,9 +28,7 @@ struct RowKey {
 struct TracePlace {
   std::string_view file;
   std::uint64_t line = 0;  // 0: the file as a whole
-  [[nodiscard]] std::string text() const {
-    return line == 0 ? std::string(file) : fmt::format("{}:{}", file, line);
-  }
+  [[nodiscard]] std::string text() const { return line == 0 ? std::string(file) : fmt::format("{}:{}", file, line); }
 };
 
 // How many of the (token, choice) pairs of one source rank and micro-batch went to each expert.

@@ -114,9 +114,9 @@ Result<SelectionTrace> TraceBuilder::finish(TraceInfo info, Findings& findings) 
   for (std::size_t i = 0; i < keys_.size(); ++i) {
     const RowKey& key = keys_[i];
     if (!busy_layers.contains(key.layer)) continue;
-    const auto target = trace.counts(index_of(trace.iterations(), key.iteration), index_of(trace.layers(), key.layer),
-                                     index_of(trace.micro_batches(), key.micro_batch),
-                                     index_of(trace.source_ranks(), key.source_rank));
+    const auto target =
+        trace.counts(index_of(trace.iterations(), key.iteration), index_of(trace.layers(), key.layer),
+                     index_of(trace.micro_batches(), key.micro_batch), index_of(trace.source_ranks(), key.source_rank));
     std::copy_n(counts_.data() + i * experts_, experts_, target.data());
     ++placed;
   }

@@ -36,8 +36,8 @@ class SelectionTrace {
                  std::vector<std::int32_t> micro_batches, std::vector<std::int32_t> source_ranks, int experts);
 
   [[nodiscard]] TraceDims dims() const;
-  [[nodiscard]] const std::vector<std::int64_t>& iterations() const { return iterations_; }       // label of a step
-  [[nodiscard]] const std::vector<std::int32_t>& layers() const { return layers_; }               // model layer
+  [[nodiscard]] const std::vector<std::int64_t>& iterations() const { return iterations_; }  // label of a step
+  [[nodiscard]] const std::vector<std::int32_t>& layers() const { return layers_; }          // model layer
   [[nodiscard]] const std::vector<std::int32_t>& micro_batches() const { return micro_batches_; }
   [[nodiscard]] const std::vector<std::int32_t>& source_ranks() const { return source_ranks_; }
   [[nodiscard]] int experts() const { return experts_; }

@@ -117,8 +117,7 @@ void StatisticsSink::retire_first() {
   add_lags(iteration, first->second);
   add_rank_cv(iteration, first->second);
   if (retired_steps_ > 0) add_devices(first->second);
-  for (const auto& [key, counts] : first->second.by_layer_and_rank)
-    open_bytes_ -= bytes_of(counts);
+  for (const auto& [key, counts] : first->second.by_layer_and_rank) open_bytes_ -= bytes_of(counts);
   open_bytes_ -= kNodeOverhead;
   if (retired_steps_++ == 0) {
     result_.first_iteration = iteration;
@@ -238,17 +237,17 @@ TraceStatistics StatisticsSink::finish(Findings& findings) && {
   while (!open_.empty()) retire_first();
   if (retired_steps_ == 1) add_devices(first_);
   if (late_rows_ > 0)
-    findings.add(Severity::kDataLoss, "late-rows",
-                 fmt::format("rows of iterations up to {} came after far later ones and are left out of the statistics; "
-                             "sort the trace by iteration",
-                             *retired_up_to_),
-                 {}, late_rows_);
+    findings.add(
+        Severity::kDataLoss, "late-rows",
+        fmt::format("rows of iterations up to {} came after far later ones and are left out of the statistics; "
+                    "sort the trace by iteration",
+                    *retired_up_to_),
+        {}, late_rows_);
   result_.micro_batches = micro_batches_.size();
   result_.source_ranks = ranks_.size();
   StepStatistics& mean = result_.mean;
   const auto steps = static_cast<double>(std::max<std::uint64_t>(1, result_.iterations));
-  for (double* value :
-       {&mean.max_over_mean, &mean.entropy_mean, &mean.top1_share, &mean.top2_share, &mean.top4_share})
+  for (double* value : {&mean.max_over_mean, &mean.entropy_mean, &mean.top1_share, &mean.top2_share, &mean.top4_share})
     *value /= steps;
   for (const auto& [layer, sums] : layers_)
     result_.layers.push_back({layer, sums.max_over_mean.value().value_or(0), sums.entropy.value().value_or(0)});

@@ -85,9 +85,8 @@ class RowMaker {
     std::uint64_t total = 0;
     for (std::size_t e = 0; e < weights_.size(); ++e) {
       const double expected = selections * shares[e];
-      const double noise = r_.law == GateLaw::kBalanced
-                               ? 0
-                               : std::sqrt(expected * std::max(0.0, 1 - shares[e])) * random.near_normal();
+      const double noise =
+          r_.law == GateLaw::kBalanced ? 0 : std::sqrt(expected * std::max(0.0, 1 - shares[e])) * random.near_normal();
       weights_[e] = static_cast<std::uint64_t>(std::max(0.0, (expected + noise) / selections) * kWeightScale);
       total += weights_[e];
     }
@@ -150,9 +149,11 @@ TraceInfo describe_synthesis(const SynthesisRequest& r) {
   if (!r.model.empty()) options += fmt::format(" --model {}", r.model);
   info.gate = fmt::format("synthetic {}", name_of(r.law));
   info.source = fmt::format(
-      "moesim trace synth --law {}{} --steps {} --layers {} --micro-batches {} --source-ranks {} --experts {} --top-k {} "
+      "moesim trace synth --law {}{} --steps {} --layers {} --micro-batches {} --source-ranks {} --experts {} --top-k "
+      "{} "
       "--tokens {} --seed {}",
-      name_of(r.law), options, r.steps, r.layers, r.micro_batches, r.source_ranks, r.experts, r.top_k, r.tokens, r.seed);
+      name_of(r.law), options, r.steps, r.layers, r.micro_batches, r.source_ranks, r.experts, r.top_k, r.tokens,
+      r.seed);
   info.notes = "SYNTHETIC: generated, not recorded from any model";
   return info;
 }

@@ -72,9 +72,9 @@ Status TokenCounter::token(const TokenRow& row) {
     ++last_group_->counts[expert];
   }
   if (bytes_ > limit_bytes_)
-    return invalid_input(fmt::format("iteration {} alone needs more than {} MiB of counts", iteration_,
-                                     limit_bytes_ >> 20),
-                         row.place.text());
+    return invalid_input(
+        fmt::format("iteration {} alone needs more than {} MiB of counts", iteration_, limit_bytes_ >> 20),
+        row.place.text());
   return {};
 }
 
@@ -89,9 +89,9 @@ Status TokenCounter::emit() {
                                 "file if the model has more",
                                 experts_));
     if (info_.model_experts > 0 && largest > static_cast<std::size_t>(info_.model_experts))
-      return invalid_input(fmt::format("expert id {} is out of range: the side file says {} experts", largest - 1,
-                                       info_.model_experts),
-                           groups_.begin()->second.file);
+      return invalid_input(
+          fmt::format("expert id {} is out of range: the side file says {} experts", largest - 1, info_.model_experts),
+          groups_.begin()->second.file);
   }
   for (auto& [key, group] : groups_) {
     group.counts.resize(experts_);

@@ -21,7 +21,8 @@ Checks& Checks::matrix(std::string_view name, const std::optional<MatrixView>& v
   else if (m.rows != rows || m.columns != columns)
     fault(fmt::format("{} is {} x {} and should be {} x {}", name, m.rows, m.columns, rows, columns));
   else if (m.rows < 0 || m.columns < 0 || m.rows > kMost || m.row_stride > kMost)
-    fault(fmt::format("{} has {} rows of {} elements; between 0 and {} are possible", name, m.rows, m.row_stride, kMost));
+    fault(
+        fmt::format("{} has {} rows of {} elements; between 0 and {} are possible", name, m.rows, m.row_stride, kMost));
   else if (m.row_stride < m.columns)
     fault(fmt::format("{} has {} columns but only {} elements from row to row", name, m.columns, m.row_stride));
   else if (m.data == nullptr && m.rows > 0 && m.columns > 0)

@@ -101,8 +101,8 @@ struct TokenPlaces {
 struct AttentionArgs {
   AttentionHeads shape;
   TokenPlaces queries, keys;
-  MatrixView q, k, v;             // [queries, heads * head_dim], [keys, kv_heads * head_dim], [keys, kv_heads * value_head_dim]
-  MatrixView o;                   // [queries, heads * value_head_dim]
+  MatrixView q, k, v;  // [queries, heads * head_dim], [keys, kv_heads * head_dim], [keys, kv_heads * value_head_dim]
+  MatrixView o;        // [queries, heads * value_head_dim]
   std::optional<MatrixView> lse;  // FP32 [queries, heads]: logarithm of the sum of exponentials, for the gradient
 };
 struct AttentionGradArgs {
@@ -120,7 +120,8 @@ struct QkvViews {
 [[nodiscard]] inline QkvViews split_qkv(const MatrixView& qkv, const AttentionHeads& shape) {
   const std::int64_t q = shape.heads * shape.head_dim;
   const std::int64_t k = shape.kv_heads * shape.head_dim;
-  return {column_range(qkv, 0, q), column_range(qkv, q, k), column_range(qkv, q + k, shape.kv_heads * shape.value_head_dim)};
+  return {column_range(qkv, 0, q), column_range(qkv, q, k),
+          column_range(qkv, q + k, shape.kv_heads * shape.value_head_dim)};
 }
 struct KvViews {
   MatrixView k, v;
@@ -227,7 +228,7 @@ struct AdamWSettings {
 struct AdamWArgs {
   AdamWSettings settings;
   std::int64_t step = 1;
-  float gradient_scale = 1.0F;  // of clipping, and of averaging over ranks
+  float gradient_scale = 1.0F;                               // of clipping, and of averaging over ranks
   MatrixView gradient, master, first_moment, second_moment;  // FP32
   MatrixView parameter;                                      // may be the master itself
 };

@@ -45,8 +45,8 @@ struct BalanceLoss {
   std::int64_t tokens = 0;  // that the statistics were summed over
   MatrixView statistics;    // of TopKArgs, perhaps summed over ranks
 };
-[[nodiscard]] double balance_loss(float coefficient, std::int64_t tokens, std::int64_t top_k, std::span<const float> chosen,
-                                  std::span<const float> shares);
+[[nodiscard]] double balance_loss(float coefficient, std::int64_t tokens, std::int64_t top_k,
+                                  std::span<const float> chosen, std::span<const float> shares);
 
 struct TopKGradArgs {
   GateSettings gate;
@@ -64,11 +64,11 @@ struct RoutingMap {
   std::int64_t tokens = 0;
   std::int64_t top_k = 1;
   std::int64_t experts = 0;
-  std::int64_t capacity = 0;  // rows an expert takes, the first come; 0: all
+  std::int64_t capacity = 0;                         // rows an expert takes, the first come; 0: all
   CapacityPadding padding = CapacityPadding::kNone;  // kFull: every expert gets `capacity` rows, the rest of them zeros
-  std::int32_t* expert_rows = nullptr;  // [experts]
-  std::int32_t* row_of_copy = nullptr;  // [tokens * top_k]; -1: dropped
-  std::int32_t* copy_of_row = nullptr;  // [most_rows()]; -1: padding
+  std::int32_t* expert_rows = nullptr;               // [experts]
+  std::int32_t* row_of_copy = nullptr;               // [tokens * top_k]; -1: dropped
+  std::int32_t* copy_of_row = nullptr;               // [most_rows()]; -1: padding
   [[nodiscard]] std::int64_t most_rows() const {
     return padding == CapacityPadding::kFull ? experts * capacity : tokens * top_k;
   }
@@ -110,7 +110,7 @@ struct UnpermuteGradArgs {
   std::optional<MatrixView> probabilities;  // as forward
   std::optional<MatrixView> y;              // needed for gp
   MatrixView gy;
-  std::optional<MatrixView> gp;             // only with probabilities
+  std::optional<MatrixView> gp;  // only with probabilities
 };
 
 // Rows that arrived by source rank, within a source by local expert, into the order of experts, within one by source; or back.

@@ -24,8 +24,10 @@ Result<NetworkLevel> read_level(JsonReader reader, const Provenance& fallback) {
   MOESIM_ASSIGN(level.latency, reader.required_quantity<Seconds>("latency", parse_seconds));
   if (reader.has("uplink_bandwidth")) {
     if (reader.has("oversubscription"))
-      return reader.error_at("oversubscription", "the uplinks are given already", "keep uplink_bandwidth or oversubscription");
-    MOESIM_ASSIGN(const BytesPerSecond rate, reader.required_quantity<BytesPerSecond>("uplink_bandwidth", parse_bytes_per_second));
+      return reader.error_at("oversubscription", "the uplinks are given already",
+                             "keep uplink_bandwidth or oversubscription");
+    MOESIM_ASSIGN(const BytesPerSecond rate,
+                  reader.required_quantity<BytesPerSecond>("uplink_bandwidth", parse_bytes_per_second));
     if (rate.value() <= 0) return reader.error_at("uplink_bandwidth", "a link of zero capacity carries nothing");
     level.uplink = LinkRate{rate, rate};
   }
@@ -47,8 +49,8 @@ Status check_levels(const JsonReader& list, const std::vector<NetworkLevel>& lev
       return list.error(fmt::format("level '{}' stands above '{}', which spans all nodes", level.name, below.name),
                         "give the lower level the number of nodes that one switch spans");
     if (level.nodes != 0 && (level.nodes < below.nodes || level.nodes % below.nodes != 0))
-      return list.error(fmt::format("level '{}' spans {} nodes, which is no multiple of the {} of '{}'", level.name, level.nodes,
-                                    below.nodes, below.name));
+      return list.error(fmt::format("level '{}' spans {} nodes, which is no multiple of the {} of '{}'", level.name,
+                                    level.nodes, below.nodes, below.name));
     if (level.sharing == SwitchSharing::kPerRail && below.sharing == SwitchSharing::kAllNics)
       return list.error(fmt::format("level '{}' keeps rails apart that '{}' has joined", level.name, below.name));
   }
@@ -82,7 +84,8 @@ Result<std::pair<std::int64_t, std::int64_t>> read_rank_range(const JsonReader& 
   const auto [middle, code] = std::from_chars(text.data(), end, first);
   if (code == std::errc{} && middle != end && *middle == '-') {
     const auto [stop, last_code] = std::from_chars(middle + 1, end, last);
-    if (last_code == std::errc{} && stop == end && first >= 0 && last >= first && last <= kMaxRanks) return std::pair(first, last);
+    if (last_code == std::errc{} && stop == end && first >= 0 && last >= first && last <= kMaxRanks)
+      return std::pair(first, last);
   }
   return reader.error(fmt::format("'{}' is not a range of ranks", text), R"(a rank like 3, or a range like "8-15")");
 }
@@ -109,7 +112,8 @@ Result<int> node_count(JsonReader& reader, std::int64_t override_nodes) {
   MOESIM_ASSIGN(std::int64_t count, reader.int_or("nodes", 0, 1, kMaxNodes));
   if (override_nodes > 0) count = override_nodes;
   if (count == 0)
-    return reader.error("the number of nodes is not given", "add \"nodes\" to the file or --nodes N to the command line");
+    return reader.error("the number of nodes is not given",
+                        "add \"nodes\" to the file or --nodes N to the command line");
   return static_cast<int>(count);
 }
 

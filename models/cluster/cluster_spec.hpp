@@ -41,7 +41,7 @@ struct ScaleUpSpec {
 };
 
 enum class PeerAccess : std::uint8_t {
-  kDirect,     // devices under one PCIe switch exchange without the host
+  kDirect,       // devices under one PCIe switch exchange without the host
   kThroughHost,  // consumer cards: every copy crosses the host
 };
 
@@ -51,7 +51,7 @@ struct PcieSpec {
   int devices_per_switch = 0;  // 0: devices hang off the host bridge
   LinkRate uplink;             // switch to host bridge
   int sockets = 1;
-  LinkRate socket_rate;        // one socket to the others, when sockets > 1
+  LinkRate socket_rate;  // one socket to the others, when sockets > 1
   Seconds socket_latency;
   PeerAccess peer = PeerAccess::kDirect;
   Provenance provenance;
@@ -63,8 +63,8 @@ enum class NicPlace : std::uint8_t {
 };
 
 struct NicSpec {
-  int count = 1;   // per node
-  LinkRate rate;   // of one NIC
+  int count = 1;    // per node
+  LinkRate rate;    // of one NIC
   Seconds latency;  // through one NIC
   NicPlace place = NicPlace::kSwitch;
   Provenance provenance;
@@ -92,7 +92,7 @@ struct NetworkLevel {
   std::string name;  // "leaf"
   int nodes = 0;     // that one switch spans; 0: all
   SwitchSharing sharing = SwitchSharing::kAllNics;
-  Seconds latency;   // through one switch
+  Seconds latency;  // through one switch
   // The links from the level below into one switch here: given, or their total below / oversubscription. A full
   // switch counts, so that a partly filled leaf keeps its uplinks.
   double oversubscription = 1;

@@ -30,7 +30,8 @@ ClusterView::ClusterView(std::vector<DeviceSpec> devices, std::vector<std::int32
       tiers_(std::move(tiers)) {
   MOESIM_ASSERT(speed_of_rank_.size() == device_of_rank_.size() && node_of_rank_.size() == device_of_rank_.size());
   for (const Tier& tier : tiers_)
-    MOESIM_ASSERT(tier.group_of_rank.size() == device_of_rank_.size() && tier.port_of_rank.size() == device_of_rank_.size());
+    MOESIM_ASSERT(tier.group_of_rank.size() == device_of_rank_.size() &&
+                  tier.port_of_rank.size() == device_of_rank_.size());
   for (const std::int32_t node : node_of_rank_) nodes_ = std::max(nodes_, node + 1);
 }
 

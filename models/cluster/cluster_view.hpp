@@ -36,9 +36,9 @@ struct Port {
 struct Tier {
   std::string name;
   LinkClass link = LinkClass::kOther;
-  Seconds latency;          // one way between two ranks that meet here, hardware only (software is the laws' alpha)
+  Seconds latency;  // one way between two ranks that meet here, hardware only (software is the laws' alpha)
   int first_port_tier = 0;
-  bool mesh = false;        // point-to-point links only: one pair reaches at most `pair_limit`
+  bool mesh = false;  // point-to-point links only: one pair reaches at most `pair_limit`
   // Largest rate of one pair: the narrowest link between the two, which for a switch is the narrowest port crossed.
   BytesPerSecond pair_limit;
   std::vector<std::int32_t> group_of_rank;
@@ -49,8 +49,8 @@ struct Tier {
 
 class ClusterView {
  public:
-  ClusterView(std::vector<DeviceSpec> devices, std::vector<std::int32_t> device_of_rank, std::vector<double> speed_of_rank,
-              std::vector<std::int32_t> node_of_rank, std::vector<Tier> tiers);
+  ClusterView(std::vector<DeviceSpec> devices, std::vector<std::int32_t> device_of_rank,
+              std::vector<double> speed_of_rank, std::vector<std::int32_t> node_of_rank, std::vector<Tier> tiers);
 
   [[nodiscard]] int ranks() const { return static_cast<int>(device_of_rank_.size()); }
   [[nodiscard]] int nodes() const { return nodes_; }

@@ -30,15 +30,16 @@ constexpr std::int64_t kMostPairsCompared = std::int64_t{1} << 27;
 // Scale-up domains first, then PCIe switches, hosts, the whole node, then the network.
 int order_of(SwitchKind kind) {
   switch (kind) {
-    case SwitchKind::kScaleUp: case SwitchKind::kMesh: return 0;
+    case SwitchKind::kScaleUp:
+    case SwitchKind::kMesh: return 0;
     case SwitchKind::kPcie: return 1;
     case SwitchKind::kHost: return 2;
     case SwitchKind::kSystem: return 3;
-    case SwitchKind::kNic: case SwitchKind::kNetwork: return 4;
+    case SwitchKind::kNic:
+    case SwitchKind::kNetwork: return 4;
   }
   return 4;
 }
-
 
 // One meeting point above a rank: the links from the rank to it, nearest first.
 struct Meeting {
@@ -49,9 +50,9 @@ struct Meeting {
 };
 
 struct Walks {
-  std::vector<Meeting> meetings;          // of all ranks, sorted by level within a rank
+  std::vector<Meeting> meetings;            // of all ranks, sorted by level within a rank
   std::vector<std::int64_t> first_of_rank;  // ranks + 1 entries into meetings
-  std::vector<std::int32_t> steps;        // edge ids
+  std::vector<std::int32_t> steps;          // edge ids
   [[nodiscard]] std::span<const Meeting> of(std::size_t rank) const {
     const auto begin = static_cast<std::size_t>(first_of_rank[rank]);
     return std::span(meetings).subspan(begin, static_cast<std::size_t>(first_of_rank[rank + 1]) - begin);
@@ -62,7 +63,8 @@ struct Walks {
     return nullptr;
   }
   [[nodiscard]] std::span<const std::int32_t> path(const Meeting& meeting) const {
-    return std::span(steps).subspan(static_cast<std::size_t>(meeting.first_step), static_cast<std::size_t>(meeting.steps));
+    return std::span(steps).subspan(static_cast<std::size_t>(meeting.first_step),
+                                    static_cast<std::size_t>(meeting.steps));
   }
 };
 
@@ -81,8 +83,9 @@ class Compiler {
     keep_useful_levels();
     MOESIM_TRY(check_reachable());
     if (kept_.size() > static_cast<std::size_t>(kMaxTiers))
-      return invalid_input(fmt::format("the cluster has {} tiers, more than the {} this program handles", kept_.size(), kMaxTiers),
-                           spec_.source, "join switches of neighbouring levels");
+      return invalid_input(
+          fmt::format("the cluster has {} tiers, more than the {} this program handles", kept_.size(), kMaxTiers),
+          spec_.source, "join switches of neighbouring levels");
     for (const std::int32_t level : kept_) add_tier(level);
     return ClusterView(std::move(topology_.devices), std::move(topology_.device_of_rank),
                        std::move(topology_.speed_of_rank), std::move(topology_.node_of_rank), std::move(tiers_));
@@ -174,14 +177,15 @@ class Compiler {
   }
 
   [[nodiscard]] Status too_large(const std::string& device) const {
-    return invalid_input(fmt::format("device '{}' has more than {} links or {} switches above it", device, kMostLinksDeep,
-                                     kMostSwitchesAbove),
+    return invalid_input(fmt::format("device '{}' has more than {} links or {} switches above it", device,
+                                     kMostLinksDeep, kMostSwitchesAbove),
                          spec_.source, "join parallel or consecutive switches, or name the NIC of the device");
   }
 
   [[nodiscard]] Status ambiguous(const std::string& device, const std::string& target) const {
-    return invalid_input(fmt::format("device '{}' has two equally short ways to '{}'", device, target), spec_.source,
-                         "join parallel links or switches into one with the sum of their bandwidths, or name the NIC of the device");
+    return invalid_input(
+        fmt::format("device '{}' has two equally short ways to '{}'", device, target), spec_.source,
+        "join parallel links or switches into one with the sum of their bandwidths, or name the NIC of the device");
   }
 
   Status record(std::int32_t start) {
@@ -202,8 +206,8 @@ class Compiler {
     std::sort(first, walks_.meetings.end(), [](const Meeting& a, const Meeting& b) { return a.level < b.level; });
     for (auto m = first; m != walks_.meetings.end() && m + 1 != walks_.meetings.end(); ++m)
       if (m->level == (m + 1)->level)
-        return invalid_input(fmt::format("device '{}' reaches two switches of the same level, '{}' and '{}'", name(start),
-                                         name(m->vertex), name((m + 1)->vertex)),
+        return invalid_input(fmt::format("device '{}' reaches two switches of the same level, '{}' and '{}'",
+                                         name(start), name(m->vertex), name((m + 1)->vertex)),
                              spec_.source, "join them into one switch with the sum of their bandwidths");
     return {};
   }
@@ -253,9 +257,8 @@ class Compiler {
   void keep_useful_levels() {
     std::vector<std::int32_t> useful;
     for (std::int32_t level = 0; level < levels_; ++level)
-      if (anyone_meets_at(level) && std::none_of(useful.begin(), useful.end(), [&](std::int32_t earlier) {
-            return covered_by(level, earlier);
-          }))
+      if (anyone_meets_at(level) &&
+          std::none_of(useful.begin(), useful.end(), [&](std::int32_t earlier) { return covered_by(level, earlier); }))
         useful.push_back(level);
     // A level where nobody meets first may still narrow the way further out: the NICs of an NVL72 rack whose leaf
     // switches serve just that rack.
@@ -314,8 +317,8 @@ class Compiler {
           return invalid_input("no switch joins all ranks, and there are too many to look at each pair", spec_.source,
                                "add a level above the others");
         if (!meet(a, b))
-          return invalid_input(fmt::format("no way between '{}' (rank {}) and '{}' (rank {})", name(topology_.vertex_of_rank[a]), a,
-                                           name(topology_.vertex_of_rank[b]), b),
+          return invalid_input(fmt::format("no way between '{}' (rank {}) and '{}' (rank {})",
+                                           name(topology_.vertex_of_rank[a]), a, name(topology_.vertex_of_rank[b]), b),
                                spec_.source, "give them a common scale-up domain, PCIe host or network level");
       }
     return {};
@@ -382,8 +385,7 @@ class Compiler {
     double best_share = kInfinity;
     for (const std::int32_t edge : path.subspan(beyond)) {
       const TopologyEdge& link = edges_[static_cast<std::size_t>(edge)];
-      const double share =
-          std::min(link.rate.out, link.rate.in).value() / edge_users_[static_cast<std::size_t>(edge)];
+      const double share = std::min(link.rate.out, link.rate.in).value() / edge_users_[static_cast<std::size_t>(edge)];
       // Of equals the outermost counts: it is the one that names the tier.
       if (best < 0 || share <= best_share) {
         best = edge;
@@ -417,15 +419,16 @@ class Compiler {
       named = true;
       tier.name = vertex.tier_name;
       tier.link = edges_[static_cast<std::size_t>(path.back())].link;
-      tier.provenance = topology_.provenances[static_cast<std::size_t>(edges_[static_cast<std::size_t>(path.back())].provenance)];
+      tier.provenance =
+          topology_.provenances[static_cast<std::size_t>(edges_[static_cast<std::size_t>(path.back())].provenance)];
     }
   }
 
   const ClusterSpec& spec_;
   Topology topology_;
-  std::vector<TopologyEdge> edges_;          // by id
-  std::vector<std::int32_t> edge_target_;    // by id
-  std::vector<std::int32_t> edge_users_;     // ranks whose walk takes the edge
+  std::vector<TopologyEdge> edges_;        // by id
+  std::vector<std::int32_t> edge_target_;  // by id
+  std::vector<std::int32_t> edge_users_;   // ranks whose walk takes the edge
   std::int32_t levels_ = 0;
   std::vector<std::int32_t> level_of_vertex_;
   Walks walks_;

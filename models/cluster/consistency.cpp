@@ -55,15 +55,18 @@ class Checker {
 
   void check_device(const DeviceSpec& device) {
     if (device.memory_bandwidth > kFastestMemory || device.memory_bandwidth < kSlowestMemory)
-      warn(fmt::format("{}: a memory bandwidth of {} is out of the ordinary", device.name, humanize(device.memory_bandwidth)),
+      warn(fmt::format("{}: a memory bandwidth of {} is out of the ordinary", device.name,
+                       humanize(device.memory_bandwidth)),
            "GB/s is 1e9 bytes per second; Gbit/s are bits");
     if (device.memory > kLargestMemory || device.memory < kSmallestMemory)
       warn(fmt::format("{}: {} of memory is out of the ordinary", device.name, humanize(device.memory)));
     if (device.peak(DType::kBf16) > kFastestBf16)
       warn(fmt::format("{}: a BF16 peak of {:.0f} TFLOPS is out of the ordinary", device.name,
-                       device.peak(DType::kBf16).value() / 1e12), "give the dense figure of one device");
+                       device.peak(DType::kBf16).value() / 1e12),
+           "give the dense figure of one device");
     if (device.peak(DType::kBf16).value() == 0 && device.peak(DType::kFp16).value() == 0)
-      warn(fmt::format("{} has neither a BF16 nor an FP16 peak rate", device.name), "only FP32 training can be planned for it");
+      warn(fmt::format("{} has neither a BF16 nor an FP16 peak rate", device.name),
+           "only FP32 training can be planned for it");
     if (!device.note.empty()) note(fmt::format("{}: {}", device.name, device.note));
   }
 
@@ -79,14 +82,16 @@ class Checker {
 
   void check_latency(std::string_view what, Seconds latency) {
     if (latency > kLongestLatency)
-      warn(fmt::format("{}: a latency of {} is out of the ordinary", what, humanize(latency)), "us is 1e-6 s, ms is 1e-3 s");
+      warn(fmt::format("{}: a latency of {} is out of the ordinary", what, humanize(latency)),
+           "us is 1e-6 s, ms is 1e-3 s");
   }
 
   void check_group(const NodeGroup& group) {
     const NodeSpec& node = group.node;
     if (node.scale_up) check_scale_up(*node.scale_up, group);
     if (node.pcie) {
-      check_rate("a PCIe link", node.pcie->rate, kFastestPcie, "give the rate of one direction, 63GB/s for PCIe 5.0 x16");
+      check_rate("a PCIe link", node.pcie->rate, kFastestPcie,
+                 "give the rate of one direction, 63GB/s for PCIe 5.0 x16");
       check_latency("PCIe", node.pcie->latency);
     }
     if (node.nics) check_nics(*node.nics, node);
@@ -102,8 +107,8 @@ class Checker {
     const int size = scale_up.domain_devices * scale_up.domain_nodes;
     const double full_mesh = scale_up.pair_rate.value() * std::max(1, size - 1);
     if (scale_up.kind == ScaleUpKind::kMesh && scale_up.rate.out.value() > full_mesh * 1.001)
-      warn(fmt::format("a mesh port of {} is more than its {} links of {}", humanize(scale_up.rate.out), std::max(1, size - 1),
-                       humanize(scale_up.pair_rate)),
+      warn(fmt::format("a mesh port of {} is more than its {} links of {}", humanize(scale_up.rate.out),
+                       std::max(1, size - 1), humanize(scale_up.pair_rate)),
            "leave the bandwidth of the mesh out: it follows from pair_bandwidth");
     if (group.node.nics && scale_up.rate.out < group.node.nics->rate.out)
       warn(fmt::format("the scale-up port ({}) is slower than the NIC ({})", humanize(scale_up.rate.out),
@@ -114,10 +119,12 @@ class Checker {
     check_rate("a NIC", nics.rate, kFastestNic, "network rates are quoted in bits: 400Gbit/s is 50GB/s");
     check_latency("NIC", nics.latency);
     if (node.pcie && nics.rate.out > node.pcie->rate.out)
-      warn(fmt::format("the NIC ({}) is faster than its PCIe link ({})", humanize(nics.rate.out), humanize(node.pcie->rate.out)),
+      warn(fmt::format("the NIC ({}) is faster than its PCIe link ({})", humanize(nics.rate.out),
+                       humanize(node.pcie->rate.out)),
            "the PCIe link sets the rate");
     if (nics.count < node.devices && node.devices % nics.count != 0)
-      warn(fmt::format("{} NICs do not divide {} devices: some share a NIC with more others", nics.count, node.devices));
+      warn(
+          fmt::format("{} NICs do not divide {} devices: some share a NIC with more others", nics.count, node.devices));
     else if (nics.count < node.devices)
       note(fmt::format("{} devices share one NIC", node.devices / nics.count));
   }
@@ -125,13 +132,16 @@ class Checker {
   void check_level(const NetworkLevel& level) {
     check_latency(fmt::format("network level '{}'", level.name), level.latency);
     if (level.uplink)
-      check_rate(fmt::format("an uplink into '{}'", level.name), *level.uplink, BytesPerSecond(1e15), "Gbit/s are bits");
+      check_rate(fmt::format("an uplink into '{}'", level.name), *level.uplink, BytesPerSecond(1e15),
+                 "Gbit/s are bits");
     if (level.oversubscription > 1)
       note(fmt::format("network level '{}' is oversubscribed {:g}:1", level.name, level.oversubscription));
     if (level.oversubscription < 1)
-      warn(fmt::format("network level '{}' has more capacity upwards than downwards ({:g}:1)", level.name, level.oversubscription),
+      warn(fmt::format("network level '{}' has more capacity upwards than downwards ({:g}:1)", level.name,
+                       level.oversubscription),
            "2 means that the links below carry twice what the uplinks can");
-    if (std::none_of(view_.tiers().begin(), view_.tiers().end(), [&](const Tier& tier) { return tier.name == level.name; }))
+    if (std::none_of(view_.tiers().begin(), view_.tiers().end(),
+                     [&](const Tier& tier) { return tier.name == level.name; }))
       note(fmt::format("network level '{}' joins nothing that nearer levels have not joined at this size", level.name));
   }
 

@@ -58,12 +58,14 @@ Status read_memory(JsonReader& reader, DeviceSpec& device) {
 Status read_peaks(JsonReader& reader, DeviceSpec& device) {
   MOESIM_ASSIGN(JsonReader peaks, reader.required("dense_peak"));
   if (!peaks.is_object())
-    return peaks.error("expected an object of rates by number format", R"(like {"bf16": "989TFLOPS", "fp8": "1979TFLOPS"})");
+    return peaks.error("expected an object of rates by number format",
+                       R"(like {"bf16": "989TFLOPS", "fp8": "1979TFLOPS"})");
   for (const std::string& format : peaks.keys()) {
     const Result<DType> type = parse_dtype(format);
     if (!type) return peaks.error_at(format, type.error().what);
     MOESIM_ASSIGN(const FlopsPerSecond rate, peaks.required_quantity<FlopsPerSecond>(format, parse_flops_per_second));
-    if (rate.value() <= 0) return peaks.error_at(format, "a peak rate must be larger than zero", "leave the format out");
+    if (rate.value() <= 0)
+      return peaks.error_at(format, "a peak rate must be larger than zero", "leave the format out");
     device.set_peak(*type, rate);
   }
   if (peaks.keys().empty()) return peaks.error("a device needs the peak rate of at least one number format");
@@ -73,7 +75,8 @@ Status read_peaks(JsonReader& reader, DeviceSpec& device) {
 Status read_best_measured(JsonReader& reader, DeviceSpec& device) {
   std::optional<JsonReader> best = reader.optional("best_measured");
   if (!best) return {};
-  if (!best->is_object()) return best->error("expected an object", R"(like {"bf16_gemm": "794TFLOPS", "source": "..."})");
+  if (!best->is_object())
+    return best->error("expected an object", R"(like {"bf16_gemm": "794TFLOPS", "source": "..."})");
   MOESIM_ASSIGN(device.best_measured_bf16_gemm,
                 best->quantity_or("bf16_gemm", FlopsPerSecond(), parse_flops_per_second));
   MOESIM_ASSIGN(device.best_measured_fp8_gemm, best->quantity_or("fp8_gemm", FlopsPerSecond(), parse_flops_per_second));
@@ -136,7 +139,8 @@ Result<DeviceSpec> read_device(JsonReader reader) {
   DeviceSpec device;
   MOESIM_ASSIGN(device.name, reader.required_string("name"));
   if (trim(device.name).empty()) return reader.error_at("name", "a device needs a name");
-  MOESIM_ASSIGN(device.provenance, read_provenance(reader, "provenance", Provenance{Origin::kUser, reader.place(), -1, {}}));
+  MOESIM_ASSIGN(device.provenance,
+                read_provenance(reader, "provenance", Provenance{Origin::kUser, reader.place(), -1, {}}));
   MOESIM_ASSIGN(device.vendor, reader.string_or("vendor", ""));
   MOESIM_ASSIGN(device.arch, read_arch(reader));
   MOESIM_TRY(read_memory(reader, device));

@@ -22,10 +22,10 @@ struct DeviceSpec {
   std::string name;  // catalogue name, "H100-SXM5-80GB"
   std::string vendor;
   DeviceArch arch = DeviceArch::kOther;
-  Bytes memory;                      // what a program can allocate; 79.1 GiB of the 80 GiB on an "80GB" H100
-  BytesPerSecond memory_bandwidth;   // peak
+  Bytes memory;                     // what a program can allocate; 79.1 GiB of the 80 GiB on an "80GB" H100
+  BytesPerSecond memory_bandwidth;  // peak
   Bytes l2_cache;
-  int compute_units = 1;             // SMs or CUs
+  int compute_units = 1;  // SMs or CUs
   Hertz boost_clock;
   // Dense (no sparsity) peak by format; zero: the device has no such unit.
   [[nodiscard]] FlopsPerSecond peak(DType type) const;

@@ -56,7 +56,8 @@ std::vector<std::string> port_lines(const Tier& tier) {
   std::vector<std::string> lines;
   for (const auto& [rate, ports] : by_rate) {
     const Spread spread = spread_of(ports);
-    lines.push_back(fmt::format("{} of {}", plural(spread.count, "port"), rate_text({BytesPerSecond(rate.first), BytesPerSecond(rate.second)})));
+    lines.push_back(fmt::format("{} of {}", plural(spread.count, "port"),
+                                rate_text({BytesPerSecond(rate.first), BytesPerSecond(rate.second)})));
     if (spread.most > 1) lines.back() += fmt::format(", {} ranks on each", range(spread.least, spread.most));
   }
   if (tier.mesh) lines.push_back(fmt::format("direct links: a pair reaches {}", humanize(tier.pair_limit)));
@@ -82,9 +83,8 @@ std::string device_line(const DeviceSpec& device) {
 }
 
 std::string scale_up_line(const ScaleUpSpec& scale_up) {
-  const std::string where = scale_up.domain_nodes > 1
-                                ? fmt::format("domain of {} nodes", scale_up.domain_nodes)
-                                : fmt::format("domain of {} devices", scale_up.domain_devices);
+  const std::string where = scale_up.domain_nodes > 1 ? fmt::format("domain of {} nodes", scale_up.domain_nodes)
+                                                      : fmt::format("domain of {} devices", scale_up.domain_devices);
   return fmt::format("{} {}, {} per device, {}", link_class_name(scale_up.link),
                      scale_up.kind == ScaleUpKind::kMesh ? "mesh" : "switch", humanize(scale_up.rate.out), where);
 }

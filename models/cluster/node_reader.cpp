@@ -41,10 +41,12 @@ Result<ScaleUpSpec> read_scale_up(JsonReader reader, int devices, ScaleUpKind ki
   MOESIM_ASSIGN(const std::int64_t domain_devices, reader.int_or("domain_devices", devices, 2, kMostDevicesPerNode));
   MOESIM_ASSIGN(const std::int64_t domain_nodes, reader.int_or("domain_nodes", 1, 1, kMaxNodes));
   if (domain_devices > devices || devices % domain_devices != 0)
-    return reader.error_at("domain_devices", fmt::format("{} devices do not divide into domains of {}", devices, domain_devices),
+    return reader.error_at("domain_devices",
+                           fmt::format("{} devices do not divide into domains of {}", devices, domain_devices),
                            "for a domain larger than a node give domain_nodes");
   if (domain_nodes > 1 && domain_devices != devices)
-    return reader.error_at("domain_nodes", "a domain over several nodes takes all devices of each", "leave domain_devices out");
+    return reader.error_at("domain_nodes", "a domain over several nodes takes all devices of each",
+                           "leave domain_devices out");
   result.domain_devices = static_cast<int>(domain_devices);
   result.domain_nodes = static_cast<int>(domain_nodes);
   if (kind == ScaleUpKind::kMesh) {
@@ -70,8 +72,9 @@ Status read_optional_scale_up(JsonReader& node, NodeSpec& result, const Provenan
       {{"nvswitch", Kind::kSwitch}, {"mesh", Kind::kMesh}, {"none", Kind::kNone}}};
   MOESIM_ASSIGN(const Kind kind, read_word(*reader, "kind", kKinds));
   if (kind == Kind::kNone) return reader->reject_unknown_keys();
-  MOESIM_ASSIGN(result.scale_up, read_scale_up(std::move(*reader), result.devices,
-                                               kind == Kind::kMesh ? ScaleUpKind::kMesh : ScaleUpKind::kSwitched, fallback));
+  MOESIM_ASSIGN(result.scale_up,
+                read_scale_up(std::move(*reader), result.devices,
+                              kind == Kind::kMesh ? ScaleUpKind::kMesh : ScaleUpKind::kSwitched, fallback));
   return {};
 }
 
@@ -86,11 +89,12 @@ Result<PcieSpec> read_pcie(JsonReader reader, int devices, const Provenance& fal
   MOESIM_ASSIGN(const std::int64_t per_switch, reader.int_or("devices_per_switch", 0, 0, kMostDevicesPerNode));
   result.devices_per_switch = static_cast<int>(per_switch);
   if (per_switch > 0 && devices / sockets % per_switch != 0)
-    return reader.error_at("devices_per_switch",
-                           fmt::format("{} devices per socket do not divide over switches of {}", devices / sockets, per_switch));
+    return reader.error_at("devices_per_switch", fmt::format("{} devices per socket do not divide over switches of {}",
+                                                             devices / sockets, per_switch));
   result.uplink = result.rate;
   if (reader.has("uplink_bandwidth") || reader.has("uplink_bandwidth_in")) {
-    if (per_switch == 0) return reader.error_at("uplink_bandwidth", "there is no PCIe switch", "give devices_per_switch");
+    if (per_switch == 0)
+      return reader.error_at("uplink_bandwidth", "there is no PCIe switch", "give devices_per_switch");
     MOESIM_ASSIGN(result.uplink, read_rate(reader, "uplink_bandwidth", "uplink_bandwidth_in"));
   }
   if (sockets > 1) {
@@ -149,7 +153,8 @@ Result<NodeSpec> read_node(JsonReader reader, const Provenance& fallback) {
     MOESIM_ASSIGN(node.nics, read_nics(std::move(*nics), node.devices, fallback));
   }
   MOESIM_TRY(reader.reject_unknown_keys());
-  const bool joined = node.devices == 1 || node.pcie || (node.scale_up && node.scale_up->domain_devices == node.devices);
+  const bool joined =
+      node.devices == 1 || node.pcie || (node.scale_up && node.scale_up->domain_devices == node.devices);
   if (!joined)
     return reader.error(fmt::format("nothing joins the {} devices of a node", node.devices),
                         "give pcie, or a scale_up domain that takes all of them");

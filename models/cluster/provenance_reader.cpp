@@ -27,7 +27,8 @@ Result<Origin> read_origin(JsonReader& reader, std::string_view key, Origin fall
 Result<Provenance> read_provenance(JsonReader& reader, std::string_view key, const Provenance& fallback) {
   std::optional<JsonReader> child = reader.optional(key);
   if (!child) return fallback;
-  if (!child->is_object()) return child->error("expected an object", R"(like {"origin": "datasheet", "source": "..."})");
+  if (!child->is_object())
+    return child->error("expected an object", R"(like {"origin": "datasheet", "source": "..."})");
   Provenance result;
   MOESIM_ASSIGN(result.origin, read_origin(*child, "origin", Origin::kUser));
   MOESIM_ASSIGN(result.source, child->string_or("source", ""));

@@ -37,8 +37,9 @@ Status check_speeds(const ClusterSpec& spec, Topology& topology) {
   const auto ranks = static_cast<std::int64_t>(topology.vertex_of_rank.size());
   for (const SpeedRule& rule : spec.slow) {
     if (rule.last_rank >= ranks)
-      return invalid_input(fmt::format("slow rank {} does not exist: the cluster has ranks 0 to {}", rule.last_rank, ranks - 1),
-                           spec.source, "give ranks of this cluster, or more nodes");
+      return invalid_input(
+          fmt::format("slow rank {} does not exist: the cluster has ranks 0 to {}", rule.last_rank, ranks - 1),
+          spec.source, "give ranks of this cluster, or more nodes");
     for (std::int64_t rank = rule.first_rank; rank <= rule.last_rank; ++rank)
       topology.speed_of_rank[static_cast<std::size_t>(rank)] = rule.speed;
   }

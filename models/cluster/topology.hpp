@@ -40,8 +40,7 @@ struct TopologyEdge {
   std::int32_t id = 0;          // 0 .. edges-1
 };
 
-using TopologyGraph =
-    boost::adjacency_list<boost::vecS, boost::vecS, boost::directedS, TopologyVertex, TopologyEdge>;
+using TopologyGraph = boost::adjacency_list<boost::vecS, boost::vecS, boost::directedS, TopologyVertex, TopologyEdge>;
 
 struct Topology {
   // On the heap because Boost's adjacency_list copies where others move.

@@ -118,7 +118,10 @@ class Builder {
       system_ = add_host_side(SwitchKind::kSystem, fmt::format("node{}/system", number), true);
       for (const std::int32_t host : hosts_)
         add_link(topology_, host, system_,
-                 {.link = LinkClass::kSocket, .rate = pcie.socket_rate, .latency = pcie.socket_latency, .provenance = pcie_source_});
+                 {.link = LinkClass::kSocket,
+                  .rate = pcie.socket_rate,
+                  .latency = pcie.socket_latency,
+                  .provenance = pcie_source_});
     }
     std::int32_t bridge = -1;
     for (int d = 0; d < node.devices; ++d) {
@@ -174,7 +177,8 @@ class Builder {
   }
 
   // The vertex from which device `d` enters a NIC that stands beside device `home`.
-  [[nodiscard]] std::int32_t attachment(const NicSpec& nics, const NodeSpec& node, std::int32_t first, int d, int home) const {
+  [[nodiscard]] std::int32_t attachment(const NicSpec& nics, const NodeSpec& node, std::int32_t first, int d,
+                                        int home) const {
     if (!node.pcie) return first + d;
     const std::int32_t own = switch_of_device_[static_cast<std::size_t>(d)];
     if (nics.place == NicPlace::kSwitch && own == switch_of_device_[static_cast<std::size_t>(home)]) return own;
@@ -191,9 +195,10 @@ class Builder {
                            "add nics to the node, or leave out the network");
     const NetworkLevel& top = spec_.network.back();
     if (top.nodes != 0 && top.nodes < nodes_)
-      return invalid_input(fmt::format("network level '{}' spans {} nodes but the cluster has {}: the rest is unreachable",
-                                       top.name, top.nodes, nodes_),
-                           spec_.source, "add a level above it, or leave its 'nodes' out (all nodes)");
+      return invalid_input(
+          fmt::format("network level '{}' spans {} nodes but the cluster has {}: the rest is unreachable", top.name,
+                      top.nodes, nodes_),
+          spec_.source, "add a level above it, or leave its 'nodes' out (all nodes)");
     return {};
   }
 
@@ -228,8 +233,7 @@ class Builder {
                 .provenance = index == 0 ? entry.provenance : source});
     }
     if (index + 1 < spec_.network.size())
-      for (std::size_t at = 0; at < above.size(); ++at)
-        above[at].rate = uplink_of(index, total[at], below[at]);
+      for (std::size_t at = 0; at < above.size(); ++at) above[at].rate = uplink_of(index, total[at], below[at]);
     entries_ = std::move(above);
   }
 
@@ -264,7 +268,7 @@ class Builder {
   std::vector<std::int32_t> hosts_;             // of the current node, one per socket
   std::vector<std::int32_t> switch_of_device_;  // of the current node: PCIe switch or host
   std::int32_t system_ = -1;
-  std::vector<NetworkEntry> entries_;           // tops of what has been joined so far
+  std::vector<NetworkEntry> entries_;  // tops of what has been joined so far
 };
 
 }  // namespace

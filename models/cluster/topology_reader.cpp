@@ -55,7 +55,8 @@ Result<ExplicitSwitch> read_switch(JsonReader reader) {
   }
   if (result.kind == SwitchKind::kMesh) {
     MOESIM_ASSIGN(result.pair_rate, reader.required_quantity<BytesPerSecond>("pair_bandwidth", parse_bytes_per_second));
-    if (result.pair_rate.value() <= 0) return reader.error_at("pair_bandwidth", "a link of zero capacity carries nothing");
+    if (result.pair_rate.value() <= 0)
+      return reader.error_at("pair_bandwidth", "a link of zero capacity carries nothing");
   }
   MOESIM_ASSIGN(result.uplinks, read_links(reader, "uplinks"));
   MOESIM_TRY(reader.reject_unknown_keys());
@@ -101,8 +102,9 @@ Status check_nodes(const JsonReader& list, const std::vector<ExplicitDevice>& ra
   std::int32_t expected = 0;
   for (const ExplicitDevice& rank : ranks) {
     if (rank.node != expected && rank.node != expected + 1)
-      return list.error(fmt::format("device '{}' is of node {} where node {} or {} is next", rank.name, rank.node, expected,
-                                    expected + 1), "list the devices node by node, from node 0 on");
+      return list.error(fmt::format("device '{}' is of node {} where node {} or {} is next", rank.name, rank.node,
+                                    expected, expected + 1),
+                        "list the devices node by node, from node 0 on");
     expected = rank.node;
   }
   return {};

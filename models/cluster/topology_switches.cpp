@@ -15,8 +15,11 @@ namespace {
 LinkClass class_of(SwitchKind from, bool from_device, const ExplicitSwitch& to) {
   if (!from_device && from == SwitchKind::kNic) return LinkClass::kNic;
   switch (to.kind) {
-    case SwitchKind::kScaleUp: case SwitchKind::kMesh: return to.scale_up_link;
-    case SwitchKind::kPcie: case SwitchKind::kHost: case SwitchKind::kNic: return LinkClass::kPcie;
+    case SwitchKind::kScaleUp:
+    case SwitchKind::kMesh: return to.scale_up_link;
+    case SwitchKind::kPcie:
+    case SwitchKind::kHost:
+    case SwitchKind::kNic: return LinkClass::kPcie;
     case SwitchKind::kSystem: return LinkClass::kSocket;
     case SwitchKind::kNetwork: return LinkClass::kSwitch;
   }
@@ -24,7 +27,8 @@ LinkClass class_of(SwitchKind from, bool from_device, const ExplicitSwitch& to) 
 }
 
 const char* tier_name_of(const ExplicitSwitch& entry) {
-  if (entry.kind == SwitchKind::kScaleUp || entry.kind == SwitchKind::kMesh) return link_class_name(entry.scale_up_link);
+  if (entry.kind == SwitchKind::kScaleUp || entry.kind == SwitchKind::kMesh)
+    return link_class_name(entry.scale_up_link);
   return entry.kind == SwitchKind::kSystem ? "socket" : switch_kind_name(entry.kind);
 }
 
@@ -75,8 +79,9 @@ class Builder {
     if (device.nic.empty()) return {};
     const auto nic = by_name_.find(device.nic);
     if (nic == by_name_.end() || nic->second->kind != SwitchKind::kNic)
-      return invalid_input(fmt::format("device '{}' names the NIC '{}', and no switch of kind nic has that name", device.name,
-                                       device.nic), spec_.source, suggestion(device.nic));
+      return invalid_input(fmt::format("device '{}' names the NIC '{}', and no switch of kind nic has that name",
+                                       device.name, device.nic),
+                           spec_.source, suggestion(device.nic));
     (*topology_.graph)[static_cast<std::size_t>(at)].nic = vertices_.at(device.nic);
     return {};
   }
@@ -84,8 +89,8 @@ class Builder {
   Status join(const std::string& name, std::int32_t from, std::optional<SwitchKind> kind, const ExplicitLink& link) {
     const auto target = by_name_.find(link.to);
     if (target == by_name_.end())
-      return invalid_input(fmt::format("'{}' has a link to '{}', and no switch has that name", name, link.to), spec_.source,
-                           suggestion(link.to));
+      return invalid_input(fmt::format("'{}' has a link to '{}', and no switch has that name", name, link.to),
+                           spec_.source, suggestion(link.to));
     const LinkClass link_class = class_of(kind.value_or(SwitchKind::kNetwork), !kind.has_value(), *target->second);
     add_link(topology_, from, vertices_.at(link.to), {.link = link_class, .rate = link.rate, .latency = link.latency});
     return {};

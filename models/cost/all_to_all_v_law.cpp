@@ -36,8 +36,8 @@ bool met_below(const GroupColumns& columns, int tier, std::size_t a, std::size_t
 
 // Bytes that rank `from` sends. Most of a large group meets at the outermost tier, so everything is first
 // booked there in one plain pass, and the few peers that are nearer are then moved to theirs.
-void add_row(const GroupTopology& group, const GroupColumns& columns, const ByteMatrix& matrix,
-             std::size_t from, Scratch& scratch) {
+void add_row(const GroupTopology& group, const GroupColumns& columns, const ByteMatrix& matrix, std::size_t from,
+             Scratch& scratch) {
   const auto n = static_cast<std::size_t>(matrix.ranks);
   const std::int64_t* const row = matrix.bytes.data() + from * n;
   const int outermost = group.outermost_tier();
@@ -89,19 +89,18 @@ double busiest_port(const GroupTopology& group, int p, Scratch& scratch) {
   }
   double seconds = 0;
   for (std::size_t port = 0; port < rates.size(); ++port)
-    seconds = std::max({seconds, scratch.port_out[port] / rates[port].out.value(),
-                        scratch.port_in[port] / rates[port].in.value()});
+    seconds = std::max(
+        {seconds, scratch.port_out[port] / rates[port].out.value(), scratch.port_in[port] / rates[port].in.value()});
   const Tier& tier = group.view().tier(p);
   if (tier.mesh)
-    seconds = std::max(seconds, static_cast<double>(scratch.busiest_pair[static_cast<std::size_t>(p)]) /
-                                    tier.pair_limit.value());
+    seconds = std::max(
+        seconds, static_cast<double>(scratch.busiest_pair[static_cast<std::size_t>(p)]) / tier.pair_limit.value());
   return seconds;
 }
 
 }  // namespace
 
-CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& parameters,
-                           const ByteMatrix& matrix) {
+CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& parameters, const ByteMatrix& matrix) {
   MOESIM_ASSERT(matrix.ranks == group.size());
   const auto n = static_cast<std::size_t>(matrix.ranks);
   MOESIM_ASSERT(matrix.bytes.size() >= n * n);

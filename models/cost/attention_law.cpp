@@ -6,7 +6,7 @@
 namespace moesim {
 namespace {
 
-constexpr double kBlock = 128;  // queries (keys, backward) of one head that a compute unit takes at a time
+constexpr double kBlock = 128;       // queries (keys, backward) of one head that a compute unit takes at a time
 constexpr double kLinearChunk = 64;  // tokens that linear attention treats as one matrix
 constexpr double kBackwardFlops = 2.5;
 
@@ -17,8 +17,8 @@ double keys_seen(const AttentionWork& work) {
 }
 
 bool empty(const AttentionWork& work) {
-  return work.sequences <= 0 || work.query_length <= 0 || work.key_length <= 0 || work.heads <= 0 ||
-         work.qk_dim <= 0 || work.v_dim <= 0;
+  return work.sequences <= 0 || work.query_length <= 0 || work.key_length <= 0 || work.heads <= 0 || work.qk_dim <= 0 ||
+         work.v_dim <= 0;
 }
 
 }  // namespace
@@ -27,11 +27,10 @@ Flops attention_flops(const AttentionWork& work) {
   if (empty(work)) return Flops(0);
   const auto qk = static_cast<double>(work.qk_dim);
   const auto v = static_cast<double>(work.v_dim);
-  const double head_queries = static_cast<double>(work.sequences) * static_cast<double>(work.query_length) *
-                              static_cast<double>(work.heads);
+  const double head_queries =
+      static_cast<double>(work.sequences) * static_cast<double>(work.query_length) * static_cast<double>(work.heads);
   // Linear: read the state, add to it, and half a chunk of ordinary scores.
-  const double per_query =
-      work.linear ? 4 * qk * v + kLinearChunk * (qk + v) : 2 * keys_seen(work) * (qk + v);
+  const double per_query = work.linear ? 4 * qk * v + kLinearChunk * (qk + v) : 2 * keys_seen(work) * (qk + v);
   return Flops(head_queries * per_query * (work.backward ? kBackwardFlops : 1));
 }
 
@@ -45,8 +44,7 @@ Bytes attention_bytes(const AttentionWork& work) {
   return storage(work.sequences * elements, work.type);
 }
 
-AttentionMachine attention_machine(const DeviceSpec& device, const AttentionParameters& parameters,
-                                   DType type) {
+AttentionMachine attention_machine(const DeviceSpec& device, const AttentionParameters& parameters, DType type) {
   // Scores and their softmax run in 16 bits even where the GEMMs run in 8.
   const bool wide = type == DType::kFp32 || type == DType::kTf32;
   double peak = device.peak(wide ? type : DType::kBf16).value();
@@ -65,8 +63,8 @@ Cost attention_cost(const AttentionMachine& machine, const AttentionWork& work) 
   cost.extrapolated = machine.emulated || work.linear;
   if (empty(work)) return cost;
   const AttentionParameters& p = machine.parameters;
-  const double efficiency = (work.backward ? p.backward_efficiency : p.forward_efficiency) *
-                            (work.qk_dim > 128 ? p.wide_head_factor : 1);
+  const double efficiency =
+      (work.backward ? p.backward_efficiency : p.forward_efficiency) * (work.qk_dim > 128 ? p.wide_head_factor : 1);
   const double rate = machine.flops * efficiency;
   const double flops = attention_flops(work).value();
   double math = flops / rate;
@@ -74,8 +72,7 @@ Cost attention_cost(const AttentionMachine& machine, const AttentionWork& work) 
     const double length = static_cast<double>(work.backward ? work.key_length : work.query_length);
     const double blocks = static_cast<double>(work.sequences * work.heads) * std::ceil(length / kBlock);
     // The longest block sees twice the mean under a causal mask without a window.
-    const double longest =
-        flops / blocks * (work.causal && work.window == 0 ? 2 : 1) / (rate / machine.units);
+    const double longest = flops / blocks * (work.causal && work.window == 0 ? 2 : 1) / (rate / machine.units);
     math = std::max(longest, math + (work.backward ? p.backward_tail : p.forward_tail) * longest);
   }
   const double memory = attention_bytes(work).value() / machine.memory_rate;

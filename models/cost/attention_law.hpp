@@ -33,8 +33,8 @@ struct AttentionMachine {
   AttentionParameters parameters;
   bool emulated = false;
 };
-[[nodiscard]] AttentionMachine attention_machine(const DeviceSpec& device,
-                                                 const AttentionParameters& parameters, DType type);
+[[nodiscard]] AttentionMachine attention_machine(const DeviceSpec& device, const AttentionParameters& parameters,
+                                                 DType type);
 [[nodiscard]] Cost attention_cost(const AttentionMachine& machine, const AttentionWork& work);
 
 }  // namespace moesim

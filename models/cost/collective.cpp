@@ -57,36 +57,24 @@ class DisjointSets {
 
 std::string_view collective_name(CollectiveKind kind) {
   switch (kind) {
-    case CollectiveKind::kAllReduce:
-      return "all_reduce";
-    case CollectiveKind::kAllGather:
-      return "all_gather";
-    case CollectiveKind::kReduceScatter:
-      return "reduce_scatter";
-    case CollectiveKind::kAllToAll:
-      return "all_to_all";
-    case CollectiveKind::kBroadcast:
-      return "broadcast";
-    case CollectiveKind::kSendRecv:
-      return "send_recv";
+    case CollectiveKind::kAllReduce: return "all_reduce";
+    case CollectiveKind::kAllGather: return "all_gather";
+    case CollectiveKind::kReduceScatter: return "reduce_scatter";
+    case CollectiveKind::kAllToAll: return "all_to_all";
+    case CollectiveKind::kBroadcast: return "broadcast";
+    case CollectiveKind::kSendRecv: return "send_recv";
   }
   return "?";
 }
 
 std::string_view algorithm_name(CollectiveAlgorithm algorithm) {
   switch (algorithm) {
-    case CollectiveAlgorithm::kAuto:
-      return "auto";
-    case CollectiveAlgorithm::kRing:
-      return "ring";
-    case CollectiveAlgorithm::kTree:
-      return "tree";
-    case CollectiveAlgorithm::kSwitch:
-      return "switch";
-    case CollectiveAlgorithm::kHierarchical:
-      return "hierarchical";
-    case CollectiveAlgorithm::kPairwise:
-      return "pairwise";
+    case CollectiveAlgorithm::kAuto: return "auto";
+    case CollectiveAlgorithm::kRing: return "ring";
+    case CollectiveAlgorithm::kTree: return "tree";
+    case CollectiveAlgorithm::kSwitch: return "switch";
+    case CollectiveAlgorithm::kHierarchical: return "hierarchical";
+    case CollectiveAlgorithm::kPairwise: return "pairwise";
   }
   return "?";
 }
@@ -248,8 +236,7 @@ std::vector<int> GroupTopology::peers_of_ranks() const {
     };
     if (reachable_is_tier == -2 && splits_[static_cast<std::size_t>(t)].parts > 1) {
       for (std::size_t i = 0; i < n; ++i) {
-        for (std::size_t j = 0; j < n; ++j)
-          row[i] += i != j && view_->meeting_tier(ranks_[i], ranks_[j]) == t ? 1 : 0;
+        for (std::size_t j = 0; j < n; ++j) row[i] += i != j && view_->meeting_tier(ranks_[i], ranks_[j]) == t ? 1 : 0;
         reachable[i] += row[i];
       }
       continue;

@@ -19,10 +19,10 @@ enum class CollectiveKind : std::uint8_t { kAllReduce, kAllGather, kReduceScatte
 [[nodiscard]] std::string_view collective_name(CollectiveKind kind);
 
 enum class CollectiveAlgorithm : std::uint8_t {
-  kAuto,    // the cheapest of ring, tree, switch and pairwise that applies, as NCCL's tuner would choose
+  kAuto,  // the cheapest of ring, tree, switch and pairwise that applies, as NCCL's tuner would choose
   kRing,
-  kTree,    // all-reduce and broadcast only
-  kSwitch,  // reduction in the switch (NVLink SHARP), where the hardware has it
+  kTree,          // all-reduce and broadcast only
+  kSwitch,        // reduction in the switch (NVLink SHARP), where the hardware has it
   kHierarchical,  // inside the domain first, then across; only where asked for: NCCL has no such algorithm
   kPairwise,      // all-to-all: one grouped exchange with every peer
 };
@@ -90,8 +90,8 @@ class GroupTopology {
   std::vector<int> sharers_;
   std::vector<int> peers_;
   std::vector<double> exchange_;
-  std::vector<std::int32_t> groups_;  // [tier * size + i]
-  std::vector<std::int32_t> ports_;   // [tier * size + i]
+  std::vector<std::int32_t> groups_;        // [tier * size + i]
+  std::vector<std::int32_t> ports_;         // [tier * size + i]
   std::vector<std::int32_t> members_;       // [tier * size + ...], sorted by the tier's group
   std::vector<std::int32_t> member_begin_;  // [tier * size + i], where the i-th rank's group starts
   std::vector<std::int32_t> member_count_;

@@ -7,15 +7,11 @@ namespace moesim {
 
 double efficiency(const LinkParameters& link, TrafficPattern pattern) {
   switch (pattern) {
-    case TrafficPattern::kRing:
-      return link.ring_efficiency;
-    case TrafficPattern::kTree:
-      return link.tree_efficiency;
-    case TrafficPattern::kAllToAll:
-      return link.all_to_all_efficiency;
+    case TrafficPattern::kRing: return link.ring_efficiency;
+    case TrafficPattern::kTree: return link.tree_efficiency;
+    case TrafficPattern::kAllToAll: return link.all_to_all_efficiency;
     case TrafficPattern::kOneWay:
-    case TrafficPattern::kMessage:
-      return link.one_way_efficiency;
+    case TrafficPattern::kMessage: return link.one_way_efficiency;
   }
   return 1;
 }
@@ -54,8 +50,7 @@ CommCost finish(const GroupTopology& group, const LawParameters& parameters, con
     return cost;
   }
   const LinkParameters& link = parameters.link(group.view().tier(ports.bottleneck).link);
-  const double long_body =
-      latency.more_when_long + pipelined_seconds(ports.longest, link.pipeline_step.value());
+  const double long_body = latency.more_when_long + pipelined_seconds(ports.longest, link.pipeline_step.value());
   const double quick_body = ports.longest / link.quick_share;
   const bool quick = quick_body < long_body;
   const double total = latency.fixed + std::min(quick_body, long_body);
@@ -64,8 +59,7 @@ CommCost finish(const GroupTopology& group, const LawParameters& parameters, con
   cost.bound = 2 * ports.longest >= total ? Bound::kNetwork : Bound::kLatency;
   for (int p = 0; p < group.tiers(); ++p) {
     const auto index = static_cast<std::size_t>(p);
-    cost.port_share[index] =
-        static_cast<float>(pressure * ports.seconds[index] / (total * group.port_sharers(p)));
+    cost.port_share[index] = static_cast<float>(pressure * ports.seconds[index] / (total * group.port_sharers(p)));
   }
   return cost;
 }

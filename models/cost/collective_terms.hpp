@@ -33,15 +33,15 @@ struct PortTimes {
 [[nodiscard]] double efficiency(const LinkParameters& link, TrafficPattern pattern);
 [[nodiscard]] double pipelined_seconds(double port_seconds, double step_seconds);
 
-[[nodiscard]] PortTimes port_times(const GroupTopology& group, const LawParameters& parameters,
-                                   const TierBytes& bytes, TrafficPattern pattern);
+[[nodiscard]] PortTimes port_times(const GroupTopology& group, const LawParameters& parameters, const TierBytes& bytes,
+                                   TrafficPattern pattern);
 struct Latency {
   double fixed = 0;           // base and hops
   double more_when_long = 0;  // hops of the long-message protocol
 };
 // Fills time, bound, port shares and bytes.
-[[nodiscard]] CommCost finish(const GroupTopology& group, const LawParameters& parameters,
-                              const PortTimes& ports, const TierBytes& bytes, Latency latency);
+[[nodiscard]] CommCost finish(const GroupTopology& group, const LawParameters& parameters, const PortTimes& ports,
+                              const TierBytes& bytes, Latency latency);
 // One hop at `tier`: the law's software step and the hardware's latency.
 [[nodiscard]] inline double hop(const GroupTopology& group, int tier, Seconds step) {
   return step.value() + group.view().tier(tier).latency.value();

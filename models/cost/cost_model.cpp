@@ -56,15 +56,13 @@ CommCost cheapest_collective(CollectiveKind kind, const GroupTopology& group, co
   const auto consider = [&](CollectiveAlgorithm algorithm, const CommCost& cost) {
     if (cost.time < best.time) best = cost, chosen = algorithm;
   };
-  if (tree_applies(kind, group))
-    consider(CollectiveAlgorithm::kTree, tree_cost(kind, group, parameters, size));
-  if (switch_applies(kind, group))
-    consider(CollectiveAlgorithm::kSwitch, switch_cost(group, parameters, size));
+  if (tree_applies(kind, group)) consider(CollectiveAlgorithm::kTree, tree_cost(kind, group, parameters, size));
+  if (switch_applies(kind, group)) consider(CollectiveAlgorithm::kSwitch, switch_cost(group, parameters, size));
   return best;
 }
 
-CommCost collective_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters,
-                         Bytes size, CollectiveAlgorithm& algorithm) {
+CommCost collective_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters, Bytes size,
+                         CollectiveAlgorithm& algorithm) {
   const bool ring_shaped = kind != CollectiveKind::kAllToAll && kind != CollectiveKind::kSendRecv;
   switch (algorithm) {
     case CollectiveAlgorithm::kRing:
@@ -80,8 +78,7 @@ CommCost collective_cost(CollectiveKind kind, const GroupTopology& group, const 
       if (hierarchical_applies(kind, group)) return hierarchical_cost(kind, group, parameters, size);
       break;
     case CollectiveAlgorithm::kPairwise:
-    case CollectiveAlgorithm::kAuto:
-      break;
+    case CollectiveAlgorithm::kAuto: break;
   }
   return cheapest_collective(kind, group, parameters, size, algorithm);
 }

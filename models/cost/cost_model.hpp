@@ -29,7 +29,7 @@ struct ByteMatrix {
 struct LawParameters;
 
 struct LawProvenance {
-  std::string law;     // "gemm", "all_reduce", ...
+  std::string law;  // "gemm", "all_reduce", ...
   std::string device;
   Provenance provenance;
 };

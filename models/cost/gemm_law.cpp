@@ -34,15 +34,12 @@ double math_efficiency(const GemmParameters& parameters, DType type) {
     case DType::kFp32:
     case DType::kTf32:
     case DType::kInt32:
-    case DType::kInt64:
-      return parameters.math_efficiency_fp32;
+    case DType::kInt64: return parameters.math_efficiency_fp32;
     case DType::kFp8:
     case DType::kFp4:
-    case DType::kInt8:
-      return parameters.math_efficiency_fp8;
+    case DType::kInt8: return parameters.math_efficiency_fp8;
     case DType::kBf16:
-    case DType::kFp16:
-      break;
+    case DType::kFp16: break;
   }
   return parameters.math_efficiency;
 }
@@ -115,21 +112,17 @@ Cost gemm_cost(const GemmMachine& machine, const GemmWork& work) {
   double best = -1;
   for (const TileShape tile : kTiles) {
     const double tiles = batch * ceil_divide(m, tile.m) * ceil_divide(n, tile.n);
-    const double traffic =
-        operands + results + reread_bytes(machine, tile, tiles, k, in_bytes, operands / batch);
+    const double traffic = operands + results + reread_bytes(machine, tile, tiles, k, in_bytes, operands / batch);
     double math =
-        with_power_limit(machine, wave_seconds(machine, tiles, tile_seconds(machine, tile, k, in_bytes))) +
-        epilogue;
+        with_power_limit(machine, wave_seconds(machine, tiles, tile_seconds(machine, tile, k, in_bytes))) + epilogue;
     double total = std::max(math, traffic / machine.memory_rate);
     if (best < 0 || total < best) best = total, best_math = math;
     for (const double split : kSplits) {
       if (tiles * split > machine.units) break;
       // Each part writes FP32 partial sums that a second pass adds up.
       const double partials = 2 * split * batch * m * n * 4;
-      math =
-          wave_seconds(machine, tiles * split, tile_seconds(machine, tile, k / split, in_bytes)) + epilogue;
-      total = std::max(math, traffic / machine.memory_rate) + partials / machine.memory_rate +
-              machine.overhead / 2;
+      math = wave_seconds(machine, tiles * split, tile_seconds(machine, tile, k / split, in_bytes)) + epilogue;
+      total = std::max(math, traffic / machine.memory_rate) + partials / machine.memory_rate + machine.overhead / 2;
       if (total < best) best = total, best_math = math;
     }
   }

@@ -38,8 +38,7 @@ struct GemmMachine {
   double overhead = 0;    // seconds
   bool emulated = false;  // the device lacks the format: priced as the next wider one
 };
-[[nodiscard]] GemmMachine gemm_machine(const DeviceSpec& device, const GemmParameters& parameters,
-                                       DType type);
+[[nodiscard]] GemmMachine gemm_machine(const DeviceSpec& device, const GemmParameters& parameters, DType type);
 
 struct TileShape {
   double m = 128;

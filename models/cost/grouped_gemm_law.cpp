@@ -27,8 +27,7 @@ Candidate by_rows(const GemmMachine& machine, const GroupedGemmWork& work, TileS
 }
 
 // Weight gradients: n x k outputs of each group; tiles last as long as their group has rows.
-Candidate by_outputs(const GemmMachine& machine, const GroupedGemmWork& work, TileShape tile,
-                     double operands) {
+Candidate by_outputs(const GemmMachine& machine, const GroupedGemmWork& work, TileShape tile, double operands) {
   const double tiles =
       std::ceil(static_cast<double>(work.n) / tile.m) * std::ceil(static_cast<double>(work.k) / tile.n);
   const double in_bytes = element_size(work.type);
@@ -68,8 +67,7 @@ Cost grouped_gemm_cost(const GemmMachine& machine, const GroupedGemmWork& work) 
   const bool accumulates = work.output == DType::kFp32 && work.type != DType::kFp32;
   const double operands =
       work.reduce_rows ? rows_total * (n + k) * in_bytes : (rows_total * k + groups * n * k) * in_bytes;
-  const double results =
-      (work.reduce_rows ? groups * n * k : rows_total * n) * out_bytes * (accumulates ? 2 : 1);
+  const double results = (work.reduce_rows ? groups * n * k : rows_total * n) * out_bytes * (accumulates ? 2 : 1);
 
   double best = -1;
   double best_math = 0;

@@ -13,8 +13,7 @@ int joining_tier(const GroupTopology& group) {
 }  // namespace
 
 bool hierarchical_applies(CollectiveKind kind, const GroupTopology& group) {
-  if (kind == CollectiveKind::kBroadcast || kind == CollectiveKind::kSendRecv || group.tiers() < 2)
-    return false;
+  if (kind == CollectiveKind::kBroadcast || kind == CollectiveKind::kSendRecv || group.tiers() < 2) return false;
   const GroupTopology::Split& nodes = innermost_parts(group);
   return nodes.parts > 1 && nodes.smallest > 1 && nodes.smallest == nodes.largest;
 }
@@ -33,8 +32,7 @@ CommCost hierarchical_cost(CollectiveKind kind, const GroupTopology& group, cons
   TierBytes inside{};
   TierBytes outside{};
   inside[0] = rounds * (local - 1) / local * size.value();
-  outside[static_cast<std::size_t>(across)] =
-      rounds * (nodes - 1) / nodes * size.value() / (exchange ? 1 : local);
+  outside[static_cast<std::size_t>(across)] = rounds * (nodes - 1) / nodes * size.value() / (exchange ? 1 : local);
 
   const TrafficPattern pattern = exchange ? TrafficPattern::kAllToAll : TrafficPattern::kRing;
   const PortTimes inside_ports = port_times(group, parameters, inside, pattern);

@@ -10,28 +10,16 @@ Provenance estimate(std::string source) { return {Origin::kEstimated, std::move(
 void set_attention(AttentionParameters& attention, DeviceArch arch) {
   switch (arch) {
     case DeviceArch::kAmpere:
-    case DeviceArch::kAda:
-      attention.forward_efficiency = 0.60, attention.backward_efficiency = 0.52;
-      return;
-    case DeviceArch::kHopper:
-      attention.forward_efficiency = 0.66, attention.backward_efficiency = 0.53;
-      return;
-    case DeviceArch::kBlackwell:
-      attention.forward_efficiency = 0.58, attention.backward_efficiency = 0.45;
-      return;
+    case DeviceArch::kAda: attention.forward_efficiency = 0.60, attention.backward_efficiency = 0.52; return;
+    case DeviceArch::kHopper: attention.forward_efficiency = 0.66, attention.backward_efficiency = 0.53; return;
+    case DeviceArch::kBlackwell: attention.forward_efficiency = 0.58, attention.backward_efficiency = 0.45; return;
     case DeviceArch::kVolta:
-    case DeviceArch::kTuring:
-      attention.forward_efficiency = 0.45, attention.backward_efficiency = 0.35;
-      return;
+    case DeviceArch::kTuring: attention.forward_efficiency = 0.45, attention.backward_efficiency = 0.35; return;
     case DeviceArch::kCdna2:
     case DeviceArch::kCdna3:
-    case DeviceArch::kCdna4:
-      attention.forward_efficiency = 0.38, attention.backward_efficiency = 0.28;
-      return;
+    case DeviceArch::kCdna4: attention.forward_efficiency = 0.38, attention.backward_efficiency = 0.28; return;
     case DeviceArch::kCpu:
-    case DeviceArch::kOther:
-      attention.forward_efficiency = 0.40, attention.backward_efficiency = 0.30;
-      return;
+    case DeviceArch::kOther: attention.forward_efficiency = 0.40, attention.backward_efficiency = 0.30; return;
   }
 }
 
@@ -44,25 +32,17 @@ void set_gemm(GemmParameters& gemm, const DeviceSpec& device) {
       gemm.math_efficiency = 0.78, gemm.math_efficiency_fp8 = 0.75, gemm.sustained = 0.75,
       gemm.load_bytes_per_clock = 128;
       break;
-    case DeviceArch::kAmpere:
-      gemm.math_efficiency = 0.85;
-      break;
-    case DeviceArch::kAda:
-      gemm.math_efficiency = 0.85, gemm.math_efficiency_fp8 = 0.85;
-      break;
+    case DeviceArch::kAmpere: gemm.math_efficiency = 0.85; break;
+    case DeviceArch::kAda: gemm.math_efficiency = 0.85, gemm.math_efficiency_fp8 = 0.85; break;
     case DeviceArch::kVolta:
-    case DeviceArch::kTuring:
-      gemm.math_efficiency = 0.75;
-      break;
+    case DeviceArch::kTuring: gemm.math_efficiency = 0.75; break;
     case DeviceArch::kCdna2:
     case DeviceArch::kCdna3:
     case DeviceArch::kCdna4:
       gemm.math_efficiency = 0.55, gemm.math_efficiency_fp8 = 0.45, gemm.load_bytes_per_clock = 128;
       break;
     case DeviceArch::kCpu:
-    case DeviceArch::kOther:
-      gemm.math_efficiency = 0.70;
-      break;
+    case DeviceArch::kOther: gemm.math_efficiency = 0.70; break;
   }
   // A search for the best shape still pays prologue and last wave; the main loop alone is a little faster.
   constexpr double kBestShapeLoss = 1.03;
@@ -142,14 +122,12 @@ LawParameters default_law_parameters(const DeviceSpec& device) {
                                          "best published GEMM rate (stas00/ml-engineering, accelerator "
                                          "chapter); other parameters by architecture")
                                    : estimate("efficiencies of GPUs of the same architecture");
-  parameters.attention_provenance =
-      estimate("flash-attention rates of the same or a neighbouring architecture");
+  parameters.attention_provenance = estimate("flash-attention rates of the same or a neighbouring architecture");
   parameters.memory_provenance = estimate("85 % of the memory peak, as stream benchmarks reach");
-  parameters.launch_provenance = estimate(
-      "4 to 6 us for a launch from eager PyTorch; autograd and modules, which add to it, are left out");
+  parameters.launch_provenance =
+      estimate("4 to 6 us for a launch from eager PyTorch; autograd and modules, which add to it, are left out");
   parameters.collective_provenance = estimate("NCCL start-up of about 10 us");
-  parameters.overlap_provenance = {
-      Origin::kMeasured, "DeepSeek-V3 report: 20 of 132 units communicate", -1, {}};
+  parameters.overlap_provenance = {Origin::kMeasured, "DeepSeek-V3 report: 20 of 132 units communicate", -1, {}};
   for (Provenance& provenance : parameters.link_provenance)
     provenance = estimate("nccl-tests figures of links of the same class");
   parameters.link_provenance[static_cast<std::size_t>(LinkClass::kNic)] =

@@ -17,17 +17,17 @@
 namespace moesim {
 
 struct GemmParameters {
-  double math_efficiency = 0.80;      // main loop of a full tile over the peak: 16-bit formats, short kernels
-  double math_efficiency_fp8 = 0.75;  // the same for 8- and 4-bit formats
+  double math_efficiency = 0.80;       // main loop of a full tile over the peak: 16-bit formats, short kernels
+  double math_efficiency_fp8 = 0.75;   // the same for 8- and 4-bit formats
   double math_efficiency_fp32 = 0.85;  // the same for FP32 and TF32
-  double sustained = 1.0;  // rate of kernels long enough to meet the power limit over that of short ones
-  Seconds sustained_after{1e-3};  // duration at which half of that loss has set in
-  double ramp_bytes = 512;  // prologue and epilogue of a tile, as bytes of k that its main loop could read
-  double wave_loss = 0.7;   // share of a last, partly filled wave that is lost (1: clocks do not rise)
-  double load_bytes_per_clock = 96;  // L2 to one compute unit
-  double epilogue_exposed = 0.3;     // share of the result's traffic that no main loop hides
-  double memory_efficiency = 0.85;   // of the memory peak
-  Seconds overhead{2.5e-6};          // start and end of one kernel on the device
+  double sustained = 1.0;              // rate of kernels long enough to meet the power limit over that of short ones
+  Seconds sustained_after{1e-3};       // duration at which half of that loss has set in
+  double ramp_bytes = 512;             // prologue and epilogue of a tile, as bytes of k that its main loop could read
+  double wave_loss = 0.7;              // share of a last, partly filled wave that is lost (1: clocks do not rise)
+  double load_bytes_per_clock = 96;    // L2 to one compute unit
+  double epilogue_exposed = 0.3;       // share of the result's traffic that no main loop hides
+  double memory_efficiency = 0.85;     // of the memory peak
+  Seconds overhead{2.5e-6};            // start and end of one kernel on the device
 };
 
 struct AttentionParameters {
@@ -56,13 +56,13 @@ struct LinkParameters {
   double tree_efficiency = 0.80;        // of the port, trees, long messages
   double all_to_all_efficiency = 0.75;  // of the port, exchanges with many peers
   double one_way_efficiency = 0.80;     // of the port, broadcast and send/receive
-  double switch_efficiency = 0.60;  // all-reduce inside the switch: bytes of the buffer over the port's rate
-  Seconds ring_step{2e-6};          // per hop of a ring
-  Seconds tree_step{2e-6};          // per hop of a tree
-  Seconds peer_step{0.5e-6};        // per peer of an all-to-all
-  Seconds pipeline_step{0.7e-6};    // per chunk of a long message, see pipelined_seconds()
-  double quick_share = 0.5;         // of the rate, short-message protocols (NCCL's LL and LL128)
-  Seconds long_step{0.5e-6};        // per hop of a ring or tree, what the long-message protocol takes on top
+  double switch_efficiency = 0.60;      // all-reduce inside the switch: bytes of the buffer over the port's rate
+  Seconds ring_step{2e-6};              // per hop of a ring
+  Seconds tree_step{2e-6};              // per hop of a tree
+  Seconds peer_step{0.5e-6};            // per peer of an all-to-all
+  Seconds pipeline_step{0.7e-6};        // per chunk of a long message, see pipelined_seconds()
+  double quick_share = 0.5;             // of the rate, short-message protocols (NCCL's LL and LL128)
+  Seconds long_step{0.5e-6};            // per hop of a ring or tree, what the long-message protocol takes on top
 };
 
 struct CollectiveParameters {

@@ -21,8 +21,7 @@ struct MemoryMachine {
   double overhead = 0;  // seconds
 };
 
-[[nodiscard]] inline MemoryMachine memory_machine(const DeviceSpec& device,
-                                                  const MemoryParameters& parameters) {
+[[nodiscard]] inline MemoryMachine memory_machine(const DeviceSpec& device, const MemoryParameters& parameters) {
   return {.rate = std::max(device.memory_bandwidth.value(), 1e9) * parameters.efficiency,
           .row_ramp = parameters.row_ramp_bytes,
           .overhead = parameters.overhead.value()};

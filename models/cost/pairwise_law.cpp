@@ -28,8 +28,8 @@ CommCost send_recv_cost(const GroupTopology& group, const LawParameters& paramet
   const int tier = group.outermost_tier();
   TierBytes bytes{};
   bytes[static_cast<std::size_t>(tier)] = size.value();
-  const double fixed = parameters.collective.base.value() +
-                       hop(group, tier, parameters.link(group.view().tier(tier).link).peer_step);
+  const double fixed =
+      parameters.collective.base.value() + hop(group, tier, parameters.link(group.view().tier(tier).link).peer_step);
   return finish(group, parameters, port_times(group, parameters, bytes, TrafficPattern::kMessage), bytes,
                 {.fixed = fixed});
 }

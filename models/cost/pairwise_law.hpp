@@ -11,8 +11,7 @@
 namespace moesim {
 
 [[nodiscard]] CommCost pairwise_cost(const GroupTopology& group, const LawParameters& parameters, Bytes size);
-[[nodiscard]] CommCost send_recv_cost(const GroupTopology& group, const LawParameters& parameters,
-                                      Bytes size);
+[[nodiscard]] CommCost send_recv_cost(const GroupTopology& group, const LawParameters& parameters, Bytes size);
 // Base and peer steps of an exchange with everyone.
 [[nodiscard]] double exchange_latency(const GroupTopology& group, const LawParameters& parameters);
 

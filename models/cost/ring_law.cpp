@@ -2,12 +2,10 @@
 
 namespace moesim {
 
-CommCost ring_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters,
-                   Bytes size) {
+CommCost ring_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters, Bytes size) {
   const auto n = static_cast<double>(group.size());
   const double rounds = kind == CollectiveKind::kAllReduce ? 2 : 1;
-  const double passed =
-      kind == CollectiveKind::kBroadcast ? size.value() : rounds * (n - 1) / n * size.value();
+  const double passed = kind == CollectiveKind::kBroadcast ? size.value() : rounds * (n - 1) / n * size.value();
   TierBytes bytes{};
   Latency latency{.fixed = parameters.collective.base.value()};
   for (int t = 0; t < group.tiers(); ++t) {
@@ -24,8 +22,7 @@ CommCost ring_cost(CollectiveKind kind, const GroupTopology& group, const LawPar
     latency.fixed += rounds * hops * (n - 1) / n * hop(group, t, link.ring_step);
     latency.more_when_long += rounds * hops * (n - 1) / n * link.long_step.value();
   }
-  const TrafficPattern pattern =
-      kind == CollectiveKind::kBroadcast ? TrafficPattern::kOneWay : TrafficPattern::kRing;
+  const TrafficPattern pattern = kind == CollectiveKind::kBroadcast ? TrafficPattern::kOneWay : TrafficPattern::kRing;
   return finish(group, parameters, port_times(group, parameters, bytes, pattern), bytes, latency);
 }
 

@@ -13,7 +13,7 @@
 
 namespace moesim {
 
-[[nodiscard]] CommCost ring_cost(CollectiveKind kind, const GroupTopology& group,
-                                 const LawParameters& parameters, Bytes size);
+[[nodiscard]] CommCost ring_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters,
+                                 Bytes size);
 
 }  // namespace moesim

@@ -18,9 +18,8 @@ CommCost switch_cost(const GroupTopology& group, const LawParameters& parameters
   PortTimes ports;
   ports.longest = size.value() / (group.rank_rate(0).value() * link.switch_efficiency);
   ports.seconds[0] = ports.longest;
-  return finish(
-      group, parameters, ports, bytes,
-      {.fixed = parameters.collective.switch_base.value() + 2 * group.view().tier(0).latency.value()});
+  return finish(group, parameters, ports, bytes,
+                {.fixed = parameters.collective.switch_base.value() + 2 * group.view().tier(0).latency.value()});
 }
 
 }  // namespace moesim

@@ -16,8 +16,7 @@ bool tree_applies(CollectiveKind kind, const GroupTopology& group) {
          innermost_parts(group).parts > 1;
 }
 
-CommCost tree_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters,
-                   Bytes size) {
+CommCost tree_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters, Bytes size) {
   const double directions = kind == CollectiveKind::kAllReduce ? 2 : 1;  // up and down, or down only
   TierBytes bytes{};
   Latency latency{.fixed = parameters.collective.base.value()};
@@ -38,8 +37,7 @@ CommCost tree_cost(CollectiveKind kind, const GroupTopology& group, const LawPar
     latency.fixed += hops * hop(group, t, link.tree_step);
     latency.more_when_long += hops * link.long_step.value();
   }
-  const TrafficPattern pattern =
-      kind == CollectiveKind::kBroadcast ? TrafficPattern::kOneWay : TrafficPattern::kTree;
+  const TrafficPattern pattern = kind == CollectiveKind::kBroadcast ? TrafficPattern::kOneWay : TrafficPattern::kTree;
   return finish(group, parameters, port_times(group, parameters, bytes, pattern), bytes, latency);
 }
 

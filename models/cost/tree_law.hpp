@@ -14,7 +14,7 @@ namespace moesim {
 
 // All-reduce and broadcast over more than one node.
 [[nodiscard]] bool tree_applies(CollectiveKind kind, const GroupTopology& group);
-[[nodiscard]] CommCost tree_cost(CollectiveKind kind, const GroupTopology& group,
-                                 const LawParameters& parameters, Bytes size);
+[[nodiscard]] CommCost tree_cost(CollectiveKind kind, const GroupTopology& group, const LawParameters& parameters,
+                                 Bytes size);
 
 }  // namespace moesim

@@ -44,7 +44,8 @@ std::optional<std::string> compare_with_checkpoint(const ModelShape& shape, cons
   const double ours = static_cast<double>(count_parameters(shape).stored());
   if (std::abs(held - ours) <= kWorthARemark * held) return std::nullopt;
   return fmt::format("{} holds {:.0f} numbers, this shape has {:.0f} ({:+.2f} %){}", kIndex, held, ours,
-                     (ours / held - 1) * 100, shape.mtp_layers > 0 ? "; a checkpoint may hold the MTP modules too" : "");
+                     (ours / held - 1) * 100,
+                     shape.mtp_layers > 0 ? "; a checkpoint may hold the MTP modules too" : "");
 }
 
 }  // namespace moesim

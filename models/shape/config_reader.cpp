@@ -38,9 +38,7 @@ bool ConfigReader::is_list(std::string_view key) const {
   return reader && reader->is_array();
 }
 
-bool ConfigReader::present(std::string_view key) const {
-  return object_.is_object() && object_.value().contains(key);
-}
+bool ConfigReader::present(std::string_view key) const { return object_.is_object() && object_.value().contains(key); }
 
 void ConfigReader::keep_first(Error error) {
   if (!problem_) problem_ = std::move(error);
@@ -153,7 +151,8 @@ Status ConfigReader::finish() const {
   std::string hint = "give them as the model's own config.json does; no library default stands in for a size";
   for (const std::string& slot : missing_) {
     const std::string close = closest_spelling(slot.substr(0, slot.find(' ')), unread);
-    if (!close.empty()) hint += fmt::format("; there is a key '{}': is that {}?", close, slot.substr(0, slot.find(' ')));
+    if (!close.empty())
+      hint += fmt::format("; there is a key '{}': is that {}?", close, slot.substr(0, slot.find(' ')));
   }
   return object_.error(fmt::format("'{}' needs {}, which {} missing", subject_, fmt::join(missing_, ", "),
                                    missing_.size() == 1 ? "is" : "are"),

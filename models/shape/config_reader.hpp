@@ -39,7 +39,7 @@ class ConfigReader {
   [[nodiscard]] std::vector<std::int64_t> sizes(std::string_view key, std::int64_t largest);
   [[nodiscard]] std::vector<std::string> texts(std::string_view key);
 
-  [[nodiscard]] bool has(std::string_view key) const;      // present and not null
+  [[nodiscard]] bool has(std::string_view key) const;  // present and not null
   [[nodiscard]] bool is_list(std::string_view key) const;
   [[nodiscard]] bool present(std::string_view key) const;  // null counts
 

@@ -10,7 +10,9 @@ namespace moesim {
 namespace {
 
 std::string grouped_text(const AttentionShape& a) {
-  const std::string_view kind = a.kv_heads == a.heads ? "multi-head" : a.kv_heads == 1 ? "multi-query" : "grouped-query";
+  const std::string_view kind = a.kv_heads == a.heads ? "multi-head"
+                                : a.kv_heads == 1     ? "multi-query"
+                                                      : "grouped-query";
   return fmt::format("{}, {} heads, {} key-value heads, head dim {}", kind, a.heads, a.kv_heads, a.head_dim);
 }
 
@@ -20,11 +22,12 @@ std::string attention_text(const AttentionShape& a) {
     case AttentionKind::kGrouped: text = grouped_text(a); break;
     case AttentionKind::kMla:
       text = fmt::format("latent (MLA), {} heads, latents q {} kv {}, head dims {}+{} and {}", a.heads,
-                         a.q_lora > 0 ? std::to_string(a.q_lora) : "none", a.kv_lora, a.qk_nope, a.qk_rope, a.value_head_dim);
+                         a.q_lora > 0 ? std::to_string(a.q_lora) : "none", a.kv_lora, a.qk_nope, a.qk_rope,
+                         a.value_head_dim);
       break;
     case AttentionKind::kLinear:
-      text = fmt::format("linear (gated delta net), {} value heads of {}, {} key heads of {}", a.heads, a.value_head_dim,
-                         a.kv_heads, a.head_dim);
+      text = fmt::format("linear (gated delta net), {} value heads of {}, {} key heads of {}", a.heads,
+                         a.value_head_dim, a.kv_heads, a.head_dim);
       break;
   }
   if (a.window > 0) text += fmt::format(", {} {} tokens", a.chunked ? "chunks of" : "window of", a.window);
@@ -56,7 +59,9 @@ std::string layer_list(const ModelShape& shape, std::int32_t kind) {
   return fmt::format("{}, ... {}", fmt::join(runs.begin(), runs.begin() + kShown - 1, ", "), runs.back());
 }
 
-std::string billions(std::int64_t count) { return fmt::format("{} ({:.2f} B)", count, static_cast<double>(count) * 1e-9); }
+std::string billions(std::int64_t count) {
+  return fmt::format("{} ({:.2f} B)", count, static_cast<double>(count) * 1e-9);
+}
 
 void add_kinds(std::vector<DescriptionRow>& rows, const ModelShape& shape) {
   for (std::size_t i = 0; i < shape.kinds.size(); ++i) {

@@ -62,7 +62,8 @@ Status check_moe(const MoeShape& moe) {
     return invalid_input(fmt::format("{} experts do not divide into {} groups", moe.experts, moe.groups));
   const std::int64_t reachable = moe.experts / moe.groups * moe.top_groups;
   if (moe.top_k > reachable)
-    return invalid_input(fmt::format("top_k {} is more than the {} experts of {} groups", moe.top_k, reachable, moe.top_groups));
+    return invalid_input(
+        fmt::format("top_k {} is more than the {} experts of {} groups", moe.top_k, reachable, moe.top_groups));
   return {};
 }
 
@@ -99,8 +100,8 @@ Status check_parameters(const ModelShape& shape) {
     if (kind.moe) sum += layer.one_expert * kind.moe->experts;
   }
   if (sum <= ShapeLimits::kParameters) return {};
-  return invalid_input(fmt::format("the sizes add up to more than {:.0e} parameters",
-                                   static_cast<double>(ShapeLimits::kParameters)));
+  return invalid_input(
+      fmt::format("the sizes add up to more than {:.0e} parameters", static_cast<double>(ShapeLimits::kParameters)));
 }
 
 }  // namespace

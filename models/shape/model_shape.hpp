@@ -39,8 +39,8 @@ struct AttentionShape {
   bool out_bias = false;
   bool qk_norm = false;       // RMS norm on each query and key head
   bool qk_norm_wide = false;  // that norm has a weight per element of all heads, not one head's shared by all
-  bool sinks = false;    // one learned logit per head (gpt-oss)
-  bool output_gate = false;  // queries carry a gate of the same width (Qwen3-Next)
+  bool sinks = false;         // one learned logit per head (gpt-oss)
+  bool output_gate = false;   // queries carry a gate of the same width (Qwen3-Next)
   bool operator==(const AttentionShape&) const = default;
 };
 
@@ -57,12 +57,12 @@ struct MoeShape {
   std::int64_t experts = 0;
   std::int64_t top_k = 0;
   FfnShape expert;
-  FfnShape shared;          // total width over all shared experts; width 0: none
+  FfnShape shared;           // total width over all shared experts; width 0: none
   bool shared_gate = false;  // one sigmoid gate per token on the shared expert (Qwen2-MoE)
   RouterScore score = RouterScore::kSoftmax;
-  bool router_bias = false;             // learned bias of the router's linear layer
-  bool score_correction_bias = false;   // balance bias added before top-k (DeepSeek-V3)
-  std::int64_t groups = 0;              // group-limited routing: groups and how many of them a token may use
+  bool router_bias = false;            // learned bias of the router's linear layer
+  bool score_correction_bias = false;  // balance bias added before top-k (DeepSeek-V3)
+  std::int64_t groups = 0;             // group-limited routing: groups and how many of them a token may use
   std::int64_t top_groups = 0;
   bool operator==(const MoeShape&) const = default;
 };
@@ -84,7 +84,7 @@ struct ModelShape {
   std::int64_t hidden = 0;
   std::int64_t vocab = 0;
   bool tied_embeddings = false;
-  bool norm_bias = false;            // LayerNorm (weight and bias) instead of RMSNorm
+  bool norm_bias = false;  // LayerNorm (weight and bias) instead of RMSNorm
   bool lm_head_bias = false;
   std::int64_t learned_positions = 0;  // rows of a learned position embedding; 0 with rotary
   std::int64_t max_positions = 0;      // a limit, not the training length; 0: unknown
@@ -93,7 +93,9 @@ struct ModelShape {
   int mtp_layers = 0;                  // multi-token-prediction modules; not part of the parameter totals
 
   [[nodiscard]] int layer_count() const { return static_cast<int>(layers.size()); }
-  [[nodiscard]] const LayerShape& layer(LayerId id) const { return kinds[static_cast<std::size_t>(layers[id.index()])]; }
+  [[nodiscard]] const LayerShape& layer(LayerId id) const {
+    return kinds[static_cast<std::size_t>(layers[id.index()])];
+  }
   [[nodiscard]] int moe_layer_count() const;
   // The first MoE layer, or nullptr for a dense model.
   [[nodiscard]] const MoeShape* first_moe() const;

@@ -36,7 +36,8 @@ const ModelReader* find_reader(std::string_view type) {
 
 std::vector<std::string> known_types() {
   std::vector<std::string> types;
-  for (const ModelReader& reader : model_readers()) types.insert(types.end(), reader.model_types.begin(), reader.model_types.end());
+  for (const ModelReader& reader : model_readers())
+    types.insert(types.end(), reader.model_types.begin(), reader.model_types.end());
   return types;
 }
 
@@ -77,11 +78,14 @@ Result<Description> find_description(const JsonReader& root) {
 Error unknown_type_error(const Description& description, Error problem) {
   const std::vector<std::string> types = known_types();
   const std::string name = description.type.empty() ? description.architecture : description.type;
-  const std::string who = name.empty() ? "no model_type is given" : fmt::format("unknown model_type '{}'{}", name, did_you_mean(name, types));
+  const std::string who = name.empty() ? "no model_type is given"
+                                       : fmt::format("unknown model_type '{}'{}", name, did_you_mean(name, types));
   problem.what = fmt::format("{}, and reading it by common key names failed: {}", who, problem.what);
-  problem.hint = fmt::format("known types: {}; any other model can be given by plain fields: {{\"model_type\": \"gpt_moe\", "
-                             "\"layers\": .., \"hidden\": .., \"heads\": .., \"vocab\": .., \"ffn_width\": .., \"experts\": .., "
-                             "\"top_k\": ..}}", fmt::join(types, ", "));
+  problem.hint = fmt::format(
+      "known types: {}; any other model can be given by plain fields: {{\"model_type\": \"gpt_moe\", "
+      "\"layers\": .., \"hidden\": .., \"heads\": .., \"vocab\": .., \"ffn_width\": .., \"experts\": .., "
+      "\"top_k\": ..}}",
+      fmt::join(types, ", "));
   return problem;
 }
 
@@ -89,8 +93,9 @@ Result<ModelShape> read_shape(const Description& description, ConfigReader& conf
   const ModelReader* reader = find_reader(description.type);
   if (!reader && !description.architecture.empty()) reader = find_reader(description.architecture);
   if (reader) return reader->read(config);
-  config.note(description.type.empty() ? "no model_type: read by common key names"
-                                       : fmt::format("unknown model_type '{}': read by common key names", description.type));
+  config.note(description.type.empty()
+                  ? "no model_type: read by common key names"
+                  : fmt::format("unknown model_type '{}': read by common key names", description.type));
   Result<ModelShape> shape = read_by_aliases(config);
   if (!shape) return tl::unexpected<Error>(unknown_type_error(description, std::move(shape).error()));
   return shape;
@@ -116,7 +121,8 @@ Result<LoadedModel> read_model(JsonReader root, const std::string& place) {
   model.notes = std::move(description.notes);
   model.notes.insert(model.notes.end(), config.notes().begin(), config.notes().end());
   if (root.has("quantization_config") || description.object.has("quantization_config"))
-    model.notes.emplace_back("quantization_config describes the stored checkpoint; it does not set the training precision");
+    model.notes.emplace_back(
+        "quantization_config describes the stored checkpoint; it does not set the training precision");
   return model;
 }
 
@@ -167,7 +173,8 @@ Result<LoadedModel> load_model(const std::string& source) {
     return tl::unexpected<Error>(std::move(error));
   }
   MOESIM_ASSIGN(LoadedModel model, read_model(document->root(), path));
-  if (auto remark = compare_with_checkpoint(model.shape, document->root(), path)) model.notes.push_back(*std::move(remark));
+  if (auto remark = compare_with_checkpoint(model.shape, document->root(), path))
+    model.notes.push_back(*std::move(remark));
   return model;
 }
 

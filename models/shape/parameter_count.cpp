@@ -43,8 +43,8 @@ Part linear_attention(std::int64_t hidden, const AttentionShape& a) {
   const std::int64_t decays = a.gate_rank > 0 ? a.heads * a.head_dim : a.heads;
   Part part;
   part.matrices = hidden * (2 * keys + values) + values * hidden + hidden * a.heads;
-  part.matrices += a.gate_rank > 0 ? 2 * hidden * a.gate_rank + a.gate_rank * (decays + values)
-                                   : hidden * (decays + values);
+  part.matrices +=
+      a.gate_rank > 0 ? 2 * hidden * a.gate_rank + a.gate_rank * (decays + values) : hidden * (decays + values);
   part.vectors = (2 * keys + values) * a.conv_kernel + a.heads + decays + a.value_head_dim;
   return part;
 }

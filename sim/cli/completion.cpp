@@ -48,7 +48,8 @@ void collect(const CLI::App& app, const Session& session, const std::string& pat
     }
   }
   out.push_back(std::move(words));
-  for (const CLI::App* sub : subs) collect(*sub, session, path.empty() ? sub->get_name() : path + " " + sub->get_name(), out);
+  for (const CLI::App* sub : subs)
+    collect(*sub, session, path.empty() ? sub->get_name() : path + " " + sub->get_name(), out);
 }
 
 std::string all_words(const CommandWords& command) {
@@ -93,7 +94,8 @@ _moesim() {
 
 std::string bash_functions(const std::vector<CommandWords>& commands) {
   std::string text = "_moesim_words() {\n  case \"$1\" in\n";
-  for (const CommandWords& command : commands) text += fmt::format("    {}) echo {} ;;\n", in_quotes(command.path), in_quotes(all_words(command)));
+  for (const CommandWords& command : commands)
+    text += fmt::format("    {}) echo {} ;;\n", in_quotes(command.path), in_quotes(all_words(command)));
   text += "  esac\n}\n_moesim_values() {\n  case \"$1 $2\" in\n";
   for (const CommandWords& command : commands)
     for (const OptionWords& option : command.options) {
@@ -107,11 +109,13 @@ std::string bash_functions(const std::vector<CommandWords>& commands) {
 
 std::string bash_script(const std::vector<CommandWords>& commands) {
   return "# bash completion of moesim:  source <(moesim completion bash)\n" + bash_functions(commands) +
-         std::string(kBashTail) + "complete -o filenames -o nosort -F _moesim moesim 2>/dev/null || complete -F _moesim moesim\n";
+         std::string(kBashTail) +
+         "complete -o filenames -o nosort -F _moesim moesim 2>/dev/null || complete -F _moesim moesim\n";
 }
 
 std::string zsh_script(const std::vector<CommandWords>& commands) {
-  return "#compdef moesim\n# zsh completion of moesim:  source <(moesim completion zsh)\n" + bash_functions(commands) + R"sh(
+  return "#compdef moesim\n# zsh completion of moesim:  source <(moesim completion zsh)\n" + bash_functions(commands) +
+         R"sh(
 _moesim() {
   local joined="" word values
   for word in ${words[2,CURRENT-1]}; do
@@ -135,30 +139,34 @@ std::string fish_condition(const std::string& path) {
 }
 
 std::string fish_script(const std::vector<CommandWords>& commands) {
-  std::string text = "# fish completion of moesim:  moesim completion fish | source\n"
-                     "function __moesim_at\n"
-                     "  set -l path\n"
-                     "  for word in (commandline -opc)[2..-1]\n"
-                     "    string match -q -- '-*' $word; or set -a path $word\n"
-                     "  end\n"
-                     "  set -l depth (count (string split -n ' ' -- $argv[1]))\n"
-                     "  test $depth -eq 0; and test (count $path) -eq 0; and return 0\n"
-                     "  test $depth -gt 0; and test \"$path[1..$depth]\" = $argv[1]\n"
-                     "end\n";
+  std::string text =
+      "# fish completion of moesim:  moesim completion fish | source\n"
+      "function __moesim_at\n"
+      "  set -l path\n"
+      "  for word in (commandline -opc)[2..-1]\n"
+      "    string match -q -- '-*' $word; or set -a path $word\n"
+      "  end\n"
+      "  set -l depth (count (string split -n ' ' -- $argv[1]))\n"
+      "  test $depth -eq 0; and test (count $path) -eq 0; and return 0\n"
+      "  test $depth -gt 0; and test \"$path[1..$depth]\" = $argv[1]\n"
+      "end\n";
   for (const CommandWords& command : commands) {
     const std::string condition = in_quotes(fish_condition(command.path));
     for (const auto& [name, description] : command.subcommands)
-      text += fmt::format("complete -c moesim -n {} -f -a {} -d {}\n", condition, in_quotes(name), in_quotes(description));
+      text +=
+          fmt::format("complete -c moesim -n {} -f -a {} -d {}\n", condition, in_quotes(name), in_quotes(description));
     for (const OptionWords& option : command.options) {
       text += fmt::format("complete -c moesim -n {}", condition);
       for (const std::string& name : option.names)
         text += name.starts_with("--") ? fmt::format(" -l {}", name.substr(2)) : fmt::format(" -s {}", name.substr(1));
       if (option.takes_value) text += " -r";
-      if (!option.values.empty()) text += fmt::format(" -a {}", in_quotes(fmt::format("{}", fmt::join(option.values, " "))));
+      if (!option.values.empty())
+        text += fmt::format(" -a {}", in_quotes(fmt::format("{}", fmt::join(option.values, " "))));
       text += fmt::format(" -d {}\n", in_quotes(option.description));
     }
     if (!command.arguments.empty())
-      text += fmt::format("complete -c moesim -n {} -a {}\n", condition, in_quotes(fmt::format("{}", fmt::join(command.arguments, " "))));
+      text += fmt::format("complete -c moesim -n {} -a {}\n", condition,
+                          in_quotes(fmt::format("{}", fmt::join(command.arguments, " "))));
   }
   return text;
 }

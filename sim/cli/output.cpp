@@ -66,7 +66,8 @@ Result<OutputFormat> OutputOptions::chosen_format() const {
   if ((json || csv) && !format.empty() && format != wanted)
     return usage_error(fmt::format("--{} and --format {} exclude each other", wanted, format));
   if (wanted.empty()) return to_stdout() ? Result<OutputFormat>(OutputFormat::kTable) : by_suffix(file);
-  const auto* known = std::find_if(kFormats.begin(), kFormats.end(), [&](const NamedFormat& f) { return f.name == wanted; });
+  const auto* known =
+      std::find_if(kFormats.begin(), kFormats.end(), [&](const NamedFormat& f) { return f.name == wanted; });
   MOESIM_ASSERT(known != kFormats.end());  // the option accepts nothing else
   return known->format;
 }
@@ -103,7 +104,8 @@ Status check_writable(const std::string& path, Overwrite overwrite) {
 Status check_new_file(const std::string& path, Overwrite overwrite) {
   if (path == "-") return usage_error("this is written to a file, not to stdout", "name a file");
   MOESIM_TRY(check_writable(path, overwrite));
-  if (kind_of(path) == Target::kOther) return usage_error(fmt::format("'{}' is a device or a pipe", path), "name a file");
+  if (kind_of(path) == Target::kOther)
+    return usage_error(fmt::format("'{}' is a device or a pipe", path), "name a file");
   return {};
 }
 

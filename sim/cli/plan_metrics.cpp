@@ -28,26 +28,31 @@ std::vector<Metric> plan_metrics(const Plan& plan) {
            std::int64_t{static_cast<int>(plan.zero_dense)}},
           {{"zero_expert", MetricUnit::kNone, "ZeRO exp.", "Stage for the experts' parameters"},
            std::int64_t{static_cast<int>(plan.zero_expert)}},
-          {{"moe_schedule", MetricUnit::kNone, "MoE schedule", "Of one MoE layer", MetricShown::kMachinesOnly}, plan.moe_schedule}};
+          {{"moe_schedule", MetricUnit::kNone, "MoE schedule", "Of one MoE layer", MetricShown::kMachinesOnly},
+           plan.moe_schedule}};
 }
 
 std::vector<Metric> step_metrics(const StepMetrics& m) {
   constexpr MetricShown kHidden = MetricShown::kMachinesOnly;
-  return {{{"step_time_s", MetricUnit::kSeconds, "step", "One training step"}, m.step_time.value()},
-          {{"tokens_per_s_per_gpu", MetricUnit::kTokensPerSecond, "tok/s/GPU", "Tokens per second and GPU"},
-           m.tokens_per_second_per_gpu},
-          {{"model_flops_per_s_per_gpu", MetricUnit::kFlopsPerSecond, "model FLOP/s", "Per GPU, recomputation not counted", kHidden},
-           m.model_flops_per_second_per_gpu},
-          {{"mfu", MetricUnit::kRatio, "MFU", "Model FLOP/s over the peak of the precision's GEMM format"}, m.mfu},
-          {{"peak_memory_bytes", MetricUnit::kBytes, "memory", "Of the fullest stage, without the framework's reserve"},
-           m.peak_memory.count()},
-          {{"fits", MetricUnit::kNone, "fits", "With 4 GiB for the framework"}, m.fits},
-          {{"bubble_fraction", MetricUnit::kRatio, "bubble", "Waiting for neighbouring stages, mean over stages", kHidden},
-           m.bubble_fraction},
-          {{"expert_imbalance", MetricUnit::kFactor, "imbalance", "Busiest over average rank, mean over MoE layers", kHidden},
-           m.expert_imbalance},
-          {{"extrapolated_fraction", MetricUnit::kRatio, "extrapolated", "Operations outside their law's fitted range", kHidden},
-           m.extrapolated_fraction}};
+  return {
+      {{"step_time_s", MetricUnit::kSeconds, "step", "One training step"}, m.step_time.value()},
+      {{"tokens_per_s_per_gpu", MetricUnit::kTokensPerSecond, "tok/s/GPU", "Tokens per second and GPU"},
+       m.tokens_per_second_per_gpu},
+      {{"model_flops_per_s_per_gpu", MetricUnit::kFlopsPerSecond, "model FLOP/s", "Per GPU, recomputation not counted",
+        kHidden},
+       m.model_flops_per_second_per_gpu},
+      {{"mfu", MetricUnit::kRatio, "MFU", "Model FLOP/s over the peak of the precision's GEMM format"}, m.mfu},
+      {{"peak_memory_bytes", MetricUnit::kBytes, "memory", "Of the fullest stage, without the framework's reserve"},
+       m.peak_memory.count()},
+      {{"fits", MetricUnit::kNone, "fits", "With 4 GiB for the framework"}, m.fits},
+      {{"bubble_fraction", MetricUnit::kRatio, "bubble", "Waiting for neighbouring stages, mean over stages", kHidden},
+       m.bubble_fraction},
+      {{"expert_imbalance", MetricUnit::kFactor, "imbalance", "Busiest over average rank, mean over MoE layers",
+        kHidden},
+       m.expert_imbalance},
+      {{"extrapolated_fraction", MetricUnit::kRatio, "extrapolated", "Operations outside their law's fitted range",
+        kHidden},
+       m.extrapolated_fraction}};
 }
 
 void add_record_row(MetricTable& table, const std::vector<Metric>& metrics, RowTone tone) {
@@ -82,19 +87,21 @@ MetricTable breakdown_table(const StepMetrics& metrics) {
                    time / metrics.step_time.value(), std::string(category_description(category))});
   }
   if (b.other > Seconds(0))
-    table.add_row({std::string("other"), 0.0, b.other.value(), b.other / metrics.step_time, std::string("start-up and the wait at the end")});
+    table.add_row({std::string("other"), 0.0, b.other.value(), b.other / metrics.step_time,
+                   std::string("start-up and the wait at the end")});
   return table;
 }
 
 MetricTable memory_table(const MemoryReport& memory) {
-  MetricTable table({{"stage", MetricUnit::kNone, "stage", "Of the pipeline"},
-                     {"weights_bytes", MetricUnit::kBytes, "weights", "Resident parameters"},
-                     {"gradients_bytes", MetricUnit::kBytes, "gradients", "Main gradients"},
-                     {"optimizer_bytes", MetricUnit::kBytes, "optimizer", "Master weights and moments"},
-                     {"saved_activations_bytes", MetricUnit::kBytes, "activations", "Kept for backward passes, at the peak"},
-                     {"working_bytes", MetricUnit::kBytes, "working", "Of the running block, at the peak"},
-                     {"peak_bytes", MetricUnit::kBytes, "peak", "All together"},
-                     {"largest_holder", MetricUnit::kNone, "most held by", "Tensor that holds most saved activations"}});
+  MetricTable table(
+      {{"stage", MetricUnit::kNone, "stage", "Of the pipeline"},
+       {"weights_bytes", MetricUnit::kBytes, "weights", "Resident parameters"},
+       {"gradients_bytes", MetricUnit::kBytes, "gradients", "Main gradients"},
+       {"optimizer_bytes", MetricUnit::kBytes, "optimizer", "Master weights and moments"},
+       {"saved_activations_bytes", MetricUnit::kBytes, "activations", "Kept for backward passes, at the peak"},
+       {"working_bytes", MetricUnit::kBytes, "working", "Of the running block, at the peak"},
+       {"peak_bytes", MetricUnit::kBytes, "peak", "All together"},
+       {"largest_holder", MetricUnit::kNone, "most held by", "Tensor that holds most saved activations"}});
   for (std::size_t stage = 0; stage < memory.stages.size(); ++stage) {
     const StageMemory& m = memory.stages[stage];
     table.add_row({static_cast<std::int64_t>(stage), m.weights.count(), m.gradients.count(), m.optimizer.count(),

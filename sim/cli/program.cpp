@@ -1,8 +1,8 @@
 #include "sim/cli/program.hpp"
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <unistd.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <exception>
@@ -97,8 +97,8 @@ int run_program(const std::vector<std::string>& words) {
   } catch (const std::bad_alloc&) {
     return report_error({ErrorKind::kInternal, "out of memory", {}, {}}, words);
   } catch (const std::exception& failure) {
-    return report_error({ErrorKind::kInternal, failure.what(), {}, "this is a fault of moesim; please report the command line"},
-                        words);
+    return report_error(
+        {ErrorKind::kInternal, failure.what(), {}, "this is a fault of moesim; please report the command line"}, words);
   }
 }
 

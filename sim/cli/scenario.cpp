@@ -32,7 +32,8 @@ Status load_routing(Scenario& scenario) {
   if (!loaded) return blame(loaded.error(), sources, "trace");
   for (const Finding& finding : loaded->findings.list())
     if (finding.severity != Severity::kInfo)
-      scenario.notes.push_back(fmt::format("trace: {}: {} ({} x)", name_of(finding.severity), finding.explanation, finding.count));
+      scenario.notes.push_back(
+          fmt::format("trace: {}: {} ({} x)", name_of(finding.severity), finding.explanation, finding.count));
   if (loaded->trace.info.origin == TraceOrigin::kSynthetic)
     scenario.notes.push_back(fmt::format("{} is synthetic: made up by a generator, not recorded", sources.trace));
   loaded->trace.info.source = sources.trace;  // errors name the file, not where its numbers come from
@@ -49,7 +50,9 @@ void add_scenario_options(CLI::App& command, Session& session, ScenarioSources& 
   add_cluster_source(command, session, "--cluster", sources.cluster)->required(required)->group(kGroup);
   add_nodes(command, sources.nodes)->group(kGroup);
   add_trace_source(command, session, "--trace", sources.trace)->group(kGroup);
-  command.add_option("--trace-step", sources.trace_step, "Index of one recorded step of the trace, instead of all together")
+  command
+      .add_option("--trace-step", sources.trace_step,
+                  "Index of one recorded step of the trace, instead of all together")
       ->option_text("N")
       ->check(CLI::Range(0, 1'000'000'000))
       ->group(kGroup);
@@ -95,18 +98,20 @@ void describe_scenario(Report& report, const Scenario& scenario) {
   report.inputs.push_back(input_record("cluster", sources.cluster));
   if (!sources.trace.empty()) report.inputs.push_back(input_record("trace", sources.trace));
   const double error = scenario.costs->expected_relative_error();
-  report.add_record("scenario", "",
-                    record_of({{{"model", MetricUnit::kNone, "model", "Its name"}, scenario.model.shape.name},
-                               {{"nodes", MetricUnit::kNone, "nodes", "Hosts"}, std::int64_t{scenario.view->nodes()}},
-                               {{"gpus", MetricUnit::kNone, "GPUs", "Ranks"}, std::int64_t{scenario.view->ranks()}},
-                               {{"device_memory_bytes", MetricUnit::kBytes, "memory", "Of one device"},
-                                scenario.view->device(RankId(0)).memory.count()},
-                               {{"expected_relative_error", MetricUnit::kRatio, "expected error",
-                                 "Of a step time, by the residuals of the laws it is made of"},
-                                error}}))
+  report
+      .add_record("scenario", "",
+                  record_of({{{"model", MetricUnit::kNone, "model", "Its name"}, scenario.model.shape.name},
+                             {{"nodes", MetricUnit::kNone, "nodes", "Hosts"}, std::int64_t{scenario.view->nodes()}},
+                             {{"gpus", MetricUnit::kNone, "GPUs", "Ranks"}, std::int64_t{scenario.view->ranks()}},
+                             {{"device_memory_bytes", MetricUnit::kBytes, "memory", "Of one device"},
+                              scenario.view->device(RankId(0)).memory.count()},
+                             {{"expected_relative_error", MetricUnit::kRatio, "expected error",
+                               "Of a step time, by the residuals of the laws it is made of"},
+                              error}}))
       .shown = SectionShown::kMachinesOnly;
   report.notes.insert(report.notes.end(), scenario.notes.begin(), scenario.notes.end());
-  report.notes.push_back(fmt::format("times are expected to be off by about {:.0f} %, by the residuals of the laws", error * 100));
+  report.notes.push_back(
+      fmt::format("times are expected to be off by about {:.0f} %, by the residuals of the laws", error * 100));
 }
 
 }  // namespace moesim

@@ -24,7 +24,7 @@ struct ScenarioSources {
   std::string model;
   std::string cluster;
   int nodes = 0;
-  std::string trace;  // empty: every expert equally often
+  std::string trace;    // empty: every expert equally often
   int trace_step = -1;  // index of a recorded step; -1: all of them together
   std::string plan;     // the plan file that named what the command line did not; empty: none
   std::set<std::string, std::less<>> named_by_plan;  // keys of that file: "model", "cluster", "trace"

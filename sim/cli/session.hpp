@@ -36,8 +36,8 @@ class Session {
   // -o, --force and --quiet alone, for commands whose output has a form of its own.
   void add_file_options(CLI::App& command, FileOption file);
   // An option that takes one of a few words; completion offers them.
-  CLI::Option* add_choice(CLI::App& command, const std::string& names, std::string& target, std::vector<std::string> words,
-                          const std::string& description);
+  CLI::Option* add_choice(CLI::App& command, const std::string& names, std::string& target,
+                          std::vector<std::string> words, const std::string& description);
   // Words that completion offers for an option or argument that takes others as well ("zoo:mixtral-8x7b").
   void suggest(CLI::Option* option, std::vector<std::string> words);
   [[nodiscard]] const std::vector<std::string>& suggestions(const CLI::Option* option) const;

@@ -22,23 +22,27 @@ std::string check_named(const std::string& value) { return value.empty() ? "the 
 }  // namespace
 
 CLI::Option* add_model_source(CLI::App& command, Session& session, const std::string& name, std::string& target) {
-  CLI::Option* option = command.add_option(name, target, "zoo:NAME, a Hugging Face config.json, its folder, or a model file")
-                            ->option_text("MODEL")
-                            ->check(check_named);
+  CLI::Option* option =
+      command.add_option(name, target, "zoo:NAME, a Hugging Face config.json, its folder, or a model file")
+          ->option_text("MODEL")
+          ->check(check_named);
   session.suggest(option, prefixed("zoo:", zoo_names()));
   return option;
 }
 
 CLI::Option* add_cluster_source(CLI::App& command, Session& session, const std::string& name, std::string& target) {
-  CLI::Option* option =
-      command.add_option(name, target, "preset:NAME or a cluster file (docs/inputs-cluster.md)")->option_text("CLUSTER")->check(check_named);
+  CLI::Option* option = command.add_option(name, target, "preset:NAME or a cluster file (docs/inputs-cluster.md)")
+                            ->option_text("CLUSTER")
+                            ->check(check_named);
   session.suggest(option, prefixed("preset:", preset_names()));
   return option;
 }
 
 CLI::Option* add_trace_source(CLI::App& command, Session& session, const std::string& name, std::string& target) {
   CLI::Option* option =
-      command.add_option(name, target, "A trace of any known format: a file, a folder, - or bundled:NAME")->option_text("TRACE")->check(check_named);
+      command.add_option(name, target, "A trace of any known format: a file, a folder, - or bundled:NAME")
+          ->option_text("TRACE")
+          ->check(check_named);
   std::vector<std::string> names;
   for (const BundledTrace& trace : bundled_traces()) names.emplace_back(trace.name);
   session.suggest(option, prefixed(kBundledPrefix, names));

@@ -25,8 +25,8 @@ Result<std::vector<ComparedRow>> compare_training(const std::string& path) {
 Result<std::vector<ComparedRow>> compare_measurements(const std::string& path) {
   MOESIM_ASSIGN(std::vector<ValidationRow> rows, validate_measurements(path));
   std::vector<ComparedRow> compared;
-  std::transform(std::make_move_iterator(rows.begin()), std::make_move_iterator(rows.end()), std::back_inserter(compared),
-                 [](ValidationRow row) {
+  std::transform(std::make_move_iterator(rows.begin()), std::make_move_iterator(rows.end()),
+                 std::back_inserter(compared), [](ValidationRow row) {
                    return ComparedRow{.id = std::move(row.id),
                                       .law = std::move(row.law),
                                       .metric = std::move(row.metric),

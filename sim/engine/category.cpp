@@ -45,13 +45,22 @@ Category category_of(const Op& op) {
   }
   if (op.phase == Phase::kGradSync) return Category::kOptimizer;
   switch (op.kind) {
-    case OpKind::kNorm: case OpKind::kNormGrad: case OpKind::kAdd: case OpKind::kCast: return Category::kNorms;
-    case OpKind::kTopK: case OpKind::kTopKGrad: case OpKind::kPermute: case OpKind::kPermuteGrad:
-    case OpKind::kUnpermute: case OpKind::kUnpermuteGrad: case OpKind::kSortByExpert:
-      return Category::kRouting;
+    case OpKind::kNorm:
+    case OpKind::kNormGrad:
+    case OpKind::kAdd:
+    case OpKind::kCast: return Category::kNorms;
+    case OpKind::kTopK:
+    case OpKind::kTopKGrad:
+    case OpKind::kPermute:
+    case OpKind::kPermuteGrad:
+    case OpKind::kUnpermute:
+    case OpKind::kUnpermuteGrad:
+    case OpKind::kSortByExpert: return Category::kRouting;
     case OpKind::kOptimizerStep: return Category::kOptimizer;
-    case OpKind::kEmbedding: case OpKind::kEmbeddingGrad: case OpKind::kCrossEntropy: case OpKind::kCrossEntropyGrad:
-      return Category::kHead;
+    case OpKind::kEmbedding:
+    case OpKind::kEmbeddingGrad:
+    case OpKind::kCrossEntropy:
+    case OpKind::kCrossEntropyGrad: return Category::kHead;
     default: break;
   }
   if (op.name.starts_with("attention.")) return Category::kAttention;

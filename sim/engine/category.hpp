@@ -9,20 +9,20 @@
 namespace moesim {
 
 enum class Category : std::uint8_t {
-  kAttention,   // projections and core
+  kAttention,  // projections and core
   kDenseFfn,
-  kExperts,     // routed experts' GEMMs and activations
+  kExperts,  // routed experts' GEMMs and activations
   kSharedExperts,
-  kRouting,     // gate, permutation, sorting
-  kNorms,       // norms, residuals, casts
-  kHead,        // embedding, logits, loss
+  kRouting,  // gate, permutation, sorting
+  kNorms,    // norms, residuals, casts
+  kHead,     // embedding, logits, loss
   kOptimizer,
   kTpComm,
   kCpComm,
   kEpComm,
   kEspComm,
   kDpComm,
-  kPpComm,      // a wait for a neighbour: pipeline bubble
+  kPpComm,  // a wait for a neighbour: pipeline bubble
   kCount,
 };
 constexpr int kCategories = static_cast<int>(Category::kCount);

@@ -1,9 +1,9 @@
 #include "sim/engine/chrome_trace.hpp"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fmt/format.h>
 #include <future>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -18,8 +18,8 @@ constexpr std::size_t kPiece = std::size_t{1} << 20;
 
 // Quoted and escaped; bytes that are not UTF-8 become U+FFFD. Nearly every text is plain and needs no escape.
 std::string quote(std::string_view text) {
-  const bool plain = std::all_of(text.begin(), text.end(),
-                                 [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; });
+  const bool plain =
+      std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; });
   if (plain) return fmt::format("\"{}\"", text);
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -89,7 +89,8 @@ class ChromeTraceWriter {
     add_number(time / 1'000'000);
     std::array<char, 7> fraction = {'.', '0', '0', '0', '0', '0', '0'};
     Picoseconds rest = time % 1'000'000;
-    for (std::size_t digit = fraction.size() - 1; rest > 0; --digit, rest /= 10) fraction[digit] = static_cast<char>('0' + rest % 10);
+    for (std::size_t digit = fraction.size() - 1; rest > 0; --digit, rest /= 10)
+      fraction[digit] = static_cast<char>('0' + rest % 10);
     text_.append(fraction.data(), fraction.size());
   }
 
@@ -218,11 +219,11 @@ class ChromeTraceWriter {
   const ReplayProgram& program_;
   TraceSink sink_;
   std::string text_;
-  std::string piece_;           // being written
+  std::string piece_;  // being written
   std::future<Status> writing_;
   bool first_ = true;
   std::vector<std::vector<std::vector<std::optional<LabelText>>>> labels_;  // by entity, block, operation
-  std::vector<bool> selected_;             // by entity
+  std::vector<bool> selected_;                                              // by entity
   std::vector<std::uint64_t> first_slot_;  // by entity: its first channel slot among all
   std::vector<std::uint64_t> transfers_;   // by channel slot: how many have ended
 };

@@ -19,8 +19,8 @@ bool shares_resources(const ReplayProgram& program, const ReplayOp& op) {
 
 // What `op` needs of every stream: the number of ops of this call that must have ended there.
 // 0 with its bit in `named` still demands that the calls before have ended there.
-Places demands(const ReplayBlock& block, const ReplayOp& op, const Places& issued, const std::vector<std::uint32_t>& place,
-               std::uint32_t& named) {
+Places demands(const ReplayBlock& block, const ReplayOp& op, const Places& issued,
+               const std::vector<std::uint32_t>& place, std::uint32_t& named) {
   Places demand{};
   named = op.wait_streams;
   for (unsigned stream = 0; stream < kStreams; ++stream) {

@@ -21,7 +21,8 @@ Contention::Contention(const ReplayProgram& program, std::vector<Node>& nodes)
       holders_(program.entities.size()),
       computing_(program.entities.size()) {
   if (program.ports > 0) {
-    for (const PortUse& use : program.port_uses) tiers_ = std::max(tiers_, static_cast<std::uint32_t>(use.share.size()));
+    for (const PortUse& use : program.port_uses)
+      tiers_ = std::max(tiers_, static_cast<std::uint32_t>(use.share.size()));
   }
   for (const PortUse& use : program.port_uses) {
     for (std::size_t tier = 0; tier < tiers_; ++tier) {
@@ -144,8 +145,8 @@ Contention::Fixed Contention::slowness(NodeId leader) const {
 
 void Contention::queue_end(NodeId leader, Picoseconds now, EventQueue& queue) {
   const Activity& activity = activities_[leader];
-  const UInt128 ticks = activity.slowness == kOne ? activity.left
-                                                  : (activity.left * activity.slowness + (kOne - 1)) >> kFraction;
+  const UInt128 ticks =
+      activity.slowness == kOne ? activity.left : (activity.left * activity.slowness + (kOne - 1)) >> kFraction;
   const auto wait = static_cast<Picoseconds>(static_cast<std::uint64_t>((ticks + (kOne - 1)) >> kFraction));
   nodes_[leader].event = queue.push(now + wait, leader);
 }

@@ -41,8 +41,8 @@ class Contention {
   static constexpr unsigned kFraction = 32;
   static constexpr Fixed kOne = Fixed{1} << kFraction;
 
-  struct Activity {  // by leader
-    UInt128 left = 0;  // work, in 2^-32 ps
+  struct Activity {      // by leader
+    UInt128 left = 0;    // work, in 2^-32 ps
     Fixed slowness = 0;  // 1 / rate; 0: its end is not queued yet
     Picoseconds since = 0;
     bool active = false;
@@ -78,13 +78,13 @@ class Contention {
   std::uint32_t tiers_ = 0;
   Fixed compute_slowness_ = kOne;
   std::uint64_t starts_ = 0;
-  std::vector<Fixed> shares_;              // port use * tiers + tier
+  std::vector<Fixed> shares_;               // port use * tiers + tier
   std::vector<std::int32_t> entity_ports_;  // entity * tiers + tier; -1: none
   std::vector<Activity> activities_;
   std::vector<Port> ports_;
   std::vector<Use> uses_;
-  std::vector<std::uint16_t> holders_;        // by entity
-  std::vector<std::uint16_t> computing_;      // by entity: bits of the streams that run compute
+  std::vector<std::uint16_t> holders_;    // by entity
+  std::vector<std::uint16_t> computing_;  // by entity: bits of the streams that run compute
   std::vector<NodeId> dirty_;
 };
 

@@ -1,7 +1,7 @@
 #include "sim/engine/deadlock_report.hpp"
 
-#include <algorithm>
 #include <fmt/format.h>
+#include <algorithm>
 #include <string>
 
 namespace moesim {
@@ -25,7 +25,8 @@ class Reporter {
     const NodeId blocker = node.entity * kStreams + need.stream;
     const StreamCursor cursor = state_.entities[node.entity].cursors[need.stream];
     return fmt::format("waits for stream {}, which stands before op {} of call {}",
-                       stream_name(static_cast<Stream>(need.stream)), state_.nodes[blocker].op->op, cursor_call(cursor));
+                       stream_name(static_cast<Stream>(need.stream)), state_.nodes[blocker].op->op,
+                       cursor_call(cursor));
   }
 
   [[nodiscard]] std::string missing_members(const Node& node) const {
@@ -43,12 +44,13 @@ class Reporter {
     const std::string what = fmt::format("collective {} of rendezvous {} on stream {}", meeting.held, id,
                                          stream_name(static_cast<Stream>(node.stream)));
     if (missing.empty()) {
-      return fmt::format("{} expects {} members and only {} entities belong to it", what,
-                         meeting.members, meeting.arrived);
+      return fmt::format("{} expects {} members and only {} entities belong to it", what, meeting.members,
+                         meeting.arrived);
     }
     const std::size_t named = std::min(missing.size(), kNamedEntities);
-    std::string text = fmt::format("{} is missing {} {}", what, missing.size() == 1 ? "entity" : "entities",
-                                   fmt::join(missing.begin(), missing.begin() + static_cast<std::ptrdiff_t>(named), ", "));
+    std::string text =
+        fmt::format("{} is missing {} {}", what, missing.size() == 1 ? "entity" : "entities",
+                    fmt::join(missing.begin(), missing.begin() + static_cast<std::ptrdiff_t>(named), ", "));
     if (named < missing.size()) text += fmt::format(" and {} more", missing.size() - named);
     return text;
   }

@@ -98,7 +98,8 @@ CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int vari
     }
     const std::vector<std::int64_t>& rows = sent_rows(layer, variant, j);
     matrix_.resize(rows.size());
-    std::transform(rows.begin(), rows.end(), matrix_.begin(), [row_bytes](std::int64_t count) { return count * row_bytes; });
+    std::transform(rows.begin(), rows.end(), matrix_.begin(),
+                   [row_bytes](std::int64_t count) { return count * row_bytes; });
     const CommCost cost = costs_.all_to_all_v(*group, {matrix_, loads_->ep()});
     if (cost.time > worst.time) worst = cost;
   }
@@ -117,7 +118,8 @@ PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   } else if (op.kind == OpKind::kSend || op.kind == OpKind::kReceive) {
     const RankId peer = program_.layout->group(GroupKind::kPp, rank_)[static_cast<std::size_t>(op.peer_stage)];
     const std::array<RankId, 2> pair = {rank_, peer};
-    cost = costs_.collective(CollectiveKind::kSendRecv, GroupTopology(costs_.view(), pair), collective_bytes(op, chunk, 2, {}));
+    cost = costs_.collective(CollectiveKind::kSendRecv, GroupTopology(costs_.view(), pair),
+                             collective_bytes(op, chunk, 2, {}));
   } else {
     const GroupTopology& group = topology(op.group);
     const Bytes size = collective_bytes(op, chunk, group.size(), routed_rows(op, chunk, variant));

@@ -48,7 +48,7 @@ class EntityPricer {
   std::vector<int> moe_index_;  // by model layer
   std::array<std::unique_ptr<GroupTopology>, kGroupKinds> topologies_;
   std::vector<std::unique_ptr<GroupTopology>> exchange_groups_;  // EP group of each shard
-  std::vector<int> busiest_;    // [moe_layer][variant], -1 unknown
+  std::vector<int> busiest_;                                     // [moe_layer][variant], -1 unknown
   struct ExchangeKey {
     int layer;
     int variant;

@@ -65,7 +65,8 @@ class BlockJoiner {
 
   // It must wait for nothing but computation, and its duration must depend on the micro-batch in the same way.
   static bool may_join(const ReplayBlock& block, const ReplayOp& head, const ReplayOp& op) {
-    if (!computes(op) || op.wait_streams != 0 || op.varies != head.varies || op.second_half != head.second_half) return false;
+    if (!computes(op) || op.wait_streams != 0 || op.varies != head.varies || op.second_half != head.second_half)
+      return false;
     for (std::uint32_t d = 0; d < op.dep_count; ++d)
       if (block.ops[block.deps[op.first_dep + d]].stream != Stream::kCompute) return false;
     return true;
@@ -86,13 +87,14 @@ class BlockJoiner {
   void add_run(const ReplayBlock& block, std::uint32_t index) {
     out_.runs.push_back({index, place_[members_.front()], static_cast<std::uint32_t>(out_.parts.size()),
                          static_cast<std::uint32_t>(members_.size()), 0});
-    for (const std::size_t member : members_) out_.parts.push_back({block.ops[member].duration, block.ops[member].category});
+    for (const std::size_t member : members_)
+      out_.parts.push_back({block.ops[member].duration, block.ops[member].category});
   }
 
   JoinedProgram& out_;
-  std::vector<bool> ends_;             // by op
-  std::vector<std::uint32_t> place_;   // of each op, in the joined block
-  std::vector<std::size_t> members_;   // of the open run
+  std::vector<bool> ends_;            // by op
+  std::vector<std::uint32_t> place_;  // of each op, in the joined block
+  std::vector<std::size_t> members_;  // of the open run
 };
 
 // Numbers the runs so that no two that one entity plays have the same category, with few numbers: entities of a stage share
@@ -134,14 +136,15 @@ void join_durations(JoinedProgram& joined) {
       const bool varies = joined.program.blocks[run.block].ops[run.op].varies;
       for (std::uint32_t variant = 0; variant < (varies ? variants : 1); ++variant)
         for (std::uint32_t part = 1; part < run.parts; ++part)
-          table[joined.parts[run.first_part].duration + variant] += table[joined.parts[run.first_part + part].duration + variant];
+          table[joined.parts[run.first_part].duration + variant] +=
+              table[joined.parts[run.first_part + part].duration + variant];
     }
   }
 }
 
 // Gives the time of each run back to the categories of its parts. Whole picoseconds, so that sums stay what they are.
-void share_out(const JoinedProgram& joined, const std::vector<std::uint32_t>& runs, const std::vector<Picoseconds>& table,
-               std::vector<Picoseconds>& by_category) {
+void share_out(const JoinedProgram& joined, const std::vector<std::uint32_t>& runs,
+               const std::vector<Picoseconds>& table, std::vector<Picoseconds>& by_category) {
   for (const std::uint32_t index : runs) {
     const JoinedProgram::Run& run = joined.runs[index];
     if (run.category >= by_category.size() || by_category[run.category] == 0) continue;
@@ -167,9 +170,11 @@ JoinedProgram join_compute(const ReplayProgram& program) {
   JoinedProgram joined;
   for (const ReplayBlock& block : program.blocks)
     for (const ReplayOp& op : block.ops)
-      joined.first_category = std::max<std::uint16_t>(joined.first_category, static_cast<std::uint16_t>(op.category + 1));
+      joined.first_category =
+          std::max<std::uint16_t>(joined.first_category, static_cast<std::uint16_t>(op.category + 1));
   BlockJoiner joiner(joined);
-  for (std::uint32_t i = 0; i < program.blocks.size(); ++i) joined.program.blocks.push_back(joiner.join(program.blocks[i], i));
+  for (std::uint32_t i = 0; i < program.blocks.size(); ++i)
+    joined.program.blocks.push_back(joiner.join(program.blocks[i], i));
   joined.program.entities = program.entities;
   joined.program.group_sizes = program.group_sizes;
   joined.program.durations = program.durations;

@@ -28,7 +28,7 @@ struct JoinedProgram {
   std::vector<Run> runs;  // in the order of their blocks
   std::vector<Part> parts;
   std::vector<std::vector<std::uint32_t>> runs_of_entity;  // by entity, into runs
-  std::uint16_t first_category = 0;  // of runs
+  std::uint16_t first_category = 0;                        // of runs
 };
 [[nodiscard]] JoinedProgram join_compute(const ReplayProgram& program);
 

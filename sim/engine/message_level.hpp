@@ -28,6 +28,7 @@ struct MessageLevelResult {
                                                      BytesPerSecond bandwidth, Seconds latency);
 
 // The largest sum of a row or column over `bandwidth`, without the diagonal: no schedule is faster.
-[[nodiscard]] Picoseconds all_to_all_port_bound(int ranks, std::span<const std::int64_t> bytes, BytesPerSecond bandwidth);
+[[nodiscard]] Picoseconds all_to_all_port_bound(int ranks, std::span<const std::int64_t> bytes,
+                                                BytesPerSecond bandwidth);
 
 }  // namespace moesim

@@ -32,7 +32,8 @@ Cost gemm_cost(const CostModel& costs, int device, const Op& op, const Chunk& ch
   const DType type = first.type;
   switch (op.kind) {
     case OpKind::kGemm: return costs.gemm(device, gemm_work(m, second.columns, second.rows.count, type, result.type));
-    case OpKind::kGemmDgrad: return costs.gemm(device, gemm_work(m, second.rows.count, second.columns, type, result.type));
+    case OpKind::kGemmDgrad:
+      return costs.gemm(device, gemm_work(m, second.rows.count, second.columns, type, result.type));
     default: return costs.gemm(device, gemm_work(result.rows.count, result.columns, m, type, result.type));
   }
 }
@@ -74,11 +75,14 @@ Cost optimizer_cost(const CostModel& costs, int device, const Op& op, const Prec
 
 bool scatters_rows(OpKind kind) {
   switch (kind) {
-    case OpKind::kPermute: case OpKind::kPermuteGrad: case OpKind::kUnpermute: case OpKind::kUnpermuteGrad:
-    case OpKind::kSortByExpert: case OpKind::kEmbedding: case OpKind::kEmbeddingGrad:
-      return true;
-    default:
-      return false;
+    case OpKind::kPermute:
+    case OpKind::kPermuteGrad:
+    case OpKind::kUnpermute:
+    case OpKind::kUnpermuteGrad:
+    case OpKind::kSortByExpert:
+    case OpKind::kEmbedding:
+    case OpKind::kEmbeddingGrad: return true;
+    default: return false;
   }
 }
 
@@ -99,9 +103,9 @@ Cost traffic_cost(const CostModel& costs, int device, const Op& op, const Chunk&
     work.read = storage(op.payload_elements, op.payload_type) * 2;
     work.written = storage(op.payload_elements, op.payload_type);
   }
-  if (op.kind == OpKind::kEmbedding) work.read += work.written;           // the rows that were picked
-  if (op.kind == OpKind::kEmbeddingGrad) work.written += work.read;       // the rows that were added to
-  if (op.kind == OpKind::kCrossEntropy) work.read += work.read;           // one pass for the maximum, one for the sum
+  if (op.kind == OpKind::kEmbedding) work.read += work.written;      // the rows that were picked
+  if (op.kind == OpKind::kEmbeddingGrad) work.written += work.read;  // the rows that were added to
+  if (op.kind == OpKind::kCrossEntropy) work.read += work.read;      // one pass for the maximum, one for the sum
   if (scatters_rows(op.kind)) {
     const TensorId wide = op.kind == OpKind::kEmbeddingGrad ? op.inputs[0] : op.outputs[0];
     const Tensor& tensor = operand(chunk, wide);
@@ -124,19 +128,22 @@ std::int64_t rows_of(const Tensor& tensor, const RoutedRows& rows) {
 
 bool depends_on_routing(const Op& op, const Chunk& chunk) {
   const auto routed = [&](TensorId id) { return operand(chunk, id).rows.source != RowSource::kFixed; };
-  return std::any_of(op.inputs.begin(), op.inputs.end(), routed) || std::any_of(op.outputs.begin(), op.outputs.end(), routed);
+  return std::any_of(op.inputs.begin(), op.inputs.end(), routed) ||
+         std::any_of(op.outputs.begin(), op.outputs.end(), routed);
 }
 
 int kernels_of(const Op& op) {
   switch (op.kind) {
     case OpKind::kOptimizerStep: return op.payload_elements > 0 ? 1 : 0;  // multi-tensor kernel; a marker has none
-    case OpKind::kEmbeddingGrad: return 2;     // sort of the token ids, sum by row
-    case OpKind::kNormGrad: return 2;          // input gradient with partial weight gradients, and their sum
-    case OpKind::kRotary: case OpKind::kRotaryGrad: return op.inputs.size() > 1 ? 4 : 2;  // queries and keys; with norms twice
-    case OpKind::kAttentionGrad: return 3;     // row sums of gO * O, the gradients, conversion of gQ from FP32
-    case OpKind::kTopK: return 4;              // scores, top-k, normalisation, map from experts to tokens
-    case OpKind::kTopKGrad: return 2;          // scatter to the chosen experts, gradient of the scores
-    case OpKind::kPermute: case OpKind::kSortByExpert: return 2;  // places of the rows, copy of the rows
+    case OpKind::kEmbeddingGrad: return 2;                                // sort of the token ids, sum by row
+    case OpKind::kNormGrad: return 2;  // input gradient with partial weight gradients, and their sum
+    case OpKind::kRotary:
+    case OpKind::kRotaryGrad: return op.inputs.size() > 1 ? 4 : 2;  // queries and keys; with norms twice
+    case OpKind::kAttentionGrad: return 3;  // row sums of gO * O, the gradients, conversion of gQ from FP32
+    case OpKind::kTopK: return 4;           // scores, top-k, normalisation, map from experts to tokens
+    case OpKind::kTopKGrad: return 2;       // scatter to the chosen experts, gradient of the scores
+    case OpKind::kPermute:
+    case OpKind::kSortByExpert: return 2;      // places of the rows, copy of the rows
     case OpKind::kCrossEntropy: return 3;      // maximum, exponentials and their sum, logit of the label
     case OpKind::kCrossEntropyGrad: return 2;  // probabilities less the label, conversion from FP32
     default: return 1;  // GEMMs (also grouped: the law is of one grouped kernel), fused element-wise kernels
@@ -148,10 +155,14 @@ namespace {
 Cost device_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk, const PrecisionRecipe& recipe,
                  const RoutedRows& rows) {
   switch (op.kind) {
-    case OpKind::kGemm: case OpKind::kGemmDgrad: case OpKind::kGemmWgrad: return gemm_cost(costs, device, op, chunk, rows);
-    case OpKind::kGroupedGemm: case OpKind::kGroupedGemmDgrad: case OpKind::kGroupedGemmWgrad:
-      return grouped_gemm_cost(costs, device, op, chunk, rows);
-    case OpKind::kAttention: case OpKind::kAttentionGrad: {
+    case OpKind::kGemm:
+    case OpKind::kGemmDgrad:
+    case OpKind::kGemmWgrad: return gemm_cost(costs, device, op, chunk, rows);
+    case OpKind::kGroupedGemm:
+    case OpKind::kGroupedGemmDgrad:
+    case OpKind::kGroupedGemmWgrad: return grouped_gemm_cost(costs, device, op, chunk, rows);
+    case OpKind::kAttention:
+    case OpKind::kAttentionGrad: {
       AttentionWork work = chunk.attentions[static_cast<std::size_t>(op.attention)];
       work.backward = op.kind == OpKind::kAttentionGrad;
       return costs.attention(device, work);
@@ -170,13 +181,15 @@ Cost compute_cost(const CostModel& costs, int device, const Op& op, const Chunk&
 
 Bytes collective_bytes(const Op& op, const Chunk& chunk, int group_size, const RoutedRows& rows) {
   switch (op.kind) {
-    case OpKind::kReduceGrads: case OpKind::kGatherParams: case OpKind::kGradNorm:
-      return storage(op.payload_elements, op.payload_type);
+    case OpKind::kReduceGrads:
+    case OpKind::kGatherParams:
+    case OpKind::kGradNorm: return storage(op.payload_elements, op.payload_type);
     case OpKind::kAllGather: {  // the gathered size; rows that differ by rank count as the largest for all
       Bytes sum;
       for (int i = 0; i < op.inputs.size(); ++i) {
         const Tensor& out = operand(chunk, op.outputs[i]);
-        sum += out.rows.source == RowSource::kFixed ? bytes_of(out, rows) : bytes_of(operand(chunk, op.inputs[i]), rows) * group_size;
+        sum += out.rows.source == RowSource::kFixed ? bytes_of(out, rows)
+                                                    : bytes_of(operand(chunk, op.inputs[i]), rows) * group_size;
       }
       return sum;
     }
@@ -191,9 +204,11 @@ Bytes collective_bytes(const Op& op, const Chunk& chunk, int group_size, const R
 
 CollectiveKind collective_kind(const Op& op, const Plan& plan) {
   switch (op.kind) {
-    case OpKind::kAllGather: case OpKind::kGatherParams: return CollectiveKind::kAllGather;
+    case OpKind::kAllGather:
+    case OpKind::kGatherParams: return CollectiveKind::kAllGather;
     case OpKind::kReduceScatter: return CollectiveKind::kReduceScatter;
-    case OpKind::kSend: case OpKind::kReceive: return CollectiveKind::kSendRecv;
+    case OpKind::kSend:
+    case OpKind::kReceive: return CollectiveKind::kSendRecv;
     case OpKind::kReduceGrads: {
       if (op.group == GroupKind::kTp || op.group == GroupKind::kMirror) return CollectiveKind::kAllReduce;
       const ZeroStage zero = op.group == GroupKind::kEdp ? plan.zero_expert : plan.zero_dense;

@@ -43,9 +43,9 @@ class Pricer {
     connect_channels();
     result_.replay.compute_slowdown = 1;
     for (const PricedEntity& entity : result_.entities)
-      result_.replay.compute_slowdown = std::max(
-          result_.replay.compute_slowdown,
-          costs_.compute_slowdown_beside_communication(costs_.view().device_index(entity.representative)));
+      result_.replay.compute_slowdown =
+          std::max(result_.replay.compute_slowdown,
+                   costs_.compute_slowdown_beside_communication(costs_.view().device_index(entity.representative)));
     return std::move(result_);
   }
 
@@ -72,7 +72,8 @@ class Pricer {
           if (std::find(begin, compiled.deps.end(), dep) == compiled.deps.end()) compiled.deps.push_back(dep);
         };
         for (const TensorId id : op.inputs)
-          if (const auto found = producer.find({op.second_half, id.value()}); found != producer.end()) depend_on(found->second);
+          if (const auto found = producer.find({op.second_half, id.value()}); found != producer.end())
+            depend_on(found->second);
         if (op.after >= 0) depend_on(static_cast<std::uint32_t>(op.after));
         out.dep_count = static_cast<std::uint16_t>(compiled.deps.size() - out.first_dep);
         for (const TensorId id : op.outputs) producer[{op.second_half, id.value()}] = i;
@@ -115,7 +116,8 @@ class Pricer {
     const std::size_t tiers = costs_.view().tiers().size();
     use.share.assign(priced.port_share.begin(), priced.port_share.begin() + static_cast<std::ptrdiff_t>(tiers));
     if (std::all_of(use.share.begin(), use.share.end(), [](float share) { return share == 0; })) return 0;
-    const auto [entry, fresh] = known_uses_.try_emplace(use.share, static_cast<std::uint32_t>(result_.replay.port_uses.size()));
+    const auto [entry, fresh] =
+        known_uses_.try_emplace(use.share, static_cast<std::uint32_t>(result_.replay.port_uses.size()));
     if (fresh) result_.replay.port_uses.push_back(std::move(use));
     return entry->second;
   }
@@ -202,7 +204,8 @@ class Pricer {
             entity_of_rank_[rank.index()] = static_cast<std::int32_t>(result_.entities.size());
             EntityPricer pricer(program_, costs_, group, loads_of(static_cast<int>(c)), static_cast<int>(slot) / esp,
                                 static_cast<int>(slot) % esp, costs_.view().device_index(rank));
-            add_entity(StageId(stage), pricer, 1 / costs_.view().speed(rank), {StageId(stage), rank, 1, static_cast<int>(c)});
+            add_entity(StageId(stage), pricer, 1 / costs_.view().speed(rank),
+                       {StageId(stage), rank, 1, static_cast<int>(c)});
           }
         }
   }
@@ -215,8 +218,9 @@ class Pricer {
     if (!program_.loads || program_.loads->moe_layers == 0) return nullptr;
     const auto [entry, fresh] = group_loads_.try_emplace(load_class);
     if (fresh)
-      entry->second = std::make_unique<GroupLoads>(*program_.loads, classes_[static_cast<std::size_t>(load_class)].sources,
-                                                   layout().sizes().ep, layout().sizes().esp);
+      entry->second =
+          std::make_unique<GroupLoads>(*program_.loads, classes_[static_cast<std::size_t>(load_class)].sources,
+                                       layout().sizes().ep, layout().sizes().esp);
     return entry->second.get();
   }
 
@@ -244,7 +248,8 @@ class Pricer {
         }
       }
       std::vector<std::int32_t> members(entities, 0);
-      for (std::size_t e = 0; e < entities; ++e) ++members[static_cast<std::size_t>(root(static_cast<std::int32_t>(e)))];
+      for (std::size_t e = 0; e < entities; ++e)
+        ++members[static_cast<std::size_t>(root(static_cast<std::int32_t>(e)))];
       std::vector<std::int32_t> rendezvous(entities, -1);
       for (std::size_t e = 0; e < entities; ++e) {
         const auto r = static_cast<std::size_t>(root(static_cast<std::int32_t>(e)));

@@ -29,13 +29,13 @@ enum class Folding { kRoles, kEveryRank };
 
 struct PricedEntity {
   StageId stage;
-  RankId representative;       // the rank itself, or one of those it stands for
-  int ranks = 1;               // how many it stands for
+  RankId representative;  // the rank itself, or one of those it stands for
+  int ranks = 1;          // how many it stands for
   int load_class = 0;
 };
 
 struct PricedProgram {
-  ReplayProgram replay;        // blocks and ops are numbered as in the Program
+  ReplayProgram replay;  // blocks and ops are numbered as in the Program
   std::vector<PricedEntity> entities;
   // Operations whose cost was read outside the range its law was fitted on, and all priced operations.
   std::int64_t extrapolated_ops = 0;

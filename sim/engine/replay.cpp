@@ -138,7 +138,8 @@ class Replayer {
     unsigned watchers = entity.watchers[node.stream];
     entity.watchers[node.stream] = 0;
     if (node.state != NodeState::kDone) wake(id, cause);
-    for (; watchers != 0; watchers &= watchers - 1) wake(first + static_cast<unsigned>(std::countr_zero(watchers)), cause);
+    for (; watchers != 0; watchers &= watchers - 1)
+      wake(first + static_cast<unsigned>(std::countr_zero(watchers)), cause);
   }
 
   // Goes on through the needs of the node's operation. The one that is met last is the one that wakes it.
@@ -162,16 +163,15 @@ class Replayer {
 
   void reach(NodeId id) {
     Node& node = state_.nodes[id];
-    if (node.stream == static_cast<std::uint8_t>(Stream::kCompute)) account_idle(node, node.cause_category);
-    else account_compute_waiting_for(node);
+    if (node.stream == static_cast<std::uint8_t>(Stream::kCompute))
+      account_idle(node, node.cause_category);
+    else
+      account_compute_waiting_for(node);
     switch (node.op->op_class) {
-      case ReplayOpClass::kCompute:
-        return start(id, duration(node));
-      case ReplayOpClass::kCollective:
-        return join_group(id);
+      case ReplayOpClass::kCompute: return start(id, duration(node));
+      case ReplayOpClass::kCollective: return join_group(id);
       case ReplayOpClass::kSend:
-      case ReplayOpClass::kReceive:
-        return meet_peer(id);
+      case ReplayOpClass::kReceive: return meet_peer(id);
     }
   }
 
@@ -239,7 +239,9 @@ class Replayer {
   [[nodiscard]] Picoseconds duration(const Node& node) const {
     const EntityState& entity = state_.entities[node.entity];
     const CompiledOp& op = *node.op;
-    const Picoseconds alone = entity.durations[op.duration + (!op.varies ? 0 : op.second_half ? node.second_variant : node.variant)];
+    const Picoseconds alone = entity.durations[op.duration + (!op.varies       ? 0
+                                                              : op.second_half ? node.second_variant
+                                                                               : node.variant)];
     if (op.op_class != ReplayOpClass::kCompute || entity.compute_scale == 1) return alone;
     return std::llround(static_cast<double>(alone) * entity.compute_scale);
   }

@@ -1,8 +1,8 @@
 #include "sim/engine/replay_check.hpp"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
-#include <fmt/format.h>
 
 #include "base/error.hpp"
 
@@ -22,7 +22,8 @@ Fault op_fault(const ReplayProgram& program, const ReplayBlock& block, std::size
   if (static_cast<unsigned>(op.stream) >= kStreams) return "no such stream";
   if (op.wait_streams >> kStreams != 0) return "waits for a stream that does not exist";
   if (op.port_use >= program.port_uses.size()) return fmt::format("port use {} does not exist", op.port_use);
-  if (std::size_t{op.first_dep} + op.dep_count > block.deps.size()) return "its dependencies lie beyond the block's list";
+  if (std::size_t{op.first_dep} + op.dep_count > block.deps.size())
+    return "its dependencies lie beyond the block's list";
   for (std::size_t i = 0; i < op.dep_count; ++i) {
     const std::uint32_t dep = block.deps[op.first_dep + i];
     if (dep >= index) return fmt::format("dependency {} does not come before it", dep);
@@ -33,7 +34,8 @@ Fault op_fault(const ReplayProgram& program, const ReplayBlock& block, std::size
 Fault blocks_fault(const ReplayProgram& program) {
   for (std::size_t b = 0; b < program.blocks.size(); ++b) {
     for (std::size_t i = 0; i < program.blocks[b].ops.size(); ++i) {
-      if (const Fault fault = op_fault(program, program.blocks[b], i)) return fmt::format("block {} op {}: {}", b, i, *fault);
+      if (const Fault fault = op_fault(program, program.blocks[b], i))
+        return fmt::format("block {} op {}: {}", b, i, *fault);
     }
   }
   return {};
@@ -42,7 +44,8 @@ Fault blocks_fault(const ReplayProgram& program) {
 Fault tables_fault(const ReplayProgram& program) {
   for (std::size_t table = 0; table < program.durations.size(); ++table) {
     for (const Picoseconds duration : program.durations[table]) {
-      if (duration < 0 || duration >= kLongest) return fmt::format("duration table {}: {} ps is out of range", table, duration);
+      if (duration < 0 || duration >= kLongest)
+        return fmt::format("duration table {}: {} ps is out of range", table, duration);
     }
   }
   for (std::size_t i = 0; i < program.port_uses.size(); ++i) {
@@ -73,17 +76,18 @@ Fault channel_fault(const ReplayProgram& program, std::size_t e, const ReplayOp&
 
 Fault use_fault(const ReplayProgram& program, std::size_t e, const ReplayCall& call, const ReplayOp& op) {
   const ReplayEntity& entity = program.entities[e];
-  const std::size_t duration = std::size_t{op.duration} + (!op.varies ? 0 : op.second_half ? call.second_variant : call.variant);
-  if (duration >= program.durations[entity.durations].size()) return fmt::format("duration {} does not exist", duration);
+  const std::size_t duration = std::size_t{op.duration} + (!op.varies       ? 0
+                                                           : op.second_half ? call.second_variant
+                                                                            : call.variant);
+  if (duration >= program.durations[entity.durations].size())
+    return fmt::format("duration {} does not exist", duration);
   switch (op.op_class) {
-    case ReplayOpClass::kCompute:
-      return {};
+    case ReplayOpClass::kCompute: return {};
     case ReplayOpClass::kCollective:
       if (outside(op.group, entity.groups)) return fmt::format("group slot {} does not exist", op.group);
       return {};
     case ReplayOpClass::kSend:
-    case ReplayOpClass::kReceive:
-      return channel_fault(program, e, op);
+    case ReplayOpClass::kReceive: return channel_fault(program, e, op);
   }
   return "no such class";
 }
@@ -96,8 +100,8 @@ Fault slot_stream_fault(const ReplayProgram& program, const ReplayEntity& entity
       if (op.op_class != ReplayOpClass::kSend && op.op_class != ReplayOpClass::kReceive) continue;
       int& stream = stream_of[op.group];
       if (stream >= 0 && stream != static_cast<int>(op.stream)) {
-        return fmt::format("channel slot {} is used on streams {} and {}", op.group, stream_name(static_cast<Stream>(stream)),
-                           stream_name(op.stream));
+        return fmt::format("channel slot {} is used on streams {} and {}", op.group,
+                           stream_name(static_cast<Stream>(stream)), stream_name(op.stream));
       }
       stream = static_cast<int>(op.stream);
     }
@@ -107,7 +111,8 @@ Fault slot_stream_fault(const ReplayProgram& program, const ReplayEntity& entity
 
 Fault entity_fault(const ReplayProgram& program, std::size_t e) {
   const ReplayEntity& entity = program.entities[e];
-  if (outside(entity.durations, program.durations)) return fmt::format("duration table {} does not exist", entity.durations);
+  if (outside(entity.durations, program.durations))
+    return fmt::format("duration table {} does not exist", entity.durations);
   if (!(entity.compute_scale > 0 && std::isfinite(entity.compute_scale))) return "the compute scale is not positive";
   for (const std::int32_t port : entity.ports) {
     if (port >= program.ports) return fmt::format("port {} does not exist", port);

@@ -59,18 +59,18 @@ constexpr int kStreams = 14;
 enum class ReplayOpClass : std::uint8_t { kCompute, kCollective, kSend, kReceive };
 
 struct ReplayOp {
-  std::uint32_t duration = 0;    // index into the entity's duration table (its first variant)
-  std::uint32_t first_dep = 0;   // into ReplayBlock::deps
+  std::uint32_t duration = 0;   // index into the entity's duration table (its first variant)
+  std::uint32_t first_dep = 0;  // into ReplayBlock::deps
   std::uint16_t dep_count = 0;
   std::uint16_t wait_streams = 0;  // bits of Stream
   Stream stream = Stream::kCompute;
   ReplayOpClass op_class = ReplayOpClass::kCompute;
-  std::uint8_t group = 0;         // collective: slot in ReplayEntity::groups; send/receive: slot in ReplayEntity::channels
-  bool varies = false;            // duration differs by micro-batch: table[duration + call.variant]
-  bool second_half = false;       // of a block that joins two micro-batches: varies with call.second_variant instead
-  bool holds_compute = false;     // communication that takes compute units away
-  std::uint16_t category = 0;     // for the statistics; meaning belongs to the caller
-  std::uint32_t port_use = 0;     // index into ReplayProgram::port_uses; 0: none
+  std::uint8_t group = 0;      // collective: slot in ReplayEntity::groups; send/receive: slot in ReplayEntity::channels
+  bool varies = false;         // duration differs by micro-batch: table[duration + call.variant]
+  bool second_half = false;    // of a block that joins two micro-batches: varies with call.second_variant instead
+  bool holds_compute = false;  // communication that takes compute units away
+  std::uint16_t category = 0;  // for the statistics; meaning belongs to the caller
+  std::uint32_t port_use = 0;  // index into ReplayProgram::port_uses; 0: none
 };
 
 struct ReplayBlock {
@@ -80,7 +80,7 @@ struct ReplayBlock {
 
 struct ReplayCall {
   std::uint32_t block = 0;
-  std::uint16_t variant = 0;      // selects durations that vary
+  std::uint16_t variant = 0;  // selects durations that vary
   std::uint16_t second_variant = 0;
   std::int32_t micro_batch = -1;  // for labels only
 };
@@ -92,21 +92,21 @@ struct PortUse {
 
 struct ReplayEntity {
   std::vector<ReplayCall> calls;
-  std::uint32_t durations = 0;              // index of its duration table
-  double compute_scale = 1;                 // multiplies compute durations (stragglers)
-  std::vector<std::int32_t> groups;         // group slot -> rendezvous id, -1: alone (completes by itself)
-  std::vector<std::int32_t> channels;       // channel slot -> peer entity, -1: none
-  std::vector<std::int32_t> ports;          // tier -> port id (shared ports have one id); empty: no contention
+  std::uint32_t durations = 0;         // index of its duration table
+  double compute_scale = 1;            // multiplies compute durations (stragglers)
+  std::vector<std::int32_t> groups;    // group slot -> rendezvous id, -1: alone (completes by itself)
+  std::vector<std::int32_t> channels;  // channel slot -> peer entity, -1: none
+  std::vector<std::int32_t> ports;     // tier -> port id (shared ports have one id); empty: no contention
 };
 
 struct ReplayProgram {
   std::vector<ReplayBlock> blocks;
   std::vector<ReplayEntity> entities;
-  std::vector<std::int32_t> group_sizes;               // members by rendezvous id
-  std::vector<std::vector<Picoseconds>> durations;     // tables
+  std::vector<std::int32_t> group_sizes;            // members by rendezvous id
+  std::vector<std::vector<Picoseconds>> durations;  // tables
   std::vector<PortUse> port_uses{PortUse{}};
-  std::int32_t ports = 0;                              // number of port ids
-  double compute_slowdown = 1;                         // of compute beside communication that holds compute units
+  std::int32_t ports = 0;       // number of port ids
+  double compute_slowdown = 1;  // of compute beside communication that holds compute units
 };
 
 }  // namespace moesim

@@ -33,7 +33,7 @@ struct alignas(64) Node {
   std::uint32_t left = 0;     // operations in this call, the current one included
   std::uint16_t variant = 0;  // of this call
   std::uint16_t second_variant = 0;
-  std::int32_t cause = -1;    // interval whose end let the operation start
+  std::int32_t cause = -1;  // interval whose end let the operation start
   std::uint16_t cause_category = 0;
   std::uint8_t next_need = 0;
   std::uint8_t stream = 0;
@@ -78,7 +78,7 @@ struct ReplayState {
   std::vector<EntityState> entities;
   std::vector<Rendezvous> rendezvous;
   std::vector<Channel> channels;
-  std::vector<std::uint32_t> first_slot;    // by entity, into slot_channels
+  std::vector<std::uint32_t> first_slot;     // by entity, into slot_channels
   std::vector<std::uint32_t> slot_channels;  // kNoChannel where the two ends do not name each other
 
   explicit ReplayState(const ReplayProgram& program);

@@ -1,9 +1,9 @@
 #include "sim/engine/trace_sink.hpp"
 
-#include <array>
-#include <utility>
 #include <zlib.h>
 #include <zstd.h>
+#include <array>
+#include <utility>
 
 namespace moesim {
 namespace {
@@ -23,9 +23,8 @@ class TraceSink::GzipCompressor final : public TraceSink::Compressor {
  public:
   GzipCompressor() {
     constexpr int kGzipWindow = 15 + 16;  // the largest window, with a gzip header (whose time zlib leaves at 0)
-    constexpr int kMemoryLevel = 8;  // zlib's default
-    const int status =
-        deflateInit2(&stream_, Z_BEST_SPEED, Z_DEFLATED, kGzipWindow, kMemoryLevel, Z_DEFAULT_STRATEGY);
+    constexpr int kMemoryLevel = 8;       // zlib's default
+    const int status = deflateInit2(&stream_, Z_BEST_SPEED, Z_DEFLATED, kGzipWindow, kMemoryLevel, Z_DEFAULT_STRATEGY);
     MOESIM_ASSERT(status == Z_OK);
   }
   GzipCompressor(const GzipCompressor&) = delete;

@@ -57,8 +57,10 @@ TensorId grouped_attention(ChunkBuilder& b, TensorId x, const AttentionShape& sh
     norms.columns += head_norms(local.kv_heads).columns;
     return b.attention("attention.core", b.rotary("attention.rotary", qkv, norms), TensorId(), out, work);
   }
-  const TensorId q = b.linear("attention.q", gathered, {.in = b.model().hidden, .out = q_columns, .bias = shape.qkv_bias});
-  const TensorId kv = b.linear("attention.kv", gathered, {.in = b.model().hidden, .out = kv_columns, .bias = shape.qkv_bias});
+  const TensorId q =
+      b.linear("attention.q", gathered, {.in = b.model().hidden, .out = q_columns, .bias = shape.qkv_bias});
+  const TensorId kv =
+      b.linear("attention.kv", gathered, {.in = b.model().hidden, .out = kv_columns, .bias = shape.qkv_bias});
   const TensorId q_rotated = b.rotary("attention.rotary_q", q, head_norms(local.heads));
   const TensorId kv_rotated = b.rotary("attention.rotary_kv", kv, head_norms(local.kv_heads));
   return b.attention("attention.core", q_rotated, gather_over_cp(b, kv_rotated), out, work);
@@ -72,23 +74,24 @@ TensorId latent_attention(ChunkBuilder& b, TensorId x, const AttentionShape& sha
   const std::int64_t hidden = b.model().hidden;
   TensorId q;
   if (shape.q_lora > 0) {
-    const TensorId down =
-        b.linear("attention.q_down", x, {.in = hidden, .out = shape.q_lora, .bias = shape.qkv_bias, .same_on_tp = tp > 1});
+    const TensorId down = b.linear("attention.q_down", x,
+                                   {.in = hidden, .out = shape.q_lora, .bias = shape.qkv_bias, .same_on_tp = tp > 1});
     const TensorId latent = enter_tp(b, "attention.q_enter", b.norm("attention.q_norm", down));
     q = b.linear("attention.q_up", latent, {.in = shape.q_lora, .out = local.heads * shape.head_dim});
   } else {
-    q = b.linear("attention.q", enter_tp(b, "attention.q_enter", x), {.in = hidden, .out = local.heads * shape.head_dim});
+    q = b.linear("attention.q", enter_tp(b, "attention.q_enter", x),
+                 {.in = hidden, .out = local.heads * shape.head_dim});
   }
-  const TensorId kv_down = b.linear("attention.kv_down", x,
-                                    {.in = hidden, .out = shape.kv_lora + shape.qk_rope, .bias = shape.qkv_bias,
-                                     .same_on_tp = tp > 1});
+  const TensorId kv_down =
+      b.linear("attention.kv_down", x,
+               {.in = hidden, .out = shape.kv_lora + shape.qk_rope, .bias = shape.qkv_bias, .same_on_tp = tp > 1});
   const TensorId kv_latent = enter_tp(b, "attention.kv_enter", b.norm("attention.kv_norm", kv_down, shape.kv_lora));
   const TensorId kv = b.linear("attention.kv_up", kv_latent,
                                {.in = shape.kv_lora, .out = local.heads * (shape.qk_nope + shape.value_head_dim)});
   const TensorId q_rotated = b.rotary("attention.rotary_q", q, {});
   const TensorId kv_rotated = b.rotary("attention.rotary_kv", kv, {});
-  return b.attention("attention.core", q_rotated, gather_over_cp(b, kv_rotated),
-                     local.heads * shape.value_head_dim, core_work(b, shape, local));
+  return b.attention("attention.core", q_rotated, gather_over_cp(b, kv_rotated), local.heads * shape.value_head_dim,
+                     core_work(b, shape, local));
 }
 
 // Gated delta net: no score matrix, a short convolution in place of positions. The projections of the output gate, the
@@ -102,8 +105,8 @@ TensorId linear_attention(ChunkBuilder& b, TensorId x, const AttentionShape& sha
   const std::int64_t decays = bottleneck ? local.heads * shape.head_dim : local.heads;
   const std::int64_t step_sizes = local.heads;
   const TensorId gathered = enter_tp(b, "attention.enter", x);
-  const TensorId projected =
-      b.linear("attention.qkv", gathered, {.in = hidden, .out = qkv_columns + step_sizes + (bottleneck ? 0 : decays + values)});
+  const TensorId projected = b.linear(
+      "attention.qkv", gathered, {.in = hidden, .out = qkv_columns + step_sizes + (bottleneck ? 0 : decays + values)});
   TensorId gates;
   if (bottleneck) {
     const TensorId down = b.linear("attention.gate_down", gathered,
@@ -133,9 +136,9 @@ TensorId lower_attention(ChunkBuilder& b, TensorId x, const LayerShape& layer) {
   const TensorId normed = layer.norms >= 1 ? b.norm("attention.norm", x) : x;
   const TensorId core = lower_core(b, normed, shape);
   if (shape.sinks) b.parameter("attention.sinks", shape.heads / b.plan().sizes().tp, OnTp::kCut);
-  const TensorId projected = b.linear("attention.out", core,
-                                      {.in = b.tensor(core).columns, .out = b.model().hidden, .bias = shape.out_bias,
-                                       .bias_on_every_shard = true});
+  const TensorId projected = b.linear(
+      "attention.out", core,
+      {.in = b.tensor(core).columns, .out = b.model().hidden, .bias = shape.out_bias, .bias_on_every_shard = true});
   const TensorId whole = exit_tp(b, "attention.exit", projected);
   return b.add("attention.residual", x, layer.norms >= 3 ? b.norm("attention.out_norm", whole) : whole);
 }

@@ -11,8 +11,9 @@ TensorId lower_ffn(ChunkBuilder& b, TensorId x, const FfnShape& shape, FfnPlace 
   const TensorId up = b.linear(dense ? "ffn.up" : "shared.up", entered,
                                {.in = b.model().hidden, .out = shape.gated ? 2 * width : width, .bias = shape.bias});
   const TensorId activated = b.activation(dense ? "ffn.activation" : "shared.activation", up, shape.gated);
-  const TensorId down = b.linear(dense ? "ffn.down" : "shared.down", activated,
-                                 {.in = width, .out = b.model().hidden, .bias = shape.bias, .bias_on_every_shard = true});
+  const TensorId down =
+      b.linear(dense ? "ffn.down" : "shared.down", activated,
+               {.in = width, .out = b.model().hidden, .bias = shape.bias, .bias_on_every_shard = true});
   return exit_tp(b, dense ? "ffn.exit" : "shared.exit", down);
 }
 

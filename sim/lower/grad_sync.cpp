@@ -124,7 +124,8 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
       bucket.ready += gradient.elements();
       // A full bucket goes; the vectors that have no gradient operation of their own (norms, biases) go with the last.
       if (bucket.ready < plan.grad_bucket_elements) continue;
-      if (layout.group_size(bucket.replicas) > 1 && reduces_in(zero_of(plan, bucket.replicas), pass, plan.overlap_grad_reduce))
+      if (layout.group_size(bucket.replicas) > 1 &&
+          reduces_in(zero_of(plan, bucket.replicas), pass, plan.overlap_grad_reduce))
         result.push_back(bucket_op(OpKind::kReduceGrads, bucket.replicas, bucket.ready, type, last_gradient));
       *bucket.left -= bucket.ready;
       bucket.ready = 0;
@@ -163,7 +164,8 @@ void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& pla
         for (const WeightPart& part : weights.parts) {
           if (part.elements == 0 || !gathers(part.replicas)) continue;
           const bool prefetch_one = zero_of(plan, part.replicas) == ZeroStage::kParameters;
-          result.push_back(bucket_op(OpKind::kGatherParams, part.replicas, part.elements, part.type, prefetch_one ? layer_start : -1));
+          result.push_back(bucket_op(OpKind::kGatherParams, part.replicas, part.elements, part.type,
+                                     prefetch_one ? layer_start : -1));
           gathered = static_cast<std::int32_t>(result.size()) - 1;
         }
       }

@@ -16,10 +16,12 @@ enum class WhichPass { kEvery, kFirstForward, kLastBackward };
 
 // Adds kReduceGrads operations to a backward pass, each after the weight gradient that completes its bucket; only those
 // that belong into this pass (kLastBackward also holds those of every pass).
-void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout, WhichPass pass);
+void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout,
+                         WhichPass pass);
 
 // Adds kGatherParams to a forward or backward pass where ZeRO needs them.
-void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout, WhichPass pass);
+void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout,
+                       WhichPass pass);
 
 // One operation for the whole chunk instead: when reductions or gathers are not to be overlapped.
 [[nodiscard]] std::vector<Op> whole_chunk_reductions(const Chunk& chunk, const Plan& plan, const Layout& layout);

@@ -81,7 +81,8 @@ class ProgramAssembler {
   }
 
   // A receive from, or send to, the neighbouring chunk; nothing when it is on the same stage or does not exist.
-  void add_transfer(std::vector<Op>& ops, OpKind kind, const Chunk& chunk, int step, TensorId tensor, Phase phase) const {
+  void add_transfer(std::vector<Op>& ops, OpKind kind, const Chunk& chunk, int step, TensorId tensor,
+                    Phase phase) const {
     const Chunk* peer = neighbour(chunk, step);
     if (peer == nullptr || peer->stage == chunk.stage || !tensor.valid()) return;
     Op op;
@@ -125,8 +126,9 @@ class ProgramAssembler {
     };
     const BlockKind kind = split() ? BlockKind::kBackwardInput : BlockKind::kBackward;
     blocks.backward = add_block(kind, chunk.index, backward(WhichPass::kEvery));
-    blocks.backward_last = split() ? blocks.backward
-                                   : add_block(BlockKind::kBackwardLast, chunk.index, backward(WhichPass::kLastBackward));
+    blocks.backward_last = split()
+                               ? blocks.backward
+                               : add_block(BlockKind::kBackwardLast, chunk.index, backward(WhichPass::kLastBackward));
     if (!split()) return {};
 
     const auto weight = [&](WhichPass pass) {
@@ -153,11 +155,13 @@ class ProgramAssembler {
   void make_stage(int stage) {
     StageProgram calls;
     const std::vector<Op> prologue = prologue_ops(stage);
-    if (!prologue.empty()) calls.calls.push_back({add_block(BlockKind::kPrologue, first_chunk_of(stage), prologue), -1, -1});
+    if (!prologue.empty())
+      calls.calls.push_back({add_block(BlockKind::kPrologue, first_chunk_of(stage), prologue), -1, -1});
     const std::vector<Slot> slots = schedule_.slots(stage, shape_);
     const auto first_forward = first_occurrence(slots);
     const auto last_gradient = last_occurrence(slots);
-    for (std::size_t i = 0; i < slots.size(); ++i) calls.calls.push_back(call_of(slots[i], i, first_forward, last_gradient));
+    for (std::size_t i = 0; i < slots.size(); ++i)
+      calls.calls.push_back(call_of(slots[i], i, first_forward, last_gradient));
     calls.calls.push_back({add_block(BlockKind::kEpilogue, first_chunk_of(stage), epilogue_ops(stage)), -1, -1});
     program_.stages.push_back(std::move(calls));
   }
@@ -195,8 +199,8 @@ class ProgramAssembler {
       case SlotKind::kBackwardWeight: return {last ? blocks.weight_last : blocks.weight, slot.micro_batch, -1};
       case SlotKind::kForwardBackward: {
         const bool last_backward = last_gradient[static_cast<std::size_t>(slot.backward_chunk)] == position;
-        return {pair(first ? blocks.forward_first : blocks.forward, slot.backward_chunk, last_backward), slot.micro_batch,
-                slot.backward_micro_batch};
+        return {pair(first ? blocks.forward_first : blocks.forward, slot.backward_chunk, last_backward),
+                slot.micro_batch, slot.backward_micro_batch};
       }
     }
     return {};
@@ -217,10 +221,12 @@ class ProgramAssembler {
   std::int32_t pair(std::int32_t forward, std::int32_t backward_chunk, bool last_backward) {
     for (const auto& known : pairs_)
       if (known.forward == forward && known.chunk == backward_chunk && known.last == last_backward) return known.block;
-    const std::int32_t backward = split() ? both_gradients(backward_chunk, last_backward)
-                                          : (last_backward ? blocks_[static_cast<std::size_t>(backward_chunk)].backward_last
-                                                           : blocks_[static_cast<std::size_t>(backward_chunk)].backward);
-    Block block = pair_blocks(program_.blocks[static_cast<std::size_t>(forward)], program_.blocks[static_cast<std::size_t>(backward)]);
+    const std::int32_t backward = split()
+                                      ? both_gradients(backward_chunk, last_backward)
+                                      : (last_backward ? blocks_[static_cast<std::size_t>(backward_chunk)].backward_last
+                                                       : blocks_[static_cast<std::size_t>(backward_chunk)].backward);
+    Block block = pair_blocks(program_.blocks[static_cast<std::size_t>(forward)],
+                              program_.blocks[static_cast<std::size_t>(backward)]);
     program_.blocks.push_back(std::move(block));
     pairs_.push_back({forward, backward_chunk, last_backward, static_cast<std::int32_t>(program_.blocks.size()) - 1});
     return pairs_.back().block;
@@ -313,7 +319,8 @@ class ProgramAssembler {
       if (chunk.stage.value() == stage && chunk.has_embedding != chunk.has_head) ++holders;
     if (holders == 0) return;
     const Plan& plan = program_.plan;
-    const std::int64_t table = padded_vocab(program_.model.vocab, plan.sizes().tp) / plan.sizes().tp * program_.model.hidden;
+    const std::int64_t table =
+        padded_vocab(program_.model.vocab, plan.sizes().tp) / plan.sizes().tp * program_.model.hidden;
     Op op = sync_op(OpKind::kReduceGrads, "sync.tied_grads", GroupKind::kMirror, Stream::kDp,
                     shard_of(table, GroupKind::kDpCp, plan.zero_dense >= ZeroStage::kGradients));
     op.payload_type = program_.recipe.gradient;
@@ -325,7 +332,8 @@ class ProgramAssembler {
     ops.push_back(op);
   }
 
-  [[nodiscard]] Op sync_op(OpKind kind, std::string_view name, GroupKind group, Stream stream, std::int64_t elements) const {
+  [[nodiscard]] Op sync_op(OpKind kind, std::string_view name, GroupKind group, Stream stream,
+                           std::int64_t elements) const {
     Op op;
     op.kind = kind;
     op.phase = Phase::kGradSync;

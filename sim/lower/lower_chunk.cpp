@@ -29,10 +29,10 @@ TensorId lower_layer(ChunkBuilder& b, TensorId x, LayerId id, const MoeSchedule&
 void lower_head(ChunkBuilder& b, TensorId x, bool tied) {
   const TensorId entered = enter_tp(b, "head.enter", b.norm("head.norm", x));
   const std::int64_t columns = padded_vocab(b.model().vocab, b.plan().sizes().tp) / b.plan().sizes().tp;
-  const TensorId logits = tied ? b.tied_linear("head.logits", entered, columns)
-                               : b.linear("head.logits", entered,
-                                          {.in = b.model().hidden, .out = columns, .bias = b.model().lm_head_bias,
-                                           .high_precision = true});
+  const TensorId logits =
+      tied ? b.tied_linear("head.logits", entered, columns)
+           : b.linear("head.logits", entered,
+                      {.in = b.model().hidden, .out = columns, .bias = b.model().lm_head_bias, .high_precision = true});
   b.loss("head.loss", logits);
 }
 
@@ -50,7 +50,8 @@ Result<ChunkOps> lower_chunk(const Plan& plan, const ModelShape& model, const La
     x = b.external("chunk.input", {rows_outside_tp(plan)}, model.hidden);
     chunk.input = x;
   }
-  for (int layer = chunk.first_layer; layer < chunk.last_layer; ++layer) x = lower_layer(b, x, LayerId(layer), *schedule);
+  for (int layer = chunk.first_layer; layer < chunk.last_layer; ++layer)
+    x = lower_layer(b, x, LayerId(layer), *schedule);
   if (chunk.has_head) {
     lower_head(b, x, model.tied_embeddings && chunk.has_embedding);
   } else {

@@ -7,8 +7,11 @@ namespace moesim {
 TensorId MoeLayerBuilder::gate(TensorId x) {
   tokens_ = b_.tensor(x).rows.count;
   const TensorId logits = b_.linear("gate.router", x,
-                                    {.in = b_.model().hidden, .out = shape_.experts, .bias = shape_.router_bias,
-                                     .high_precision = true, .same_on_tp = plan().sizes().tp > 1});
+                                    {.in = b_.model().hidden,
+                                     .out = shape_.experts,
+                                     .bias = shape_.router_bias,
+                                     .high_precision = true,
+                                     .same_on_tp = plan().sizes().tp > 1});
   if (shape_.score_correction_bias) b_.parameter("gate.correction_bias", shape_.experts, OnTp::kSame);
   return b_.top_k("gate.top_k", logits, shape_.top_k);
 }
@@ -29,10 +32,17 @@ RoutedTokens MoeLayerBuilder::sort_by_expert(const RoutedTokens& x) { return b_.
 
 TensorId MoeLayerBuilder::experts(const RoutedTokens& x) {
   const std::int64_t width = shape_.expert.width / plan().sizes().esp;
-  const LinearShape up{.in = b_.model().hidden, .out = shape_.expert.gated ? 2 * width : width,
-                       .groups = local_experts(), .replicas = GroupKind::kEdp, .bias = shape_.expert.bias};
-  const LinearShape down{.in = width, .out = b_.model().hidden, .groups = local_experts(),
-                         .replicas = GroupKind::kEdp, .bias = shape_.expert.bias, .bias_on_every_shard = true};
+  const LinearShape up{.in = b_.model().hidden,
+                       .out = shape_.expert.gated ? 2 * width : width,
+                       .groups = local_experts(),
+                       .replicas = GroupKind::kEdp,
+                       .bias = shape_.expert.bias};
+  const LinearShape down{.in = width,
+                         .out = b_.model().hidden,
+                         .groups = local_experts(),
+                         .replicas = GroupKind::kEdp,
+                         .bias = shape_.expert.bias,
+                         .bias_on_every_shard = true};
   const TensorId raised = b_.linear("experts.up", x.tokens, up);
   const TensorId activated = b_.weighted_activation("experts.activation", {raised, x.weights}, shape_.expert.gated);
   return b_.linear("experts.down", activated, down);

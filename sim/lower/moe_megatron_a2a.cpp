@@ -13,8 +13,9 @@ class MegatronAllToAll final : public MoeSchedule {
   }
   Status check(const Plan& plan, const MoeShape&) const override {
     if (plan.sizes().tp > 1 && !plan.sequence_parallel)
-      return usage_error("this dispatcher needs sequence parallelism when tp > 1, or every TP rank would send the same tokens",
-                         "set \"sequence_parallel\": true");
+      return usage_error(
+          "this dispatcher needs sequence parallelism when tp > 1, or every TP rank would send the same tokens",
+          "set \"sequence_parallel\": true");
     return {};
   }
 

@@ -19,7 +19,8 @@ bool is_transient(const Tensor& tensor) {
 int pass_of_op(const Block& block, const Op& op) {
   switch (block.kind) {
     case BlockKind::kPair: return op.second_half != 0 ? 2 : 0;
-    case BlockKind::kBackward: case BlockKind::kBackwardLast: return 2;
+    case BlockKind::kBackward:
+    case BlockKind::kBackwardLast: return 2;
     default: return pass_of(block.kind);
   }
 }
@@ -43,11 +44,16 @@ constexpr std::size_t kGatheredLayers = 2;
 
 int pass_of(BlockKind kind) {
   switch (kind) {
-    case BlockKind::kForward: case BlockKind::kForwardFirst: return 0;
-    case BlockKind::kBackward: case BlockKind::kBackwardLast: case BlockKind::kBackwardInput: return 1;
-    case BlockKind::kBackwardWeight: case BlockKind::kBackwardWeightLast: return 2;
+    case BlockKind::kForward:
+    case BlockKind::kForwardFirst: return 0;
+    case BlockKind::kBackward:
+    case BlockKind::kBackwardLast:
+    case BlockKind::kBackwardInput: return 1;
+    case BlockKind::kBackwardWeight:
+    case BlockKind::kBackwardWeightLast: return 2;
     case BlockKind::kPair: return 0;
-    case BlockKind::kPrologue: case BlockKind::kEpilogue: return -1;
+    case BlockKind::kPrologue:
+    case BlockKind::kEpilogue: return -1;
   }
   return -1;
 }
@@ -67,10 +73,12 @@ LargestRows largest_rows(const Program& program) {
       for (int variant = 0; variant < loads.variants(); ++variant)
         for (int i = 0; i < sizes.ep; ++i) {
           const int index = static_cast<int>(moe);
-          largest.arrived_shards[layer] = std::max(largest.arrived_shards[layer], loads.arrived_shards(index, variant, i));
+          largest.arrived_shards[layer] =
+              std::max(largest.arrived_shards[layer], loads.arrived_shards(index, variant, i));
           for (int j = 0; j < sizes.esp; ++j) {
             largest.routed[layer] = std::max(largest.routed[layer], loads.routed(index, variant, i, j));
-            if (sizes.esp > 1) largest.arrived[layer] = std::max(largest.arrived[layer], loads.arrived(index, variant, i, j));
+            if (sizes.esp > 1)
+              largest.arrived[layer] = std::max(largest.arrived[layer], loads.arrived(index, variant, i, j));
           }
         }
       if (sizes.esp == 1) largest.arrived[layer] = largest.arrived_shards[layer];
@@ -165,7 +173,8 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
     for (const TensorId id : op.outputs) {
       const Tensor& tensor = chunk.tensors[id.index()];
       if (is_transient(tensor)) hold(largest_bytes(tensor, rows).count());
-      if (tensor.role == TensorRole::kWeightGradient && zero_of(program.plan, tensor.replicas) >= ZeroStage::kGradients &&
+      if (tensor.role == TensorRole::kWeightGradient &&
+          zero_of(program.plan, tensor.replicas) >= ZeroStage::kGradients &&
           program.layout->group_size(tensor.replicas) > 1) {
         hold(tensor.bytes().count());
         unreduced[static_cast<std::size_t>(tensor.replicas)] += tensor.bytes().count();
@@ -176,7 +185,8 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
     if (op.kind == OpKind::kGatherParams && zero_of(program.plan, op.group) == ZeroStage::kParameters) {
       gathered[group].push_back(storage(op.payload_elements, op.payload_type).count());
       hold(gathered[group].back());
-      if (gathered[group].size() > kGatheredLayers) held -= gathered[group][gathered[group].size() - 1 - kGatheredLayers];
+      if (gathered[group].size() > kGatheredLayers)
+        held -= gathered[group][gathered[group].size() - 1 - kGatheredLayers];
     }
     const auto release = [&](TensorId id) {
       const auto use = last_use.find({op.second_half, id.value()});
@@ -190,7 +200,8 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
   }
   for (const std::int64_t bytes : unreduced) held -= bytes;
   for (const auto& layers : gathered)
-    for (std::size_t i = layers.size() - std::min(layers.size(), kGatheredLayers); i < layers.size(); ++i) held -= layers[i];
+    for (std::size_t i = layers.size() - std::min(layers.size(), kGatheredLayers); i < layers.size(); ++i)
+      held -= layers[i];
   memory.change = held;
   return memory;
 }

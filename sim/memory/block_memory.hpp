@@ -32,16 +32,16 @@ class CarriedTensors {
 
  private:
   struct Life {
-    std::int8_t made = -1;       // first pass that makes it
+    std::int8_t made = -1;        // first pass that makes it
     std::int8_t made_again = -1;  // last pass that makes it (recomputation)
     std::int8_t last_read = -1;
-    bool handed_over = false;     // to the neighbouring chunk on the same stage
+    bool handed_over = false;  // to the neighbouring chunk on the same stage
   };
   std::vector<Life> lives_;
 };
 
-[[nodiscard]] BlockMemory block_memory(const Program& program, const Block& block, const std::vector<CarriedTensors>& carried,
-                                       const LargestRows& rows);
+[[nodiscard]] BlockMemory block_memory(const Program& program, const Block& block,
+                                       const std::vector<CarriedTensors>& carried, const LargestRows& rows);
 
 // 0 forward, 1 input gradient, 2 weight gradient; -1 for prologue and epilogue.
 [[nodiscard]] int pass_of(BlockKind kind);

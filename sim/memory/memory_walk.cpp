@@ -23,7 +23,8 @@ void add_static(const Program& program, const Chunk& chunk, StageMemory& memory)
       return (elements + parts - 1) / parts;
     };
     memory.weights += storage(share(ZeroStage::kParameters), tensor.type);
-    if (tensor.fp8_operand) memory.weights += storage(share(ZeroStage::kParameters), DType::kFp8) * recipe.extra_weight_copies_fp8;
+    if (tensor.fp8_operand)
+      memory.weights += storage(share(ZeroStage::kParameters), DType::kFp8) * recipe.extra_weight_copies_fp8;
     memory.gradients += storage(share(ZeroStage::kGradients), recipe.gradient);
     if (recipe.weight != recipe.master) memory.optimizer += storage(share(ZeroStage::kOptimizer), recipe.master);
     memory.optimizer += storage(share(ZeroStage::kOptimizer), recipe.moment) * 2;

@@ -29,11 +29,11 @@ struct StageMemory {
   Bytes weights;
   Bytes gradients;
   Bytes optimizer;
-  Bytes saved_activations;  // at the peak
-  Bytes working;            // of the running block, at the peak
-  Bytes peak;               // sum of all
-  std::vector<MemoryHolder> holders;          // saved activations at the peak by tensor name, largest first
-  std::vector<Bytes> activation_by_call;      // highest activation bytes during each call of the stage
+  Bytes saved_activations;                // at the peak
+  Bytes working;                          // of the running block, at the peak
+  Bytes peak;                             // sum of all
+  std::vector<MemoryHolder> holders;      // saved activations at the peak by tensor name, largest first
+  std::vector<Bytes> activation_by_call;  // highest activation bytes during each call of the stage
   [[nodiscard]] Bytes static_bytes() const { return weights + gradients + optimizer; }
 };
 

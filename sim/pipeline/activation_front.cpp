@@ -33,7 +33,8 @@ class Front {
 
 }  // namespace
 
-ActivationFront::ActivationFront(const CompiledPipeline& pipeline) : stages_(static_cast<std::size_t>(pipeline.shape.stages)) {
+ActivationFront::ActivationFront(const CompiledPipeline& pipeline)
+    : stages_(static_cast<std::size_t>(pipeline.shape.stages)) {
   std::vector<std::size_t> place(static_cast<std::size_t>(pipeline.chunks));
   for (std::int32_t chunk = 0; chunk < pipeline.chunks; ++chunk) {
     Stage& stage = stages_[static_cast<std::size_t>(pipeline.stage_of[static_cast<std::size_t>(chunk)])];
@@ -47,7 +48,9 @@ ActivationFront::ActivationFront(const CompiledPipeline& pipeline) : stages_(sta
     const Slot& slot = pipeline.slots[i];
     const auto stage = static_cast<std::size_t>(pipeline.steps[i].stage);
     Counts& counts = held[stage];
-    const auto at = [&](std::int32_t chunk) { return counts.begin() + static_cast<std::ptrdiff_t>(place[static_cast<std::size_t>(chunk)]); };
+    const auto at = [&](std::int32_t chunk) {
+      return counts.begin() + static_cast<std::ptrdiff_t>(place[static_cast<std::size_t>(chunk)]);
+    };
     switch (slot.kind) {
       case SlotKind::kForward:
         ++*at(slot.chunk);

@@ -128,7 +128,8 @@ class Compiler {
   }
 
   // A producer on the same stage ran before, so the order of the stage implies the wait and nothing is sent.
-  void wait_for(CompiledPipeline::Step& step, std::size_t half, std::int32_t producer, std::int32_t number, int first_delay) const {
+  void wait_for(CompiledPipeline::Step& step, std::size_t half, std::int32_t producer, std::int32_t number,
+                int first_delay) const {
     if (out_.stage_of[static_cast<std::size_t>(producer)] == step.stage) return;
     step.after[half] = number;
     step.delay[half] = first_delay + producer;
@@ -138,7 +139,8 @@ class Compiler {
     std::string waiting;
     for (std::size_t stage = 0; stage < order_.size(); ++stage)
       if (next_[stage] < order_[stage].size())
-        waiting += fmt::format("{}stage {} at {}", waiting.empty() ? "" : "; ", stage, describe(order_[stage][next_[stage]]));
+        waiting +=
+            fmt::format("{}stage {} at {}", waiting.empty() ? "" : "; ", stage, describe(order_[stage][next_[stage]]));
     if (waiting.empty()) return {};
     return broken(fmt::format("deadlock: {}", waiting));
   }

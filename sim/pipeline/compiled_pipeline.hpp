@@ -21,16 +21,16 @@ struct CompiledPipeline {
   // Indices are laid out so that playing needs no branch: 0 stands for "nothing" (time 0, delay 0).
   struct Step {
     std::int32_t stage = 0;
-    std::int32_t span = 0;                    // kind * chunks + chunk
-    std::array<std::int32_t, 2> after{};      // 1 + the step waited for: the forward half's and the backward half's
-    std::array<std::int32_t, 2> delay{};      // 1 + producing chunk, or 1 + chunks + producing chunk for a gradient
+    std::int32_t span = 0;                // kind * chunks + chunk
+    std::array<std::int32_t, 2> after{};  // 1 + the step waited for: the forward half's and the backward half's
+    std::array<std::int32_t, 2> delay{};  // 1 + producing chunk, or 1 + chunks + producing chunk for a gradient
   };
 
   PipelineShape shape;
   int chunks = 0;             // over all model copies
   std::vector<int> stage_of;  // by chunk
   std::vector<Step> steps;
-  std::vector<Slot> slots;    // the slot of each step
+  std::vector<Slot> slots;  // the slot of each step
 };
 
 constexpr int kSlotKinds = 5;

@@ -12,14 +12,14 @@
 namespace moesim {
 
 struct DualFlow {
-  std::int32_t chunk = 0;              // the stage's chunk in this flow
+  std::int32_t chunk = 0;  // the stage's chunk in this flow
   std::int32_t first_micro_batch = 0;
 };
 
 struct DualStage {
-  int depth = 0;               // stages between this one and the nearer end
-  int half_stages = 1;         // stages from an end to the middle
-  int micro_batches = 0;       // of each flow; at least 2 * half_stages
+  int depth = 0;          // stages between this one and the nearer end
+  int half_stages = 1;    // stages from an end to the middle
+  int micro_batches = 0;  // of each flow; at least 2 * half_stages
   DualFlow near;
   DualFlow far;
 };

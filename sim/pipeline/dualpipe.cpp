@@ -34,8 +34,9 @@ class DualPipe final : public PipelineSchedule {
     if (shape.stages % 2 != 0)
       return invalid_input(fmt::format("dualpipe needs an even number of stages, pp is {}", shape.stages));
     if (shape.micro_batches % 2 != 0 || shape.micro_batches < 2 * shape.stages)
-      return invalid_input(fmt::format("dualpipe needs an even number of micro-batches, at least 2 x pp = {}; there are {}",
-                                       2 * shape.stages, shape.micro_batches));
+      return invalid_input(
+          fmt::format("dualpipe needs an even number of micro-batches, at least 2 x pp = {}; there are {}",
+                      2 * shape.stages, shape.micro_batches));
     return {};
   }
 
@@ -43,8 +44,11 @@ class DualPipe final : public PipelineSchedule {
     const int half = shape.micro_batches / 2;
     const DualFlow down{stage, 0}, up{2 * shape.stages - 1 - stage, half};
     const bool upper_half = stage < shape.stages / 2;
-    return dual_order({.depth = std::min(stage, shape.stages - 1 - stage), .half_stages = shape.stages / 2,
-                       .micro_batches = half, .near = upper_half ? down : up, .far = upper_half ? up : down});
+    return dual_order({.depth = std::min(stage, shape.stages - 1 - stage),
+                       .half_stages = shape.stages / 2,
+                       .micro_batches = half,
+                       .near = upper_half ? down : up,
+                       .far = upper_half ? up : down});
   }
 };
 

@@ -24,13 +24,16 @@ class DualPipeV final : public PipelineSchedule {
   [[nodiscard]] Status check(const PipelineShape& shape) const override {
     MOESIM_TRY(check_pipeline_shape(*this, shape));
     if (shape.micro_batches < 2 * shape.stages)
-      return invalid_input(fmt::format("dualpipev needs at least 2 x pp = {} micro-batches, there are {}", 2 * shape.stages,
-                                       shape.micro_batches));
+      return invalid_input(fmt::format("dualpipev needs at least 2 x pp = {} micro-batches, there are {}",
+                                       2 * shape.stages, shape.micro_batches));
     return {};
   }
   [[nodiscard]] std::vector<Slot> slots(int stage, const PipelineShape& shape) const override {
-    return dual_order({.depth = stage, .half_stages = shape.stages, .micro_batches = shape.micro_batches,
-                       .near = {stage, 0}, .far = {2 * shape.stages - 1 - stage, 0}});
+    return dual_order({.depth = stage,
+                       .half_stages = shape.stages,
+                       .micro_batches = shape.micro_batches,
+                       .near = {stage, 0},
+                       .far = {2 * shape.stages - 1 - stage, 0}});
   }
 };
 

@@ -22,10 +22,13 @@ class Interleaved final : public PipelineSchedule {
       return invalid_input("pipeline-model-parallel size should be greater than 1 with interleaved schedule", {},
                            "use pipeline 1f1b with vpp 1");
     if (shape.chunks_per_stage == 1)
-      return invalid_input("interleaved needs at least 2 model chunks per stage, vpp is 1", {}, "set vpp, or use pipeline 1f1b");
+      return invalid_input("interleaved needs at least 2 model chunks per stage, vpp is 1", {},
+                           "set vpp, or use pipeline 1f1b");
     if (shape.micro_batches % shape.stages != 0)
-      return invalid_input(fmt::format("number of microbatches ({}) is not divisible by pipeline-model-parallel size ({}) when "
-                                       "using interleaved schedule", shape.micro_batches, shape.stages));
+      return invalid_input(
+          fmt::format("number of microbatches ({}) is not divisible by pipeline-model-parallel size ({}) when "
+                      "using interleaved schedule",
+                      shape.micro_batches, shape.stages));
     return {};
   }
 

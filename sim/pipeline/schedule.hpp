@@ -20,15 +20,15 @@ namespace moesim {
 
 enum class SlotKind : std::uint8_t {
   kForward,
-  kBackward,        // input and weight gradients together
-  kBackwardInput,   // zero-bubble's B
-  kBackwardWeight,  // zero-bubble's W
+  kBackward,         // input and weight gradients together
+  kBackwardInput,    // zero-bubble's B
+  kBackwardWeight,   // zero-bubble's W
   kForwardBackward,  // DualPipe: the forward of one micro-batch overlapped with the backward of another
 };
 
 struct Slot {
   SlotKind kind = SlotKind::kForward;
-  std::int32_t chunk = 0;        // virtual stage, in model order
+  std::int32_t chunk = 0;  // virtual stage, in model order
   std::int32_t micro_batch = 0;
   // kForwardBackward only: the backward half (chunk and micro_batch above are the forward half).
   std::int32_t backward_chunk = -1;
@@ -58,7 +58,9 @@ class PipelineSchedule {
   // The copy that a micro-batch passes through.
   [[nodiscard]] virtual int copy_of(std::int32_t /*micro_batch*/, const PipelineShape& /*shape*/) const { return 0; }
   // The stage that holds a virtual stage.
-  [[nodiscard]] virtual int stage_of(std::int32_t chunk, const PipelineShape& shape) const { return chunk % shape.stages; }
+  [[nodiscard]] virtual int stage_of(std::int32_t chunk, const PipelineShape& shape) const {
+    return chunk % shape.stages;
+  }
   [[nodiscard]] virtual bool splits_backward() const { return false; }
   // The shape must pass check().
   [[nodiscard]] virtual std::vector<Slot> slots(int stage, const PipelineShape& shape) const = 0;

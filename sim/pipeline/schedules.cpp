@@ -20,7 +20,8 @@ const PipelineSchedule& dualpipe();
 const PipelineSchedule& dualpipev();
 
 std::span<const PipelineSchedule* const> pipeline_schedules() {
-  static const std::array kSchedules = {&one_f_one_b(), &gpipe(), &interleaved(), &zb1p(), &zbv(), &dualpipe(), &dualpipev()};
+  static const std::array kSchedules = {&one_f_one_b(), &gpipe(),    &interleaved(), &zb1p(),
+                                        &zbv(),         &dualpipe(), &dualpipev()};
   return kSchedules;
 }
 

@@ -36,7 +36,8 @@ Status check_slots(const PipelineSchedule& schedule, const PipelineShape& shape)
 }
 
 InFlight count_in_flight(const CompiledPipeline& pipeline) {
-  const auto stages = static_cast<std::size_t>(pipeline.shape.stages), chunks = static_cast<std::size_t>(pipeline.chunks);
+  const auto stages = static_cast<std::size_t>(pipeline.shape.stages),
+             chunks = static_cast<std::size_t>(pipeline.chunks);
   InFlight peak{std::vector<int>(stages, 0), std::vector<int>(chunks, 0)};
   std::vector<int> on_stage(stages, 0), of_chunk(chunks, 0);
   walk(pipeline, [&](std::size_t stage, std::size_t chunk, Change change) {

@@ -28,10 +28,11 @@ SlotTimes uniform_times(int chunks, double forward, double backward_input, doubl
 }
 
 void SlotPlayer::load(const CompiledPipeline& pipeline, const SlotTimes& times) {
-  const auto chunks = static_cast<std::size_t>(pipeline.chunks), stages = static_cast<std::size_t>(pipeline.shape.stages);
+  const auto chunks = static_cast<std::size_t>(pipeline.chunks),
+             stages = static_cast<std::size_t>(pipeline.shape.stages);
   spans_.resize(kSlotKinds * chunks);
-  const std::array<const std::vector<double>*, kSlotKinds> tables = {&times.forward, &times.backward, &times.backward_input,
-                                                                     &times.backward_weight, &times.pair};
+  const std::array<const std::vector<double>*, kSlotKinds> tables = {
+      &times.forward, &times.backward, &times.backward_input, &times.backward_weight, &times.pair};
   for (std::size_t kind = 0; kind < tables.size(); ++kind)
     copy_table(*tables[kind], std::span(spans_).subspan(kind * chunks, chunks));
   delays_.resize(1 + 2 * chunks);
@@ -51,8 +52,10 @@ double SlotPlayer::play(const CompiledPipeline& pipeline, const SlotTimes& times
   double* end = ends_.data();
   for (const CompiledPipeline::Step& step : pipeline.steps) {
     const auto stage = static_cast<std::size_t>(step.stage);
-    const double forward = ends_[static_cast<std::size_t>(step.after[0])] + delays_[static_cast<std::size_t>(step.delay[0])];
-    const double backward = ends_[static_cast<std::size_t>(step.after[1])] + delays_[static_cast<std::size_t>(step.delay[1])];
+    const double forward =
+        ends_[static_cast<std::size_t>(step.after[0])] + delays_[static_cast<std::size_t>(step.delay[0])];
+    const double backward =
+        ends_[static_cast<std::size_t>(step.after[1])] + delays_[static_cast<std::size_t>(step.delay[1])];
     const double span = spans_[static_cast<std::size_t>(step.span)];
     const double finish = std::max(ready_[stage], std::max(forward, backward)) + span;
     ready_[stage] = finish;

@@ -17,14 +17,14 @@ namespace moesim {
 
 struct SlotTimes {
   std::vector<double> forward;
-  std::vector<double> backward;         // whole
+  std::vector<double> backward;  // whole
   std::vector<double> backward_input;
   std::vector<double> backward_weight;
-  std::vector<double> pair;             // kForwardBackward, by the chunk of its forward half: the partner is always the
-                                        // other chunk of the same stage
-  std::vector<double> send_forward;     // from this chunk to the next; counts only when that stands on another stage
-  std::vector<double> send_backward;    // from this chunk to the one before
-  std::vector<double> stage_tail;       // by stage: work after its last slot (gradient reduction, optimizer)
+  std::vector<double> pair;           // kForwardBackward, by the chunk of its forward half: the partner is always the
+                                      // other chunk of the same stage
+  std::vector<double> send_forward;   // from this chunk to the next; counts only when that stands on another stage
+  std::vector<double> send_backward;  // from this chunk to the one before
+  std::vector<double> stage_tail;     // by stage: work after its last slot (gradient reduction, optimizer)
 };
 
 // The same times for every chunk: the backward is the sum of its halves, a pair the sum of a forward and a backward.

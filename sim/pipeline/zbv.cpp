@@ -13,10 +13,13 @@ namespace {
 class ZbvOrder {
  public:
   ZbvOrder(int stage, const PipelineShape& shape)
-      : stage_(stage), stages_(shape.stages), micro_batches_(shape.micro_batches),
+      : stage_(stage),
+        stages_(shape.stages),
+        micro_batches_(shape.micro_batches),
         // The order is built for a filled pipeline; with fewer micro-batches the missing ones are left out of it.
         built_for_(std::max(2 * shape.stages - 1, shape.micro_batches)),
-        down_{stage, 0, 0, 0}, up_{2 * shape.stages - 1 - stage, 0, 0, 0} {}
+        down_{stage, 0, 0, 0},
+        up_{2 * shape.stages - 1 - stage, 0, 0, 0} {}
 
   std::vector<Slot> write() {
     warm_up();

@@ -9,8 +9,8 @@
 namespace moesim {
 namespace {
 
-constexpr std::array<std::string_view, kGroupKinds> kGroupNames = {"self", "tp",  "cp", "dp", "dp_cp", "ep",
-                                                                   "esp", "ep_esp", "edp", "pp", "mirror", "world"};
+constexpr std::array<std::string_view, kGroupKinds> kGroupNames = {"self", "tp",     "cp",  "dp", "dp_cp",  "ep",
+                                                                   "esp",  "ep_esp", "edp", "pp", "mirror", "world"};
 constexpr std::array<std::string_view, 5> kDimensionNames = {"tp", "cp", "ep", "dp", "pp"};
 
 // The extents of the two meshes along the five places of an order; a mesh has extent 1 where it knows no dimension.
@@ -37,15 +37,22 @@ Varies varying(GroupKind kind) {
     case GroupKind::kEsp: return {false, {true, false, false, false, false}};
     case GroupKind::kEpEsp: return {false, {true, false, true, false, false}};
     case GroupKind::kEdp: return {false, {false, false, false, true, false}};
-    case GroupKind::kPp: case GroupKind::kMirror: return {true, {false, false, false, false, true}};
+    case GroupKind::kPp:
+    case GroupKind::kMirror: return {true, {false, false, false, false, true}};
     case GroupKind::kWorld: return {true, {true, true, true, true, true}};
   }
   return {};
 }
 
 Status check_sizes(const ParallelSizes& s) {
-  const std::array<std::pair<std::string_view, int>, 8> sizes = {{{"tp", s.tp}, {"cp", s.cp}, {"pp", s.pp}, {"vpp", s.vpp},
-                                                                  {"dp", s.dp}, {"ep", s.ep}, {"esp", s.esp}, {"edp", s.edp}}};
+  const std::array<std::pair<std::string_view, int>, 8> sizes = {{{"tp", s.tp},
+                                                                  {"cp", s.cp},
+                                                                  {"pp", s.pp},
+                                                                  {"vpp", s.vpp},
+                                                                  {"dp", s.dp},
+                                                                  {"ep", s.ep},
+                                                                  {"esp", s.esp},
+                                                                  {"edp", s.edp}}};
   for (const auto& [name, size] : sizes)
     if (size < 1 || size > kLargestWorld)
       return invalid_input(fmt::format("{} is {}, expected a number from 1 to {}", name, size, kLargestWorld));
@@ -67,22 +74,25 @@ Status check_world(const ParallelSizes& s, int world) {
     return invalid_input(fmt::format("world size is {}, expected a number from 1 to {}", world, kLargestWorld));
   const std::int64_t model = product({s.tp, s.pp, s.cp});
   if (world % model != 0)
-    return invalid_input(fmt::format("world size ({}) is not divisible by tensor-model-parallel size ({}) x "
-                                     "pipeline-model-parallel size ({}) x context-parallel size ({})",
-                                     world, s.tp, s.pp, s.cp));
+    return invalid_input(
+        fmt::format("world size ({}) is not divisible by tensor-model-parallel size ({}) x "
+                    "pipeline-model-parallel size ({}) x context-parallel size ({})",
+                    world, s.tp, s.pp, s.cp));
   if (world / model != s.dp)
-    return invalid_input(fmt::format("data-parallel size is {}, but world size {} / (tp {} x pp {} x cp {}) is {}", s.dp,
-                                     world, s.tp, s.pp, s.cp, world / model),
+    return invalid_input(fmt::format("data-parallel size is {}, but world size {} / (tp {} x pp {} x cp {}) is {}",
+                                     s.dp, world, s.tp, s.pp, s.cp, world / model),
                          {}, fmt::format("dp {} uses every rank", world / model));
   const std::int64_t expert = product({s.esp, s.ep, s.pp});
   if (world % expert != 0)
     return invalid_input(fmt::format("world size ({}) is not divisible by expert_tensor_model_pipeline_parallel size "
-                                     "(esp {} x ep {} x pp {})", world, s.esp, s.ep, s.pp),
+                                     "(esp {} x ep {} x pp {})",
+                                     world, s.esp, s.ep, s.pp),
                          {}, fmt::format("tp x cp x dp = {} must be a multiple of esp x ep", world / s.pp));
   if (world / expert != s.edp)
-    return invalid_input(fmt::format("expert-data-parallel size is {}, but world size {} / (esp {} x ep {} x pp {}) is {}",
-                                     s.edp, world, s.esp, s.ep, s.pp, world / expert),
-                         {}, fmt::format("edp {} uses every rank", world / expert));
+    return invalid_input(
+        fmt::format("expert-data-parallel size is {}, but world size {} / (esp {} x ep {} x pp {}) is {}", s.edp, world,
+                    s.esp, s.ep, s.pp, world / expert),
+        {}, fmt::format("edp {} uses every rank", world / expert));
   return {};
 }
 
@@ -177,7 +187,8 @@ void Layout::place_ranks() {
   std::vector<std::size_t> filled(static_cast<std::size_t>(spec_.sizes.pp), 0);
   wheel = {};
   for (std::int32_t logical = 0; logical < world_; ++logical) {
-    const RankId rank = spec_.device_map.empty() ? RankId(logical) : spec_.device_map[static_cast<std::size_t>(logical)];
+    const RankId rank =
+        spec_.device_map.empty() ? RankId(logical) : spec_.device_map[static_cast<std::size_t>(logical)];
     const auto stage = static_cast<std::size_t>(wheel[4]);
     const std::size_t position = filled[stage]++;
     const auto& e = expert_at[position];
@@ -212,8 +223,8 @@ void Layout::build_groups(GroupKind kind) {
   for (std::size_t logical = 0; logical < world; ++logical) {
     const RankId rank = physical(logical);
     const Coordinates& c = coordinates_[rank.index()];
-    const std::array<int, 5> at = varies.dense ? std::array<int, 5>{c.tp, c.cp, 0, c.dp, c.pp}
-                                               : std::array<int, 5>{c.esp, 0, c.ep, c.edp, c.pp};
+    const std::array<int, 5> at =
+        varies.dense ? std::array<int, 5>{c.tp, c.cp, 0, c.dp, c.pp} : std::array<int, 5>{c.esp, 0, c.ep, c.edp, c.pp};
     std::size_t key = mirrored ? static_cast<std::size_t>(std::min(c.pp, spec_.sizes.pp - 1 - c.pp)) : 0;
     for (std::size_t d = 0; d < 5; ++d)
       if (!varies.along[d]) key = key * static_cast<std::size_t>(extents.size[d]) + static_cast<std::size_t>(at[d]);
@@ -234,7 +245,9 @@ void Layout::build_groups(GroupKind kind) {
   }
 }
 
-std::span<const RankId> Layout::group(GroupKind kind, RankId rank) const { return group_at(kind, group_index(kind, rank)); }
+std::span<const RankId> Layout::group(GroupKind kind, RankId rank) const {
+  return group_at(kind, group_index(kind, rank));
+}
 
 int Layout::index_in_group(GroupKind kind, RankId rank) const {
   return groups_[static_cast<std::size_t>(kind)].index_of[rank.index()];
@@ -249,8 +262,9 @@ int Layout::group_count(GroupKind kind) const {
 std::span<const RankId> Layout::group_at(GroupKind kind, int index) const {
   const Groups& groups = groups_[static_cast<std::size_t>(kind)];
   const auto at = static_cast<std::size_t>(index);
-  return std::span(groups.members).subspan(static_cast<std::size_t>(groups.begin[at]),
-                                           static_cast<std::size_t>(groups.begin[at + 1] - groups.begin[at]));
+  return std::span(groups.members)
+      .subspan(static_cast<std::size_t>(groups.begin[at]),
+               static_cast<std::size_t>(groups.begin[at + 1] - groups.begin[at]));
 }
 
 int Layout::group_index(GroupKind kind, RankId rank) const {

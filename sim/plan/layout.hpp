@@ -115,10 +115,10 @@ class Layout {
   std::vector<Coordinates> coordinates_;
   struct Groups {
     int size = 1;
-    std::vector<RankId> members;           // group after group
-    std::vector<std::int32_t> begin;       // of each group among the members, and their number at the end
-    std::vector<std::int32_t> group_of;    // by rank
-    std::vector<std::int32_t> index_of;    // by rank
+    std::vector<RankId> members;         // group after group
+    std::vector<std::int32_t> begin;     // of each group among the members, and their number at the end
+    std::vector<std::int32_t> group_of;  // by rank
+    std::vector<std::int32_t> index_of;  // by rank
   };
   std::array<Groups, kGroupKinds> groups_;
   std::vector<RankId> by_stage_;

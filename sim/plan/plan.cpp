@@ -15,8 +15,9 @@ Status check_own_split(const std::vector<int>& layers, int stages, int model_lay
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const bool holds_embedding_or_head = i == 0 || i + 1 == layers.size();
     if (layers[i] < 0 || (layers[i] == 0 && !holds_embedding_or_head))
-      return invalid_input(fmt::format("stage_layers gives {} layers to virtual stage {}", layers[i], i), {},
-                           "only the first and the last virtual stage may have none: they hold the embedding and the head");
+      return invalid_input(
+          fmt::format("stage_layers gives {} layers to virtual stage {}", layers[i], i), {},
+          "only the first and the last virtual stage may have none: they hold the embedding and the head");
     sum += layers[i];
   }
   if (sum != model_layers)

@@ -32,11 +32,11 @@ struct Plan {
   bool sequence_parallel = true;  // along TP; without effect when tp == 1
 
   std::int64_t seq_length = 4096;
-  int micro_batch = 1;    // sequences
-  int global_batch = 1;   // sequences per step
+  int micro_batch = 1;   // sequences
+  int global_batch = 1;  // sequences per step
   std::string precision = "bf16";
 
-  std::string pipeline = "1f1b";            // a name of sim/pipeline/schedules.hpp
+  std::string pipeline = "1f1b";  // a name of sim/pipeline/schedules.hpp
   // Layers of each virtual stage of one model copy, in model order (see virtual_stages); empty: as even as the embedding
   // and the head allow.
   std::vector<int> stage_layers;
@@ -49,8 +49,8 @@ struct Plan {
   ZeroStage zero_dense = ZeroStage::kOptimizer;
   ZeroStage zero_expert = ZeroStage::kOptimizer;
   std::int64_t grad_bucket_elements = 40'000'000;  // a reduction starts when this many gradients are ready
-  bool overlap_grad_reduce = true;    // during the last backward passes; otherwise after them
-  bool overlap_param_gather = true;   // ZeRO 1/2: during the first forward passes; otherwise before them
+  bool overlap_grad_reduce = true;                 // during the last backward passes; otherwise after them
+  bool overlap_param_gather = true;                // ZeRO 1/2: during the first forward passes; otherwise before them
 
   [[nodiscard]] const ParallelSizes& sizes() const { return layout.sizes; }
   [[nodiscard]] int micro_batches() const {  // per data-parallel rank and step
@@ -87,14 +87,14 @@ struct PlanFile {
   std::string model;    // source, as on the command line
   std::string cluster;  // source
   int nodes = 0;
-  std::string trace;    // source; empty: balanced routing
+  std::string trace;  // source; empty: balanced routing
   bool operator==(const PlanFile&) const = default;
 };
 // Strict about keys and ranges (docs/plan.md); a layout that parses is consistent in itself. What depends on the model
 // or the cluster is left to check_plan.
 [[nodiscard]] Result<PlanFile> read_plan_file(const std::string& path);
 [[nodiscard]] Result<PlanFile> parse_plan(std::string_view text, const std::string& name);
-[[nodiscard]] Result<PlanFile> read_plan(JsonReader root);  // a plan inside another file
+[[nodiscard]] Result<PlanFile> read_plan(JsonReader root);                 // a plan inside another file
 [[nodiscard]] std::string plan_to_json(const PlanFile& file, int indent);  // snake_case, stable order, schema_version 1
 
 }  // namespace moesim

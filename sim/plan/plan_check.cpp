@@ -16,7 +16,8 @@ Status divides(std::string_view what, std::int64_t number, std::string_view by, 
 }
 
 bool is_moe(const ModelShape& model) {
-  return std::any_of(model.kinds.begin(), model.kinds.end(), [](const LayerShape& kind) { return kind.moe.has_value(); });
+  return std::any_of(model.kinds.begin(), model.kinds.end(),
+                     [](const LayerShape& kind) { return kind.moe.has_value(); });
 }
 
 // Key/value heads may be fewer than TP ranks: then each is held by several of them.
@@ -24,8 +25,9 @@ Status check_heads(const AttentionShape& attention, int tp) {
   MOESIM_TRY(divides("number of attention heads", attention.heads, "tensor-model-parallel size", tp));
   if (attention.kind != AttentionKind::kGrouped || attention.kv_heads < 1) return {};
   if (attention.kv_heads % tp == 0 || tp % attention.kv_heads == 0) return {};
-  return invalid_input(fmt::format("num_query_groups ({}) must be divisible by tensor-model-parallel size ({}), or divide it",
-                                   attention.kv_heads, tp));
+  return invalid_input(
+      fmt::format("num_query_groups ({}) must be divisible by tensor-model-parallel size ({}), or divide it",
+                  attention.kv_heads, tp));
 }
 
 Status check_moe(const MoeShape& moe, const ParallelSizes& s) {
@@ -37,9 +39,11 @@ Status check_moe(const MoeShape& moe, const ParallelSizes& s) {
 Status check_model_fits(const Plan& plan, const ModelShape& model) {
   const ParallelSizes& s = plan.sizes();
   if (!is_moe(model) && (s.ep > 1 || s.esp > 1))
-    return invalid_input(fmt::format("expert-model-parallel size is {} and expert-tensor-parallel size {}, but the model has "
-                                     "no experts", s.ep, s.esp),
-                         {}, "a dense model needs ep 1 and esp 1");
+    return invalid_input(
+        fmt::format("expert-model-parallel size is {} and expert-tensor-parallel size {}, but the model has "
+                    "no experts",
+                    s.ep, s.esp),
+        {}, "a dense model needs ep 1 and esp 1");
   for (const LayerShape& kind : model.kinds) {
     MOESIM_TRY(check_heads(kind.attention, s.tp));
     if (kind.dense) {
@@ -58,28 +62,33 @@ Status check_model_fits(const Plan& plan, const ModelShape& model) {
 
 Status check_sequence(const Plan& plan, const ModelShape& model) {
   const ParallelSizes& s = plan.sizes();
-  if (plan.seq_length < 1) return invalid_input(fmt::format("sequence length is {}, expected at least 1", plan.seq_length));
+  if (plan.seq_length < 1)
+    return invalid_input(fmt::format("sequence length is {}, expected at least 1", plan.seq_length));
   if (model.learned_positions > 0 && plan.seq_length > model.learned_positions)
-    return invalid_input(fmt::format("sequence length {} exceeds the {} learned positions of the model", plan.seq_length,
-                                     model.learned_positions));
+    return invalid_input(fmt::format("sequence length {} exceeds the {} learned positions of the model",
+                                     plan.seq_length, model.learned_positions));
   // Causal attention is balanced over CP by giving each rank one piece from either end.
   if (s.cp > 1) {
     MOESIM_TRY(divides("sequence length", plan.seq_length, "2 x context-parallel size", 2LL * s.cp));
   }
   if (plan.sequence_parallel && s.tp > 1) {
-    MOESIM_TRY(divides("sequence length per context-parallel rank", plan.seq_length / s.cp, "tensor-model-parallel size", s.tp));
+    MOESIM_TRY(divides("sequence length per context-parallel rank", plan.seq_length / s.cp,
+                       "tensor-model-parallel size", s.tp));
   }
   return {};
 }
 
 Status check_batch(const Plan& plan) {
-  if (plan.micro_batch < 1) return invalid_input(fmt::format("micro-batch size is {}, expected at least 1", plan.micro_batch));
+  if (plan.micro_batch < 1)
+    return invalid_input(fmt::format("micro-batch size is {}, expected at least 1", plan.micro_batch));
   if (plan.global_batch < 1)
     return invalid_input(fmt::format("global batch size is {}, expected at least 1", plan.global_batch));
   const std::int64_t per_round = static_cast<std::int64_t>(plan.micro_batch) * plan.sizes().dp;
   if (plan.global_batch % per_round != 0)
-    return invalid_input(fmt::format("global batch size ({}) is not divisible by micro batch size ({}) times data parallel "
-                                     "size ({})", plan.global_batch, plan.micro_batch, plan.sizes().dp));
+    return invalid_input(
+        fmt::format("global batch size ({}) is not divisible by micro batch size ({}) times data parallel "
+                    "size ({})",
+                    plan.global_batch, plan.micro_batch, plan.sizes().dp));
   return {};
 }
 
@@ -87,7 +96,8 @@ Status check_options(const Plan& plan) {
   if (const auto recipe = find_precision(plan.precision); !recipe)
     return invalid_input(recipe.error().what, {}, recipe.error().hint);
   if (!(plan.capacity_factor >= 0 && plan.capacity_factor <= 1e6))
-    return invalid_input(fmt::format("capacity factor is {}, expected 0 (dropless) or a positive number", plan.capacity_factor));
+    return invalid_input(
+        fmt::format("capacity factor is {}, expected 0 (dropless) or a positive number", plan.capacity_factor));
   if (plan.pad_to_capacity && plan.capacity_factor == 0)
     return invalid_input("pad_to_capacity needs a capacity factor", {}, "set capacity_factor, or drop pad_to_capacity");
   if (plan.grad_bucket_elements < 1)
@@ -127,7 +137,8 @@ std::vector<std::string> plan_notes(const Plan& plan, const ModelShape& model) {
   if (const std::int64_t padded = padded_vocab(model.vocab, s.tp); padded != model.vocab)
     notes.push_back(fmt::format("vocabulary padded from {} to {} rows (a multiple of 128 x TP)", model.vocab, padded));
   if (model.max_positions > 0 && plan.seq_length > model.max_positions)
-    notes.push_back(fmt::format("sequence length {} exceeds the model's {} positions", plan.seq_length, model.max_positions));
+    notes.push_back(
+        fmt::format("sequence length {} exceeds the model's {} positions", plan.seq_length, model.max_positions));
   if (const auto layers = split_layers(plan, model);
       layers && std::adjacent_find(layers->begin(), layers->end(), std::not_equal_to<>()) != layers->end())
     notes.push_back(fmt::format("uneven layers per virtual stage: {}", fmt::join(*layers, " ")));

@@ -20,7 +20,8 @@ constexpr std::int64_t kMostLayers = 100'000;
 constexpr std::int64_t kLargestBucket = 1LL << 50;
 constexpr double kLargestCapacity = 1e6;
 
-Result<int> small_int_or(JsonReader& reader, std::string_view key, int fallback, std::int64_t smallest, std::int64_t largest) {
+Result<int> small_int_or(JsonReader& reader, std::string_view key, int fallback, std::int64_t smallest,
+                         std::int64_t largest) {
   MOESIM_ASSIGN(const std::int64_t value, reader.int_or(key, fallback, smallest, largest));
   return static_cast<int>(value);
 }
@@ -39,11 +40,12 @@ Status at(const JsonReader& reader, Status status) {
 Result<int> read_edp(JsonReader& layout, const ParallelSizes& s) {
   if (layout.has("edp")) return size_or_one(layout, "edp");
   static_cast<void>(layout.optional("edp"));  // makes the key known
-  const std::int64_t dense = static_cast<std::int64_t>(s.tp) * s.cp;  // each below 2^20, and so the next product below 2^60
+  const std::int64_t dense =
+      static_cast<std::int64_t>(s.tp) * s.cp;  // each below 2^20, and so the next product below 2^60
   const std::int64_t expert = static_cast<std::int64_t>(s.esp) * s.ep;
   if (dense * s.dp % expert != 0 || dense * s.dp / expert > kLargestWorld)
-    return layout.error(fmt::format("tp x cp x dp ({} x {} x {}) must be a multiple of esp x ep ({} x {})", s.tp, s.cp, s.dp,
-                                    s.esp, s.ep));
+    return layout.error(fmt::format("tp x cp x dp ({} x {} x {}) must be a multiple of esp x ep ({} x {})", s.tp, s.cp,
+                                    s.dp, s.esp, s.ep));
   return static_cast<int>(dense * s.dp / expert);
 }
 

@@ -11,11 +11,14 @@ namespace {
 // Whether the operation's result is cheap enough that selective recomputation makes it again.
 bool is_cheap(OpKind kind) {
   switch (kind) {
-    case OpKind::kNorm: case OpKind::kActivation: case OpKind::kCast: case OpKind::kAttention: case OpKind::kPermute:
-    case OpKind::kSortByExpert: case OpKind::kRotary:
-      return true;
-    default:
-      return false;
+    case OpKind::kNorm:
+    case OpKind::kActivation:
+    case OpKind::kCast:
+    case OpKind::kAttention:
+    case OpKind::kPermute:
+    case OpKind::kSortByExpert:
+    case OpKind::kRotary: return true;
+    default: return false;
   }
 }
 
@@ -29,7 +32,8 @@ class AdjointWriter {
       if (tape[i].forward)
         for (const TensorId out : tape[i].op.outputs) producer_[out.index()] = static_cast<std::int32_t>(i);
     kept_.assign(chunk.tensors.size(), false);
-    for (std::size_t id = 0; id < chunk.tensors.size(); ++id) kept_[id] = is_kept(TensorId(static_cast<std::int32_t>(id)));
+    for (std::size_t id = 0; id < chunk.tensors.size(); ++id)
+      kept_[id] = is_kept(TensorId(static_cast<std::int32_t>(id)));
     if (input.valid()) kept_[input.index()] = true;
     if (builder.plan().recompute != Recompute::kFull) return;
     for (const TensorId id : builder.layer_inputs()) kept_[id.index()] = true;
@@ -98,7 +102,8 @@ class AdjointWriter {
   TensorId gradient_like(TensorId tensor) {
     const Tensor original = chunk_.tensors[tensor.index()];
     const DType type = original.type == DType::kFp8 ? builder_.recipe().activation : original.type;
-    const TensorId id = builder_.make(original.name, TensorRole::kActivationGradient, type, original.rows, original.columns);
+    const TensorId id =
+        builder_.make(original.name, TensorRole::kActivationGradient, type, original.rows, original.columns);
     chunk_.tensors[id.index()].layer = original.layer;
     return id;
   }
@@ -183,8 +188,8 @@ class AdjointWriter {
       set_gradient(op.inputs[0], glogits);
       return;
     }
-    const bool reached = std::any_of(op.outputs.begin(), op.outputs.end(),
-                                     [this](TensorId out) { return gradient(out).valid(); });
+    const bool reached =
+        std::any_of(op.outputs.begin(), op.outputs.end(), [this](TensorId out) { return gradient(out).valid(); });
     if (!reached) return;
     switch (op.kind) {
       case OpKind::kEmbedding:

@@ -16,8 +16,8 @@
 namespace moesim {
 
 struct BackwardOps {
-  std::vector<Op> input;   // recomputation and input gradients; with inline weights, weight gradients as well
-  std::vector<Op> weight;  // weight gradients, when asked for apart
+  std::vector<Op> input;    // recomputation and input gradients; with inline weights, weight gradients as well
+  std::vector<Op> weight;   // weight gradients, when asked for apart
   TensorId input_gradient;  // gradient of the chunk's input; invalid when the chunk starts with the embedding
 };
 

@@ -45,8 +45,9 @@ TensorId ChunkBuilder::external(std::string_view name, RowCount rows, std::int64
 
 TensorId ChunkBuilder::embedding(std::int64_t tokens) {
   const std::int64_t rows = padded_vocab(model_.vocab, plan_.sizes().tp) / plan_.sizes().tp;
-  const TensorId table = make("embedding.table", TensorRole::kWeight, recipe_.weight == DType::kFp8 ? DType::kBf16 : recipe_.weight,
-                              {rows}, model_.hidden, 1, GroupKind::kDpCp);
+  const TensorId table =
+      make("embedding.table", TensorRole::kWeight, recipe_.weight == DType::kFp8 ? DType::kBf16 : recipe_.weight,
+           {rows}, model_.hidden, 1, GroupKind::kDpCp);
   const TensorId out = make("embedding.out", TensorRole::kActivation, recipe_.activation, {tokens}, model_.hidden);
   record(OpKind::kEmbedding, "embedding", {table}, {out});
   if (model_.learned_positions > 0) {  // not cut over TP
@@ -63,7 +64,9 @@ TensorId ChunkBuilder::small_weight(std::string_view name, std::int64_t columns,
   return id;
 }
 
-void ChunkBuilder::parameter(std::string_view name, std::int64_t columns, OnTp on_tp) { small_weight(name, columns, on_tp); }
+void ChunkBuilder::parameter(std::string_view name, std::int64_t columns, OnTp on_tp) {
+  small_weight(name, columns, on_tp);
+}
 
 TensorId ChunkBuilder::norm(std::string_view name, TensorId x, std::int64_t weight_columns) {
   const Tensor input = tensor(x);
@@ -118,7 +121,8 @@ TensorId ChunkBuilder::attention(std::string_view name, TensorId qkv, TensorId m
   OperandList outputs{y};
   if (more.valid()) inputs.push_back(more);
   if (!work.linear)  // what the backward pass needs to make the scores' softmax again
-    outputs.push_back(make("attention.log_sum_exp", TensorRole::kActivation, DType::kFp32, tensor(qkv).rows, work.heads));
+    outputs.push_back(
+        make("attention.log_sum_exp", TensorRole::kActivation, DType::kFp32, tensor(qkv).rows, work.heads));
   Op& op = record(OpKind::kAttention, name, inputs, outputs);
   op.attention = static_cast<std::int32_t>(chunk_.attentions.size());
   chunk_.attentions.push_back(work);
@@ -243,7 +247,8 @@ RoutedTokens ChunkBuilder::dispatch(std::string_view name, const RoutedTokens& x
 
 TensorId ChunkBuilder::combine(std::string_view name, TensorId x, GroupKind group) {
   const Tensor input = tensor(x);
-  const TensorId y = make(name, TensorRole::kActivation, input.type, {input.rows.count, RowSource::kRouted}, input.columns);
+  const TensorId y =
+      make(name, TensorRole::kActivation, input.type, {input.rows.count, RowSource::kRouted}, input.columns);
   Op& op = record(OpKind::kCombine, name, {x}, {y});
   op.group = group;
   op.stream = Stream::kEp;
@@ -261,7 +266,8 @@ void ChunkBuilder::loss(std::string_view name, TensorId logits) {
     outputs.push_back(loss_logits_);
   }
   record(OpKind::kCrossEntropy, name, {logits}, outputs);
-  if (plan_.sizes().tp > 1) loss_statistics_ = all_reduce("head.loss_reduce", loss_statistics_, GroupKind::kTp, Stream::kTp);
+  if (plan_.sizes().tp > 1)
+    loss_statistics_ = all_reduce("head.loss_reduce", loss_statistics_, GroupKind::kTp, Stream::kTp);
 }
 
 TensorId ChunkBuilder::tied_linear(std::string_view name, TensorId x, std::int64_t out) {

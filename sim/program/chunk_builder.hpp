@@ -17,12 +17,12 @@ namespace moesim {
 struct LinearShape {
   std::int64_t in = 0;
   std::int64_t out = 0;
-  std::int64_t groups = 1;                 // > 1 or expert: one matrix per local expert
-  GroupKind replicas = GroupKind::kDpCp;   // kEdp marks expert weights
+  std::int64_t groups = 1;                // > 1 or expert: one matrix per local expert
+  GroupKind replicas = GroupKind::kDpCp;  // kEdp marks expert weights
   bool bias = false;
-  bool bias_on_every_shard = false;        // added after the shards' sum, so that none of it is cut
-  bool high_precision = false;             // router and head stay out of FP8
-  bool same_on_tp = false;                 // not sharded over TP
+  bool bias_on_every_shard = false;  // added after the shards' sum, so that none of it is cut
+  bool high_precision = false;       // router and head stay out of FP8
+  bool same_on_tp = false;           // not sharded over TP
 };
 
 // Whether TP cuts a small parameter or every rank holds all of it.

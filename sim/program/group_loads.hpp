@@ -39,7 +39,8 @@ class GroupLoads {
 
  private:
   [[nodiscard]] std::size_t slot(int layer, int variant) const {
-    return static_cast<std::size_t>(layer) * static_cast<std::size_t>(loads_->variants) + static_cast<std::size_t>(variant);
+    return static_cast<std::size_t>(layer) * static_cast<std::size_t>(loads_->variants) +
+           static_cast<std::size_t>(variant);
   }
   [[nodiscard]] std::size_t rank_slot(int layer, int variant, int i, int j) const {
     return slot(layer, variant) * sources_.size() + static_cast<std::size_t>(i * esp_ + j);
@@ -52,10 +53,10 @@ class GroupLoads {
   std::vector<int> sources_;
   int ep_;
   int esp_;
-  int local_;                                // experts per EP member
-  std::vector<std::int64_t> expert_rows_;    // [slot][expert]
-  std::vector<std::int64_t> routed_;         // [slot][i][j]
-  std::vector<std::int64_t> arrived_;        // [slot][i][j]
+  int local_;                              // experts per EP member
+  std::vector<std::int64_t> expert_rows_;  // [slot][expert]
+  std::vector<std::int64_t> routed_;       // [slot][i][j]
+  std::vector<std::int64_t> arrived_;      // [slot][i][j]
 };
 
 // Groups of a stage that see the same loads are played once: each class names the groups it stands for.

@@ -6,12 +6,44 @@
 namespace moesim {
 namespace {
 
-constexpr std::array<std::string_view, 38> kKindNames = {
-    "embedding", "embedding_grad", "norm", "norm_grad", "gemm", "gemm_dgrad", "gemm_wgrad", "grouped_gemm",
-    "grouped_gemm_dgrad", "grouped_gemm_wgrad", "rotary", "rotary_grad", "attention", "attention_grad", "activation",
-    "activation_grad", "add", "cast", "top_k", "top_k_grad", "permute", "permute_grad", "unpermute", "unpermute_grad",
-    "sort_by_expert", "cross_entropy", "cross_entropy_grad", "all_gather", "reduce_scatter", "all_reduce", "dispatch",
-    "combine", "send", "receive", "reduce_grads", "gather_params", "optimizer_step", "grad_norm"};
+constexpr std::array<std::string_view, 38> kKindNames = {"embedding",
+                                                         "embedding_grad",
+                                                         "norm",
+                                                         "norm_grad",
+                                                         "gemm",
+                                                         "gemm_dgrad",
+                                                         "gemm_wgrad",
+                                                         "grouped_gemm",
+                                                         "grouped_gemm_dgrad",
+                                                         "grouped_gemm_wgrad",
+                                                         "rotary",
+                                                         "rotary_grad",
+                                                         "attention",
+                                                         "attention_grad",
+                                                         "activation",
+                                                         "activation_grad",
+                                                         "add",
+                                                         "cast",
+                                                         "top_k",
+                                                         "top_k_grad",
+                                                         "permute",
+                                                         "permute_grad",
+                                                         "unpermute",
+                                                         "unpermute_grad",
+                                                         "sort_by_expert",
+                                                         "cross_entropy",
+                                                         "cross_entropy_grad",
+                                                         "all_gather",
+                                                         "reduce_scatter",
+                                                         "all_reduce",
+                                                         "dispatch",
+                                                         "combine",
+                                                         "send",
+                                                         "receive",
+                                                         "reduce_grads",
+                                                         "gather_params",
+                                                         "optimizer_step",
+                                                         "grad_norm"};
 
 }  // namespace
 
@@ -19,25 +51,30 @@ std::string_view op_kind_name(OpKind kind) { return kKindNames[static_cast<std::
 
 bool is_communication(OpKind kind) {
   switch (kind) {
-    case OpKind::kAllGather: case OpKind::kReduceScatter: case OpKind::kAllReduce: case OpKind::kDispatch:
-    case OpKind::kCombine: case OpKind::kSend: case OpKind::kReceive: case OpKind::kReduceGrads:
-    case OpKind::kGatherParams: case OpKind::kGradNorm:
-      return true;
-    default:
-      return false;
+    case OpKind::kAllGather:
+    case OpKind::kReduceScatter:
+    case OpKind::kAllReduce:
+    case OpKind::kDispatch:
+    case OpKind::kCombine:
+    case OpKind::kSend:
+    case OpKind::kReceive:
+    case OpKind::kReduceGrads:
+    case OpKind::kGatherParams:
+    case OpKind::kGradNorm: return true;
+    default: return false;
   }
 }
 
 std::string_view phase_name(Phase phase) {
-  constexpr std::array<std::string_view, 6> kNames = {"forward", "recompute", "backward_input", "backward_weight",
-                                                      "grad_sync", "optimizer"};
+  constexpr std::array<std::string_view, 6> kNames = {"forward",         "recompute", "backward_input",
+                                                      "backward_weight", "grad_sync", "optimizer"};
   return kNames[static_cast<std::size_t>(phase)];
 }
 
 std::string_view block_kind_name(BlockKind kind) {
   constexpr std::array<std::string_view, 10> kNames = {
-      "forward", "forward_first", "backward", "backward_last", "backward_input", "backward_weight",
-      "backward_weight_last", "pair", "prologue", "epilogue"};
+      "forward",         "forward_first",        "backward", "backward_last", "backward_input",
+      "backward_weight", "backward_weight_last", "pair",     "prologue",      "epilogue"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 

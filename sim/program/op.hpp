@@ -50,10 +50,10 @@ enum class OpKind : std::uint8_t {
   kCombine,           // Z -> Y      all-to-all-v back
   kSend,              // X ->        to a neighbouring stage
   kReceive,           // -> X
-  kReduceGrads,       // W... ->     gradient bucket: all-reduce, or over kDpCp and kEdp reduce-scatter when ZeRO shards it
-  kGatherParams,      // W... ->     parameter bucket: all-gather of ZeRO's shards
-  kOptimizerStep,     // W... ->     AdamW over this rank's shard
-  kGradNorm,          // -> scalar   all-reduce of one number over the world
+  kReduceGrads,    // W... ->     gradient bucket: all-reduce, or over kDpCp and kEdp reduce-scatter when ZeRO shards it
+  kGatherParams,   // W... ->     parameter bucket: all-gather of ZeRO's shards
+  kOptimizerStep,  // W... ->     AdamW over this rank's shard
+  kGradNorm,       // -> scalar   all-reduce of one number over the world
 };
 [[nodiscard]] std::string_view op_kind_name(OpKind kind);
 [[nodiscard]] bool is_communication(OpKind kind);
@@ -83,18 +83,18 @@ struct Op {
   OpKind kind = OpKind::kAdd;
   Phase phase = Phase::kForward;
   Stream stream = Stream::kCompute;
-  GroupKind group = GroupKind::kSelf;   // of a communication
-  std::uint16_t wait_streams = 0;       // see ReplayOp
-  std::int8_t second_half = 0;          // 1: belongs to the backward half of a forward-backward pair
-  std::int16_t peer_stage = -1;         // send/receive: the stage at the other end
+  GroupKind group = GroupKind::kSelf;  // of a communication
+  std::uint16_t wait_streams = 0;      // see ReplayOp
+  std::int8_t second_half = 0;         // 1: belongs to the backward half of a forward-backward pair
+  std::int16_t peer_stage = -1;        // send/receive: the stage at the other end
   LayerId layer;
-  std::string_view name;                // "experts.up"; static text
+  std::string_view name;  // "experts.up"; static text
   OperandList inputs;
   OperandList outputs;
-  std::int32_t attention = -1;          // kAttention and its gradient: index into Chunk::attentions
-  std::int64_t payload_elements = 0;    // gradient and parameter buckets: elements of this rank before sharding
+  std::int32_t attention = -1;        // kAttention and its gradient: index into Chunk::attentions
+  std::int64_t payload_elements = 0;  // gradient and parameter buckets: elements of this rank before sharding
   DType payload_type = DType::kBf16;
-  std::int32_t after = -1;              // one more dependency: an earlier op of the same block; -1: none
+  std::int32_t after = -1;  // one more dependency: an earlier op of the same block; -1: none
 };
 
 }  // namespace moesim

@@ -23,15 +23,15 @@ namespace moesim {
 
 enum class BlockKind : std::uint8_t {
   kForward,
-  kForwardFirst,         // of the first micro-batch: waits for the parameters that ZeRO gathers
-  kBackward,             // input and weight gradients
-  kBackwardLast,         // of the last micro-batch: starts the gradient reductions
+  kForwardFirst,  // of the first micro-batch: waits for the parameters that ZeRO gathers
+  kBackward,      // input and weight gradients
+  kBackwardLast,  // of the last micro-batch: starts the gradient reductions
   kBackwardInput,
   kBackwardWeight,
   kBackwardWeightLast,
-  kPair,                 // forward of one chunk interleaved with the backward of another (DualPipe)
-  kPrologue,             // per stage, before the first micro-batch
-  kEpilogue,             // per stage, after the last: the rest of the gradient sync, the optimizer
+  kPair,      // forward of one chunk interleaved with the backward of another (DualPipe)
+  kPrologue,  // per stage, before the first micro-batch
+  kEpilogue,  // per stage, after the last: the rest of the gradient sync, the optimizer
 };
 [[nodiscard]] std::string_view block_kind_name(BlockKind kind);
 
@@ -43,10 +43,10 @@ struct Block {
 };
 
 struct Chunk {
-  std::int32_t index = 0;   // virtual stage, in model order
+  std::int32_t index = 0;  // virtual stage, in model order
   StageId stage;
-  int model_copy = 0;       // DualPipe holds two copies
-  int first_layer = 0;      // layers [first_layer, last_layer)
+  int model_copy = 0;   // DualPipe holds two copies
+  int first_layer = 0;  // layers [first_layer, last_layer)
   int last_layer = 0;
   bool has_embedding = false;
   bool has_head = false;
@@ -61,8 +61,8 @@ struct Chunk {
 };
 
 struct Call {
-  std::int32_t block = 0;           // index into Program::blocks
-  std::int32_t micro_batch = -1;    // of the (forward half of the) block; -1 for prologue and epilogue
+  std::int32_t block = 0;         // index into Program::blocks
+  std::int32_t micro_batch = -1;  // of the (forward half of the) block; -1 for prologue and epilogue
   std::int32_t second_micro_batch = -1;
 };
 

@@ -17,8 +17,8 @@ namespace moesim {
 
 struct RoutedLoads {
   int moe_layers = 0;
-  int variants = 1;     // distinct micro-batches
-  int sources = 1;      // distinct source ranks
+  int variants = 1;  // distinct micro-batches
+  int sources = 1;   // distinct source ranks
   int experts = 0;
   int top_k = 0;
   std::int64_t tokens_per_source = 0;

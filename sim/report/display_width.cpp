@@ -13,12 +13,25 @@ struct CodeRange {
 };
 
 // Unicode 15, the blocks that matter for names: combining marks, zero-width characters, variation selectors.
-constexpr std::array<CodeRange, 8> kNoWidth = {{{0x0300, 0x036F}, {0x0483, 0x0489}, {0x1AB0, 0x1AFF}, {0x1DC0, 0x1DFF},
-                                                {0x200B, 0x200F}, {0x20D0, 0x20FF}, {0xFE00, 0xFE0F}, {0xFE20, 0xFE2F}}};
+constexpr std::array<CodeRange, 8> kNoWidth = {{{0x0300, 0x036F},
+                                                {0x0483, 0x0489},
+                                                {0x1AB0, 0x1AFF},
+                                                {0x1DC0, 0x1DFF},
+                                                {0x200B, 0x200F},
+                                                {0x20D0, 0x20FF},
+                                                {0xFE00, 0xFE0F},
+                                                {0xFE20, 0xFE2F}}};
 // East Asian wide and full-width forms, and emoji (UAX 11).
-constexpr std::array<CodeRange, 10> kTwoColumns = {{{0x1100, 0x115F}, {0x2E80, 0x303E}, {0x3041, 0xA4CF}, {0xA960, 0xA97F},
-                                                    {0xAC00, 0xD7A3}, {0xF900, 0xFAFF}, {0xFE30, 0xFE6F}, {0xFF00, 0xFF60},
-                                                    {0x1F300, 0x1FAFF}, {0x20000, 0x3FFFD}}};
+constexpr std::array<CodeRange, 10> kTwoColumns = {{{0x1100, 0x115F},
+                                                    {0x2E80, 0x303E},
+                                                    {0x3041, 0xA4CF},
+                                                    {0xA960, 0xA97F},
+                                                    {0xAC00, 0xD7A3},
+                                                    {0xF900, 0xFAFF},
+                                                    {0xFE30, 0xFE6F},
+                                                    {0xFF00, 0xFF60},
+                                                    {0x1F300, 0x1FAFF},
+                                                    {0x20000, 0x3FFFD}}};
 
 template <std::size_t N>
 bool contains(const std::array<CodeRange, N>& ranges, std::uint32_t code) {

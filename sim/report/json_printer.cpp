@@ -71,7 +71,8 @@ std::string csv_field(const MetricValue& value) {
 Json to_json(const Report& report) {
   Json root = Json::object();
   root["schema_version"] = kReportSchemaVersion;
-  root["tool"] = {{"name", report.tool.name}, {"version", report.tool.version}, {"revision", or_null(report.tool.revision)}};
+  root["tool"] = {
+      {"name", report.tool.name}, {"version", report.tool.version}, {"revision", or_null(report.tool.revision)}};
   root["inputs"] = Json::array();
   for (const InputRecord& input : report.inputs)
     root["inputs"].push_back({{"role", input.role},
@@ -106,7 +107,8 @@ std::string to_csv(const Report& report) {
     return text;
   };
   std::string text = line([&](std::size_t i) { return csv_quoted(columns[i].key); });
-  for (const MetricRow& row : section->table.rows()) text += line([&](std::size_t i) { return csv_field(row.values[i]); });
+  for (const MetricRow& row : section->table.rows())
+    text += line([&](std::size_t i) { return csv_field(row.values[i]); });
   return text;
 }
 

@@ -69,7 +69,8 @@ std::string joined(const std::vector<TextColumn>& columns, auto&& cell_of) {
 
 std::string rows_text(const MetricTable& table, const TableStyle& style) {
   const std::vector<TextColumn> columns = shown_columns(table);
-  std::string text = coloured(joined(columns, [](const TextColumn& c) { return c.column->title; }), kBold, style.colour) + "\n";
+  std::string text =
+      coloured(joined(columns, [](const TextColumn& c) { return c.column->title; }), kBold, style.colour) + "\n";
   for (std::size_t row = 0; row < table.rows().size(); ++row) {
     const std::string line = joined(columns, [row](const TextColumn& c) { return c.cells[row]; });
     text += coloured(line, escape_of(table.rows()[row].tone), style.colour) + "\n";
@@ -84,7 +85,8 @@ std::string record_text(const MetricTable& table) {
   std::string text;
   for (const TextColumn& column : columns)
     for (const std::string& cell : column.cells)
-      text += without_trailing_blanks(padded(column.column->title, width, Align::kLeft) + std::string(kGap) + cell) + "\n";
+      text +=
+          without_trailing_blanks(padded(column.column->title, width, Align::kLeft) + std::string(kGap) + cell) + "\n";
   return text;
 }
 
@@ -169,7 +171,8 @@ std::string to_markdown(const Report& report) {
   if (!report.drawing.lines.empty()) text += fmt::format("```\n{}\n```\n", fmt::join(report.drawing.lines, "\n"));
   for (const Section& section : report.sections) {
     if (section.shown == SectionShown::kMachinesOnly || section.table.rows().empty()) continue;
-    append_block(text, (section.title.empty() ? std::string() : fmt::format("### {}\n\n", section.title)) + markdown_table(section));
+    append_block(text, (section.title.empty() ? std::string() : fmt::format("### {}\n\n", section.title)) +
+                           markdown_table(section));
   }
   std::string notes;
   for (const std::string& note : report.notes) notes += fmt::format("- note: {}\n", printable(note));

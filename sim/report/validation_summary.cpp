@@ -29,7 +29,8 @@ ErrorStatistics error_statistics(const Rows& rows) {
 }
 
 // One summary per metric and value of `field` (a member of both ComparedRow and ErrorStatistics).
-std::vector<ErrorStatistics> statistics_by(const Rows& rows, std::string ComparedRow::*from, std::string ErrorStatistics::*to) {
+std::vector<ErrorStatistics> statistics_by(const Rows& rows, std::string ComparedRow::*from,
+                                           std::string ErrorStatistics::*to) {
   std::map<std::pair<std::string, std::string>, Rows> groups;
   for (const ComparedRow* row : rows) groups[{row->metric, row->*from}].push_back(row);
   std::vector<ErrorStatistics> summaries;
@@ -69,7 +70,8 @@ RankGroupSummary rank_group_summary(const Rows& rows) {
 std::vector<RankGroupSummary> rank_group_summaries(const Rows& rows) {
   std::map<std::pair<std::string, std::string>, Rows> groups;
   for (const ComparedRow* row : rows)
-    if (!row->rank_group.empty() && row->better != Better::kNeither) groups[{row->rank_group, row->metric}].push_back(row);
+    if (!row->rank_group.empty() && row->better != Better::kNeither)
+      groups[{row->rank_group, row->metric}].push_back(row);
   std::vector<RankGroupSummary> summaries;
   for (const auto& [key, members] : groups)
     if (members.size() >= 2) summaries.push_back(rank_group_summary(members));

@@ -35,7 +35,8 @@ CutModel cut_model(const LayerTable& table, Recompute recompute, const ModelShap
   for (int copy = 0; copy < cut.copies; ++copy) {
     int layer = 0;
     for (std::size_t i = 0; i < per_copy; ++i) {
-      const int stage = schedule.stage_of(static_cast<std::int32_t>(copy * static_cast<int>(per_copy) + static_cast<int>(i)), shape);
+      const int stage =
+          schedule.stage_of(static_cast<std::int32_t>(copy * static_cast<int>(per_copy) + static_cast<int>(i)), shape);
       PassTimes pass;
       PartParameters& held = cut.parameters[static_cast<std::size_t>(stage)];
       if (i == 0) {
@@ -69,7 +70,8 @@ CutModel cut_model(const LayerTable& table, Recompute recompute, const ModelShap
       before += cut.passes[chunk].forward + hop;
       // The gradient that leaves this chunk still passes all chunks before it.
       cut.last_leave[stage] = std::min(cut.last_leave[stage], after + hop_back);
-      after += std::min(gradient_passage(cut.passes[chunk], true), gradient_passage(cut.passes[chunk], false)) + hop_back;
+      after +=
+          std::min(gradient_passage(cut.passes[chunk], true), gradient_passage(cut.passes[chunk], false)) + hop_back;
     }
   }
   return cut;
@@ -95,7 +97,8 @@ ChunkParts parts_of_chunk(const LayerTable& table, Recompute recompute, const st
   for (const PassParts& piece : pieces) parts.forward.push_back(piece.forward);
   for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece)
     parts.backward.push_back(split ? piece->backward_input : piece->backward);
-  for (auto piece = pieces.rbegin(); split && piece != pieces.rend(); ++piece) parts.backward.push_back(piece->backward_weight);
+  for (auto piece = pieces.rbegin(); split && piece != pieces.rend(); ++piece)
+    parts.backward.push_back(piece->backward_weight);
   return parts;
 }
 
@@ -181,9 +184,11 @@ double played_bound(const BoundInput& input, const CompiledPipeline& pipeline, d
     double last_backward = 0;
     for (std::size_t chunk = 0; chunk < cut.passes.size(); ++chunk)
       if (static_cast<std::size_t>(cut.stage_of[chunk]) == stage)
-        last_backward = std::max(last_backward, backward_of(cut.passes[chunk], input.split_backward) + cut.passes[chunk].backward_head_start);
-    times.stage_tail.push_back(std::max(sync_tail(input, stage, last_backward), input.sync->drag * input.sync->reduce_once[stage]) +
-                               input.sync->copy_sums[stage]);
+        last_backward = std::max(last_backward, backward_of(cut.passes[chunk], input.split_backward) +
+                                                    cut.passes[chunk].backward_head_start);
+    times.stage_tail.push_back(
+        std::max(sync_tail(input, stage, last_backward), input.sync->drag * input.sync->reduce_once[stage]) +
+        input.sync->copy_sums[stage]);
     optimizer = std::max(optimizer, input.sync->optimizer[stage]);
   }
   return player.play(pipeline, times) + input.sync->grad_norm + optimizer;

@@ -20,28 +20,32 @@
 namespace moesim {
 
 // How often a stage's parameters and gradients cross the network, and what that takes.
-struct SyncTimes {  // seconds, by stage
-  std::vector<double> reduce_once;   // gradients that are reduced in the last backward pass
-  std::vector<double> reduce_each;   // and those reduced in every one (ZeRO 2 and 3)
-  std::vector<double> gather_once;   // parameters gathered before the first forward pass
-  std::vector<double> gather_each;   // and before every pass (ZeRO 3)
-  std::vector<double> copy_sums;     // gradients summed between the copies of the model (DualPipe), after all the others
+struct SyncTimes {                  // seconds, by stage
+  std::vector<double> reduce_once;  // gradients that are reduced in the last backward pass
+  std::vector<double> reduce_each;  // and those reduced in every one (ZeRO 2 and 3)
+  std::vector<double> gather_once;  // parameters gathered before the first forward pass
+  std::vector<double> gather_each;  // and before every pass (ZeRO 3)
+  std::vector<double> copy_sums;    // gradients summed between the copies of the model (DualPipe), after all the others
   std::vector<double> optimizer;
   double grad_norm = 0;
-  double drag = 0;                   // communication_drag()
+  double drag = 0;  // communication_drag()
   explicit SyncTimes(std::size_t stages)
-      : reduce_once(stages), reduce_each(stages), gather_once(stages), gather_each(stages), copy_sums(stages),
+      : reduce_once(stages),
+        reduce_each(stages),
+        gather_once(stages),
+        gather_each(stages),
+        copy_sums(stages),
         optimizer(stages) {}
 };
 
 // One way of cutting the model into virtual stages, summed up from a layer table.
 struct CutModel {
-  std::vector<int> stage_of;             // by chunk, over all model copies
-  std::vector<PassTimes> passes;         // by chunk
-  std::vector<PairSpan> pairs;           // by the chunk of the forward half: with the other chunk of its stage (DualPipe)
+  std::vector<int> stage_of;      // by chunk, over all model copies
+  std::vector<PassTimes> passes;  // by chunk
+  std::vector<PairSpan> pairs;    // by the chunk of the forward half: with the other chunk of its stage (DualPipe)
   std::vector<PartParameters> parameters;  // by stage
-  std::vector<double> first_reach;       // by stage: least forward time before its first chunk
-  std::vector<double> last_leave;        // by stage: least backward time after its last chunk
+  std::vector<double> first_reach;         // by stage: least forward time before its first chunk
+  std::vector<double> last_leave;          // by stage: least backward time after its last chunk
   int stages = 1;
   int copies = 1;
 };

@@ -10,7 +10,8 @@
 namespace moesim {
 namespace {
 
-constexpr ZeroStage kZeroStages[] = {ZeroStage::kNone, ZeroStage::kOptimizer, ZeroStage::kGradients, ZeroStage::kParameters};
+constexpr ZeroStage kZeroStages[] = {ZeroStage::kNone, ZeroStage::kOptimizer, ZeroStage::kGradients,
+                                     ZeroStage::kParameters};
 
 double smallest_device_memory(const ClusterView& view) {
   double smallest = view.devices().front().memory.value();
@@ -50,7 +51,8 @@ struct CandidateMaker::CellContext {
       const Bytes gradients = storage(elements, recipe.gradient);
       times.all_reduce = costs->collective(CollectiveKind::kAllReduce, group, gradients).time.value();
       times.reduce_scatter = costs->collective(CollectiveKind::kReduceScatter, group, gradients).time.value();
-      times.all_gather = costs->collective(CollectiveKind::kAllGather, group, storage(elements, recipe.weight)).time.value();
+      times.all_gather =
+          costs->collective(CollectiveKind::kAllGather, group, storage(elements, recipe.weight)).time.value();
     }
     times.step_whole = step(elements);
     times.step_shard = step(elements / group.size());
@@ -94,8 +96,10 @@ struct CandidateMaker::CellContext {
       if (known == key) return time;
     const int stride = costs->view().ranks() / sizes.pp;
     const std::array<RankId, 2> pair = {RankId(stage * stride), RankId(other * stride)};
-    const double time = costs->collective(CollectiveKind::kAllReduce, GroupTopology(costs->view(), pair),
-                                          storage(elements, recipe.gradient)).time.value();
+    const double time = costs
+                            ->collective(CollectiveKind::kAllReduce, GroupTopology(costs->view(), pair),
+                                         storage(elements, recipe.gradient))
+                            .time.value();
     copy_sums.emplace_back(key, time);
     return time;
   }
@@ -141,7 +145,8 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
     const int stage_ranks = world / s.pp;
     const bool repeats = stage_ranks % kMostSources == 0 && world % kMostSources == 0;
     const int pp = repeats ? 1 : s.pp;
-    const auto [entry, fresh] = known.try_emplace({s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp}, static_cast<std::int32_t>(need.tables.size()));
+    const auto [entry, fresh] = known.try_emplace({s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp},
+                                                  static_cast<std::int32_t>(need.tables.size()));
     if (fresh) {
       Plan plan = plan_of(cell, {});
       plan.layout.sizes.pp = pp;
@@ -159,7 +164,8 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
   return need;
 }
 
-Status CandidateMaker::make_tables(const Need& need, std::size_t group, std::vector<std::optional<LayerTable>>& tables) {
+Status CandidateMaker::make_tables(const Need& need, std::size_t group,
+                                   std::vector<std::optional<LayerTable>>& tables) {
   std::optional<RoutingPrices> routing;
   for (const std::int32_t index : need.groups[group]) {
     const Plan& plan = need.tables[static_cast<std::size_t>(index)];
@@ -189,7 +195,8 @@ Result<std::shared_ptr<const RoutedLoads>> CandidateMaker::loads_of(const Plan& 
 const CandidateMaker::Shape& CandidateMaker::shape_of(const Plan& plan, const ScheduleChoice& choice) {
   const PipelineShape shape{plan.sizes().pp, plan.micro_batches(), choice.vpp};
   const std::scoped_lock lock(mutex_);
-  const auto [entry, fresh] = shapes_.try_emplace({choice.schedule, shape.stages, shape.micro_batches, shape.chunks_per_stage});
+  const auto [entry, fresh] =
+      shapes_.try_emplace({choice.schedule, shape.stages, shape.micro_batches, shape.chunks_per_stage});
   if (!fresh) return entry->second;
   if (!choice.schedule->check(shape)) return entry->second;
   auto pipeline = compile_pipeline(*choice.schedule, shape);
@@ -217,12 +224,14 @@ const GroupTopology& CandidateMaker::strided_group(int stride, int count) {
 double CandidateMaker::transfer_time(const Cell& cell) {
   if (cell.sizes.pp == 1) return 0;
   const int stride = costs_.view().ranks() / cell.sizes.pp;
-  const Bytes size = storage(cell.micro_batch * space_.seq_length / cell.sizes.cp / cell.sizes.tp * model_.hidden, DType::kBf16);
+  const Bytes size =
+      storage(cell.micro_batch * space_.seq_length / cell.sizes.cp / cell.sizes.tp * model_.hidden, DType::kBf16);
   // The nearest pair of neighbouring stages: a whole node or more apart, all are alike.
   double least = costs_.collective(CollectiveKind::kSendRecv, strided_group(stride, 2), size).time.value();
   for (int stage = 1; stage + 1 < cell.sizes.pp && stride < costs_.view().domain_size(RankId(0)); ++stage) {
     const std::array<RankId, 2> pair = {RankId(stage * stride), RankId((stage + 1) * stride)};
-    least = std::min(least, costs_.collective(CollectiveKind::kSendRecv, GroupTopology(costs_.view(), pair), size).time.value());
+    least = std::min(
+        least, costs_.collective(CollectiveKind::kSendRecv, GroupTopology(costs_.view(), pair), size).time.value());
   }
   return least;
 }
@@ -230,19 +239,29 @@ double CandidateMaker::transfer_time(const Cell& cell) {
 CandidateMaker::CellContext CandidateMaker::context_of(const Cell& cell) {
   // Groups of the default rank order (layout.hpp): the innermost dimension is the stride.
   const ParallelSizes& s = cell.sizes;
-  CellContext context{plan_of(cell, {}), *find_precision(space_.precision), &costs_,
-                      &strided_group(s.tp, s.cp * s.dp), &strided_group(s.esp * s.ep, s.edp), 0, transfer_time(cell), 0, {}, {}, {}};
+  CellContext context{plan_of(cell, {}),
+                      *find_precision(space_.precision),
+                      &costs_,
+                      &strided_group(s.tp, s.cp * s.dp),
+                      &strided_group(s.esp * s.ep, s.edp),
+                      0,
+                      transfer_time(cell),
+                      0,
+                      {},
+                      {},
+                      {}};
   context.drag = communication_drag(costs_);
   if (costs_.view().ranks() > 1)
-    context.grad_norm = costs_.collective(CollectiveKind::kAllReduce, strided_group(1, costs_.view().ranks()),
-                                          storage(1, DType::kFp32)).time.value();
+    context.grad_norm =
+        costs_.collective(CollectiveKind::kAllReduce, strided_group(1, costs_.view().ranks()), storage(1, DType::kFp32))
+            .time.value();
   return context;
 }
 
 CutModel CandidateMaker::cut(const CellContext& context, const ScheduleChoice& choice, const Shape& compiled,
                              Recompute recompute, const LayerTable& table, SpanPlayer& player) const {
-  CutModel cut = cut_model(table, recompute, model_, *choice.schedule, compiled.pipeline->shape, compiled.layers_per_chunk,
-                           context.transfer);
+  CutModel cut = cut_model(table, recompute, model_, *choice.schedule, compiled.pipeline->shape,
+                           compiled.layers_per_chunk, context.transfer);
   if (compiled.paired)
     pair_passes(cut, table, recompute, *choice.schedule, compiled.layers_per_chunk, context.drag, player);
   return cut;
@@ -258,7 +277,8 @@ std::int64_t static_bytes(const PartParameters& held, const PrecisionRecipe& rec
                                 2 * storage(elements, recipe.moment).count();
     const std::int64_t gradients = storage(elements, recipe.gradient).count();
     return weight_bytes / (zero >= ZeroStage::kParameters ? replicas : 1) +
-           gradients / (zero >= ZeroStage::kGradients ? replicas : 1) + states / (zero >= ZeroStage::kOptimizer ? replicas : 1);
+           gradients / (zero >= ZeroStage::kGradients ? replicas : 1) +
+           states / (zero >= ZeroStage::kOptimizer ? replicas : 1);
   };
   return part(held.dense, held.weight_bytes_dense, dense, std::int64_t{sizes.dp} * sizes.cp) +
          part(held.expert, held.weight_bytes_expert, expert, sizes.edp);
@@ -319,7 +339,8 @@ CandidateMaker::CellResult CandidateMaker::bound_cell(const Cell& cell, std::int
           }
           std::int64_t peak = 0;
           for (std::size_t stage = 0; stage < peaks.size(); ++stage)
-            peak = std::max(peak, peaks[stage] + static_bytes(cut.parameters[stage], recipe, cell.sizes, dense, expert));
+            peak =
+                std::max(peak, peaks[stage] + static_bytes(cut.parameters[stage], recipe, cell.sizes, dense, expert));
           result.smallest_peak = std::min(result.smallest_peak, Bytes(peak));
           if (static_cast<double>(peak) + kFrameworkReserve.value() > capacity) {
             ++result.too_large;

@@ -26,8 +26,8 @@ struct Candidate {
   std::int8_t recompute = 0;
   std::int8_t zero_dense = 0;
   std::int8_t zero_expert = 0;
-  bool played = false;        // the bound is the tighter one
-  bool taken = false;         // replayed, or about to be
+  bool played = false;  // the bound is the tighter one
+  bool taken = false;   // replayed, or about to be
 };
 
 // A pipeline schedule with its number of chunks.
@@ -91,8 +91,9 @@ class CandidateMaker {
   std::vector<ScheduleChoice> schedules_;
   std::mutex mutex_;
   std::map<std::tuple<const PipelineSchedule*, int, int, int>, Shape> shapes_;
-  std::map<std::pair<std::int64_t, int>, std::shared_ptr<const RoutedLoads>> loads_;  // by tokens per source and sources
-  std::map<std::pair<int, int>, std::unique_ptr<GroupTopology>> groups_;               // by stride and count
+  std::map<std::pair<std::int64_t, int>, std::shared_ptr<const RoutedLoads>>
+      loads_;                                                             // by tokens per source and sources
+  std::map<std::pair<int, int>, std::unique_ptr<GroupTopology>> groups_;  // by stride and count
 };
 
 }  // namespace moesim

@@ -8,8 +8,8 @@ namespace {
 
 // What the layers of a model demand of tp and esp.
 struct ModelLimits {
-  std::vector<std::int64_t> heads;         // of every attention kind
-  std::vector<std::int64_t> tp_widths;     // dense and shared FFN widths
+  std::vector<std::int64_t> heads;      // of every attention kind
+  std::vector<std::int64_t> tp_widths;  // dense and shared FFN widths
   std::vector<std::int64_t> expert_widths;
   std::int64_t experts = 1;
 };
@@ -51,7 +51,8 @@ std::optional<Pruned> why_impossible(const ModelShape& model, const ModelLimits&
   if (limits.experts % s.ep != 0) return Pruned::kExperts;
   if (!divides_all(limits.expert_widths, s.esp) || !divides_all(limits.tp_widths, s.tp)) return Pruned::kExpertWidth;
   if (s.pp > model.layer_count()) return Pruned::kLayers;
-  if (space.seq_length % (s.cp > 1 ? 2 * s.cp : 1) != 0 || space.seq_length / s.cp % s.tp != 0) return Pruned::kSequence;
+  if (space.seq_length % (s.cp > 1 ? 2 * s.cp : 1) != 0 || space.seq_length / s.cp % s.tp != 0)
+    return Pruned::kSequence;
   if (space.global_batch % (cell.micro_batch * s.dp) != 0) return Pruned::kBatch;
   return std::nullopt;
 }

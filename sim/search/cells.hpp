@@ -14,12 +14,12 @@ struct Cell {
 };
 
 struct CellList {
-  std::vector<Cell> cells;      // in the order of the space
+  std::vector<Cell> cells;        // in the order of the space
   std::int64_t combinations = 0;  // all of the space's skeletons, the impossible ones included
 };
 
 // Counts what is impossible in `pruned`, each with `weight` (the plans that one skeleton stands for).
-[[nodiscard]] CellList enumerate_cells(const ModelShape& model, const SearchSpace& space, int world, std::int64_t weight,
-                                       Certificate& certificate);
+[[nodiscard]] CellList enumerate_cells(const ModelShape& model, const SearchSpace& space, int world,
+                                       std::int64_t weight, Certificate& certificate);
 
 }  // namespace moesim

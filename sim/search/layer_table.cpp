@@ -21,7 +21,7 @@ struct PricedPass {
   };
   std::vector<Op> ops;
   std::vector<double> seconds;
-  std::vector<Routed> routed;      // the operations that depend on the gate
+  std::vector<Routed> routed;  // the operations that depend on the gate
   std::uint32_t graph = 0;
 };
 
@@ -29,8 +29,8 @@ struct PricedPass {
 // their loads.
 struct Piece {
   Chunk chunk;
-  PricedPass forward, backward;      // weight gradients inline
-  PricedPass input, weight;          // and apart
+  PricedPass forward, backward;  // weight gradients inline
+  PricedPass input, weight;      // and apart
   std::int64_t backward_working = 0;
 };
 
@@ -139,7 +139,8 @@ class TableMaker {
     std::int64_t arrived = 0;
     for (int layer = 0; routing_.group() != nullptr && layer < program_.loads->moe_layers; ++layer) {
       std::int64_t most = 0;
-      for (int i = 0; i < routing_.group()->ep(); ++i) most = std::max(most, routing_.group()->arrived_shards(layer, 0, i));
+      for (int i = 0; i < routing_.group()->ep(); ++i)
+        most = std::max(most, routing_.group()->arrived_shards(layer, 0, i));
       arrived = layer == 0 ? most : std::min(arrived, most);
       const std::int64_t sent = routing_.group()->routed(layer, 0, 0, 0);
       routed = layer == 0 ? sent : std::min(routed, sent);
@@ -176,7 +177,8 @@ class TableMaker {
   BlockSpan span(const PricedPass& pass, const Chunk& chunk, LayerId layer, LayerTable::StoredPart& stored) {
     scratch_ = pass.seconds;
     if (layer.valid())
-      for (const PricedPass::Routed& routed : pass.routed) scratch_[routed.op] = seconds_of(routed, pass.ops, chunk, layer);
+      for (const PricedPass::Routed& routed : pass.routed)
+        scratch_[routed.op] = seconds_of(routed, pass.ops, chunk, layer);
     const SpanGraph& graph = table_.graphs_[pass.graph];
     stored = {pass.graph, static_cast<std::uint32_t>(table_.seconds_.size())};
     table_.seconds_.resize(table_.seconds_.size() + graph.size());
@@ -200,7 +202,8 @@ class TableMaker {
 
   // Tensors made by the forward pass, read by the backward pass and not made again there.
   void add_saved_bytes(const Piece& piece, LayerId layer, PassTimes& result) {
-    std::vector<std::uint8_t> state(piece.chunk.tensors.size(), 0);  // 1: made; 2: made again; 4: read; 8: read by weights
+    std::vector<std::uint8_t> state(piece.chunk.tensors.size(),
+                                    0);  // 1: made; 2: made again; 4: read; 8: read by weights
     for (const Op& op : piece.forward.ops)
       for (const TensorId id : op.outputs) state[id.index()] |= 1;
     for (const Op& op : piece.input.ops) {
@@ -225,7 +228,8 @@ class TableMaker {
       for (int i = 0; i < of.value(); ++i) moe += program_.model.layer(LayerId(i)).moe ? 1 : 0;
       rows = 0;
       for (int i = 0; i < routing_.group()->ep(); ++i) {
-        if (tensor.rows.source == RowSource::kArrivedShards || (tensor.rows.source == RowSource::kArrived && routing_.group()->esp() == 1))
+        if (tensor.rows.source == RowSource::kArrivedShards ||
+            (tensor.rows.source == RowSource::kArrived && routing_.group()->esp() == 1))
           rows = std::max(rows, routing_.group()->arrived_shards(moe, 0, i));
         if (tensor.rows.source == RowSource::kRouted) rows = std::max(rows, routing_.group()->routed(moe, 0, i, 0));
       }
@@ -239,7 +243,8 @@ class TableMaker {
       if (tensor.role != TensorRole::kWeight || tensor.tied) continue;
       const bool expert = tensor.is_expert_weight();
       std::int64_t bytes = tensor.bytes().count();
-      if (tensor.fp8_operand) bytes += storage(tensor.elements(), DType::kFp8).count() * program_.recipe.extra_weight_copies_fp8;
+      if (tensor.fp8_operand)
+        bytes += storage(tensor.elements(), DType::kFp8).count() * program_.recipe.extra_weight_copies_fp8;
       (expert ? sum.expert : sum.dense) += tensor.elements();
       (expert ? sum.weight_bytes_expert : sum.weight_bytes_dense) += bytes;
     }

@@ -20,15 +20,15 @@
 
 namespace moesim {
 
-struct PassTimes {  // seconds
-  double forward = 0;          // spans
-  double backward = 0;         // input and weight gradients together
+struct PassTimes {      // seconds
+  double forward = 0;   // spans
+  double backward = 0;  // input and weight gradients together
   double backward_input = 0;
   double backward_weight = 0;
   // Recomputation at the start of the backward pass that need not wait for the gradient from the next layer.
   double backward_head_start = 0;
-  std::int64_t saved_bytes = 0;         // kept from forward to backward
-  std::int64_t saved_for_weight = 0;    // part of it that the weight gradients still need
+  std::int64_t saved_bytes = 0;       // kept from forward to backward
+  std::int64_t saved_for_weight = 0;  // part of it that the weight gradients still need
   // Highest memory of its backward pass above what it found saved, at least.
   std::int64_t backward_working = 0;
 
@@ -60,13 +60,15 @@ class LayerTable {
  public:
   // `plan` gives the cut (tp, cp, ep, esp, micro-batch) and the stage size (pp); its recompute is ignored: all are tabled.
   // `routing` is shared with other tables, one at a time.
-  [[nodiscard]] static Result<LayerTable> make(const Plan& plan, std::shared_ptr<const Layout> layout, const ModelShape& model,
-                                               const CostModel& costs, RoutingPrices& routing);
+  [[nodiscard]] static Result<LayerTable> make(const Plan& plan, std::shared_ptr<const Layout> layout,
+                                               const ModelShape& model, const CostModel& costs, RoutingPrices& routing);
 
   [[nodiscard]] const PassTimes& layer(Recompute recompute, int index) const {
     return layers_[static_cast<std::size_t>(recompute)][static_cast<std::size_t>(index)];
   }
-  [[nodiscard]] const PassTimes& embedding(Recompute recompute) const { return embedding_[static_cast<std::size_t>(recompute)]; }
+  [[nodiscard]] const PassTimes& embedding(Recompute recompute) const {
+    return embedding_[static_cast<std::size_t>(recompute)];
+  }
   [[nodiscard]] const PassTimes& head(Recompute recompute) const { return head_[static_cast<std::size_t>(recompute)]; }
   [[nodiscard]] PassParts layer_parts(Recompute recompute, int index) const {
     return parts(layer_parts_[static_cast<std::size_t>(recompute)][static_cast<std::size_t>(index)]);
@@ -77,7 +79,9 @@ class LayerTable {
   [[nodiscard]] PassParts head_parts(Recompute recompute) const {
     return parts(head_parts_[static_cast<std::size_t>(recompute)]);
   }
-  [[nodiscard]] const PartParameters& layer_parameters(int index) const { return parameters_[static_cast<std::size_t>(index)]; }
+  [[nodiscard]] const PartParameters& layer_parameters(int index) const {
+    return parameters_[static_cast<std::size_t>(index)];
+  }
   [[nodiscard]] const PartParameters& embedding_parameters() const { return embedding_parameters_; }
   [[nodiscard]] const PartParameters& head_parameters() const { return head_parameters_; }
   [[nodiscard]] const std::shared_ptr<const RoutedLoads>& loads() const { return loads_; }

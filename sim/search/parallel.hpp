@@ -11,7 +11,8 @@ namespace moesim {
 
 template <class Job>
 void parallel_for(std::size_t count, int threads, const Job& job) {
-  const auto workers = static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(threads, 1, static_cast<std::ptrdiff_t>(std::max<std::size_t>(count, 1))));
+  const auto workers = static_cast<std::size_t>(
+      std::clamp<std::ptrdiff_t>(threads, 1, static_cast<std::ptrdiff_t>(std::max<std::size_t>(count, 1))));
   if (workers == 1) {
     for (std::size_t i = 0; i < count; ++i) job(i);
     return;

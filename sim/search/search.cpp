@@ -60,7 +60,11 @@ class Ranker {
  public:
   Ranker(const ModelShape& model, const CostModel& costs, const LoadMapper* trace, const SearchSpace& space,
          const SearchOptions& options, std::vector<ScheduleChoice> schedules)
-      : model_(model), costs_(costs), trace_(trace), space_(space), options_(options),
+      : model_(model),
+        costs_(costs),
+        trace_(trace),
+        space_(space),
+        options_(options),
         maker_(model, costs, trace, space, std::move(schedules)) {}
 
   Result<RankResult> run() {
@@ -76,7 +80,9 @@ class Ranker {
   }
 
  private:
-  [[nodiscard]] std::int64_t& pruned(Pruned reason) { return result_.certificate.pruned[static_cast<std::size_t>(reason)]; }
+  [[nodiscard]] std::int64_t& pruned(Pruned reason) {
+    return result_.certificate.pruned[static_cast<std::size_t>(reason)];
+  }
   [[nodiscard]] bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
   // From any thread.
   void report(std::int64_t done, std::int64_t total, std::string_view stage) {
@@ -107,7 +113,8 @@ class Ranker {
     std::vector<CandidateMaker::CellResult> results(cells_.size());
     parallel_for(cells_.size(), options_.threads, [&](std::size_t i) {
       if (stopped()) return;
-      results[i] = maker_.bound_cell(cells_[i], static_cast<std::int32_t>(i), *tables_[static_cast<std::size_t>(table_of_cell_[i])]);
+      results[i] = maker_.bound_cell(cells_[i], static_cast<std::int32_t>(i),
+                                     *tables_[static_cast<std::size_t>(table_of_cell_[i])]);
     });
     if (stopped()) return fail(ErrorKind::kInterrupted, "interrupted while plans were bounded");
     for (const CandidateMaker::CellResult& cell : results) {
@@ -154,7 +161,8 @@ class Ranker {
           continue;
         }
         const auto cell = static_cast<std::size_t>(candidate.cell);
-        candidate.bound = maker_.play(cells_[cell], candidate, *tables_[static_cast<std::size_t>(table_of_cell_[cell])], player);
+        candidate.bound =
+            maker_.play(cells_[cell], candidate, *tables_[static_cast<std::size_t>(table_of_cell_[cell])], player);
         candidate.played = true;
         queue.push(index);
       }
@@ -182,7 +190,8 @@ class Ranker {
 
   Status replay_batch(const std::vector<std::size_t>& batch) {
     std::vector<Result<RankedPlan>> results(batch.size(), fail(ErrorKind::kInternal, "not replayed"));
-    parallel_for(batch.size(), options_.threads, [&](std::size_t i) { results[i] = replay_one(candidates_[batch[i]]); });
+    parallel_for(batch.size(), options_.threads,
+                 [&](std::size_t i) { results[i] = replay_one(candidates_[batch[i]]); });
     replays_ += static_cast<std::int64_t>(batch.size());
     for (std::size_t i = 0; i < batch.size(); ++i) {
       if (!results[i]) return tl::unexpected<Error>(results[i].error());
@@ -193,9 +202,9 @@ class Ranker {
         continue;
       }
       ++result_.certificate.replayed;
-      const auto place = std::upper_bound(best_.begin(), best_.end(), plan, [](const RankedPlan& a, const RankedPlan& b) {
-        return a.metrics.step_time < b.metrics.step_time;
-      });
+      const auto place = std::upper_bound(
+          best_.begin(), best_.end(), plan,
+          [](const RankedPlan& a, const RankedPlan& b) { return a.metrics.step_time < b.metrics.step_time; });
       best_.insert(place, std::move(plan));
       if (static_cast<int>(best_.size()) > options_.top) best_.pop_back();
     }
@@ -217,11 +226,13 @@ class Ranker {
 
   void finish() {
     for (std::size_t i = 0; i < best_.size(); ++i)
-      best_[i].reason = i == 0 ? reason_of_winner(best_[i].metrics) : reason_against(best_[i].metrics, best_.front().metrics);
+      best_[i].reason =
+          i == 0 ? reason_of_winner(best_[i].metrics) : reason_against(best_[i].metrics, best_.front().metrics);
     result_.plans = std::move(best_);
     if (!tables_.empty() && tables_.front()) result_.notes = tables_.front()->loads()->notes;
     if (model_.mtp_layers > 0)
-      result_.notes.push_back(fmt::format("{} multi-token-prediction module(s) of the model are left out", model_.mtp_layers));
+      result_.notes.push_back(
+          fmt::format("{} multi-token-prediction module(s) of the model are left out", model_.mtp_layers));
   }
 
   tl::unexpected<Error> nothing_fits() {
@@ -229,13 +240,15 @@ class Ranker {
     std::string hint;
     const bool memory = pruned(Pruned::kMemory) + pruned(Pruned::kMemoryWalked) > 0;
     // What is possible but too large is what the user can do something about.
-    const auto most = memory ? static_cast<std::size_t>(Pruned::kMemory)
-                             : static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
+    const auto most = memory
+                          ? static_cast<std::size_t>(Pruned::kMemory)
+                          : static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
     if (memory) {
       Bytes needed = std::min(smallest_peak_, smallest_walked_peak_);
-      hint = fmt::format("the smallest plan needs {} and {} for the framework, a device has {}: use more nodes, a larger device, "
-                         "or a smaller micro-batch or sequence",
-                         humanize(needed), humanize(kFrameworkReserve), humanize(costs_.view().devices().front().memory));
+      hint = fmt::format(
+          "the smallest plan needs {} and {} for the framework, a device has {}: use more nodes, a larger device, "
+          "or a smaller micro-batch or sequence",
+          humanize(needed), humanize(kFrameworkReserve), humanize(costs_.view().devices().front().memory));
     } else {
       hint = "widen the search space, or change the number of nodes or the global batch";
     }
@@ -266,7 +279,9 @@ class Ranker {
 }  // namespace
 
 std::string_view pruned_name(Pruned reason) { return kPrunedTexts[static_cast<std::size_t>(reason)].name; }
-std::string_view pruned_description(Pruned reason) { return kPrunedTexts[static_cast<std::size_t>(reason)].description; }
+std::string_view pruned_description(Pruned reason) {
+  return kPrunedTexts[static_cast<std::size_t>(reason)].description;
+}
 
 Result<RankResult> rank_plans(const ModelShape& model, const CostModel& costs, const LoadMapper* trace,
                               const SearchSpace& space, const SearchOptions& options) {

@@ -21,19 +21,19 @@
 namespace moesim {
 
 enum class Pruned : std::uint8_t {
-  kWorldNotDivisible,    // world / (tp * cp * pp), or / (esp * ep * pp), is not whole
-  kMeshesDisagree,       // tp * cp * dp is not a multiple of esp * ep
-  kHeads,                // attention heads / tp
-  kExperts,              // experts / ep
-  kExpertWidth,          // expert hidden size / esp, or ffn width / tp
-  kLayers,               // fewer layers than virtual stages
-  kSequence,             // sequence / (2 cp), or tokens / tp
-  kBatch,                // global batch / (micro batch * dp)
-  kPipelineShape,        // the schedule does not exist for these stages, micro-batches and chunks
-  kEquivalent,           // ZeRO over a single replica: the same plan under another name
-  kMemory,               // a lower bound of the peak memory is above the device's
-  kBound,                // the time bound is above the K-th best replayed step
-  kMemoryWalked,         // the exact memory walk, done before a replay, says that it does not fit
+  kWorldNotDivisible,  // world / (tp * cp * pp), or / (esp * ep * pp), is not whole
+  kMeshesDisagree,     // tp * cp * dp is not a multiple of esp * ep
+  kHeads,              // attention heads / tp
+  kExperts,            // experts / ep
+  kExpertWidth,        // expert hidden size / esp, or ffn width / tp
+  kLayers,             // fewer layers than virtual stages
+  kSequence,           // sequence / (2 cp), or tokens / tp
+  kBatch,              // global batch / (micro batch * dp)
+  kPipelineShape,      // the schedule does not exist for these stages, micro-batches and chunks
+  kEquivalent,         // ZeRO over a single replica: the same plan under another name
+  kMemory,             // a lower bound of the peak memory is above the device's
+  kBound,              // the time bound is above the K-th best replayed step
+  kMemoryWalked,       // the exact memory walk, done before a replay, says that it does not fit
   kCount,
 };
 [[nodiscard]] std::string_view pruned_name(Pruned reason);         // "memory": JSON keys
@@ -42,17 +42,17 @@ enum class Pruned : std::uint8_t {
 struct RankedPlan {
   Plan plan;
   StepMetrics metrics;
-  Seconds bound;        // what the closed form said
-  std::string reason;   // why it stands where it stands, in one line
+  Seconds bound;       // what the closed form said
+  std::string reason;  // why it stands where it stands, in one line
 };
 
 struct Certificate {
   std::int64_t considered = 0;  // combinations of the space
   std::array<std::int64_t, static_cast<std::size_t>(Pruned::kCount)> pruned{};
-  std::int64_t bounded = 0;     // plans that got a time bound
+  std::int64_t bounded = 0;  // plans that got a time bound
   std::int64_t replayed = 0;
-  bool proven = false;          // false only when interrupted
-  double gap = 0;               // relative: how much better an unreplayed plan could be; 0 when proven
+  bool proven = false;  // false only when interrupted
+  double gap = 0;       // relative: how much better an unreplayed plan could be; 0 when proven
   Seconds largest_possible_gain;
 };
 

@@ -43,7 +43,8 @@ SearchSpace default_space(const ModelShape& model, const ClusterView& view, std:
     if (vpp > 1) space.vpp.push_back(vpp);
   for (int ep = 1; ep <= std::min<std::int64_t>(world, moe == nullptr ? 1 : moe->experts); ++ep)
     if (world % ep == 0 && (moe == nullptr || moe->experts % ep == 0)) space.ep.push_back(ep);
-  space.esp = moe == nullptr ? std::vector<int>{1} : fitting(powers_of_two(std::min({kLargestExpertShards, domain, world})));
+  space.esp =
+      moe == nullptr ? std::vector<int>{1} : fitting(powers_of_two(std::min({kLargestExpertShards, domain, world})));
   space.micro_batch = powers_of_two(std::min(kLargestMicroBatch, global_batch));
   space.recompute = {Recompute::kNone, Recompute::kSelective, Recompute::kFull};
   space.zero_dense = {ZeroStage::kNone, ZeroStage::kOptimizer, ZeroStage::kGradients, ZeroStage::kParameters};

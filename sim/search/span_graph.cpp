@@ -18,7 +18,8 @@ bool passes_the_turn(Stream stream) { return stream == Stream::kEp; }
 // communication waits for, and those after a turn is passed.
 class RunFinder {
  public:
-  RunFinder(std::span<const Op> ops, TensorId awaited) : ops_(ops), awaited_(awaited), deps_(ops.size()), begins_(ops.size()) {}
+  RunFinder(std::span<const Op> ops, TensorId awaited)
+      : ops_(ops), awaited_(awaited), deps_(ops.size()), begins_(ops.size()) {}
 
   void find() {
     std::unordered_map<std::int32_t, std::size_t> producer;

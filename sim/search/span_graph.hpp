@@ -59,7 +59,7 @@ struct BlockSpan {
 // Two passes that take turns (lower/pair_blocks.hpp).
 struct PairSpan {
   double span = 0;
-  double forward_end = 0;   // end of the last computation of each half that the next stage waits for
+  double forward_end = 0;  // end of the last computation of each half that the next stage waits for
   double backward_end = 0;
 };
 

@@ -77,12 +77,13 @@ Result<std::shared_ptr<const RoutedLoads>> loads_for(const Plan& plan, const Mod
                                                      int micro_batch_variants) {
   const MoeShape* moe = model.first_moe();
   if (moe == nullptr) return std::make_shared<const RoutedLoads>();
-  const std::int64_t tokens = plan.sequence_parallel ? plan.tokens_per_micro_batch() / plan.sizes().tp
-                                                     : plan.tokens_per_micro_batch();
+  const std::int64_t tokens =
+      plan.sequence_parallel ? plan.tokens_per_micro_batch() / plan.sizes().tp : plan.tokens_per_micro_batch();
   const int sources = plan.sizes().world() / plan.sizes().pp;
   RoutedLoads loads;
   if (trace == nullptr) {
-    loads = balanced_routed_loads(model.moe_layer_count(), static_cast<int>(moe->experts), static_cast<int>(moe->top_k), tokens);
+    loads = balanced_routed_loads(model.moe_layer_count(), static_cast<int>(moe->experts), static_cast<int>(moe->top_k),
+                                  tokens);
   } else {
     MOESIM_ASSIGN(loads, routed_loads_from(*trace, model.moe_layer_count(), static_cast<int>(moe->experts),
                                            static_cast<int>(moe->top_k), tokens, sources,
@@ -90,7 +91,8 @@ Result<std::shared_ptr<const RoutedLoads>> loads_for(const Plan& plan, const Mod
   }
   if (plan.capacity_factor > 0) {
     const std::int64_t dropped = apply_capacity(loads, plan.capacity_factor, plan.pad_to_capacity);
-    const double all = static_cast<double>(tokens) * static_cast<double>(moe->top_k) * loads.moe_layers * loads.variants * loads.sources;
+    const double all = static_cast<double>(tokens) * static_cast<double>(moe->top_k) * loads.moe_layers *
+                       loads.variants * loads.sources;
     loads.notes.push_back(fmt::format("the capacity factor {} drops {:.2f} % of the token copies", plan.capacity_factor,
                                       100 * static_cast<double>(dropped) / all));
   }
@@ -115,7 +117,8 @@ StepMetrics summarize(const Program& program, const PricedProgram& priced, const
   metrics.peak_memory = memory.worst().peak;
   metrics.fits = fits(metrics.peak_memory, smallest_memory(costs.view()));
   metrics.expert_imbalance = expert_imbalance(program);
-  metrics.extrapolated_fraction = static_cast<double>(priced.extrapolated_ops) / static_cast<double>(std::max<std::int64_t>(1, priced.priced_ops));
+  metrics.extrapolated_fraction =
+      static_cast<double>(priced.extrapolated_ops) / static_cast<double>(std::max<std::int64_t>(1, priced.priced_ops));
 
   const auto pipeline = static_cast<std::size_t>(Category::kPpComm);
   std::size_t busiest = 0;
@@ -153,7 +156,8 @@ Result<SimulatedStep> simulate_step(const Plan& plan, const ModelShape& model, c
   if (!step.metrics.fits && !options.replay_if_too_large) return step;
   step.priced = price(step.program, costs, options.price);
   step.replay = replay_joined(step.priced.replay, options.replay);
-  if (!step.replay.finished) return fail(ErrorKind::kInternal, describe_waiting(step.program, step.priced, step.replay));
+  if (!step.replay.finished)
+    return fail(ErrorKind::kInternal, describe_waiting(step.program, step.priced, step.replay));
   step.metrics = summarize(step.program, step.priced, step.replay, step.memory, costs);
   return step;
 }

@@ -20,7 +20,7 @@ struct StepOptions {
   PriceOptions price;
   // Distinct micro-batches taken from the trace (at most kMostVariants); 1 pools them, as the ranking does.
   int micro_batch_variants = 1;
-  bool replay_if_too_large = true;           // false: a plan that does not fit is not replayed; its step time stays zero
+  bool replay_if_too_large = true;  // false: a plan that does not fit is not replayed; its step time stays zero
   std::shared_ptr<const RoutedLoads> loads;  // when already at hand; else made from the trace
   ReplayOptions replay;
 };
@@ -38,11 +38,11 @@ struct StepMetrics {
   Seconds step_time;
   double tokens_per_second_per_gpu = 0;
   double model_flops_per_second_per_gpu = 0;
-  double mfu = 0;              // of the peak of the precision's GEMM format
-  Bytes peak_memory;           // of the fullest stage, without the framework's reserve
+  double mfu = 0;     // of the peak of the precision's GEMM format
+  Bytes peak_memory;  // of the fullest stage, without the framework's reserve
   bool fits = false;
-  double bubble_fraction = 0;  // mean over stages of idle time for neighbouring stages
-  double expert_imbalance = 0;  // mean over MoE layers of busiest / average rank rows; 1: balanced
+  double bubble_fraction = 0;        // mean over stages of idle time for neighbouring stages
+  double expert_imbalance = 0;       // mean over MoE layers of busiest / average rank rows; 1: balanced
   double extrapolated_fraction = 0;  // of priced operations outside their law's fitted range
   StepBreakdown breakdown;
 };

@@ -39,7 +39,8 @@ std::vector<CounterSeries> memory_counters(const SimulatedStep& step) {
     CounterSeries series{static_cast<std::uint32_t>(e), "memory", "GiB", {}};
     for (std::size_t call = 0; call < starts[e].size() && call < memory.activation_by_call.size(); ++call)
       if (starts[e][call] >= 0)
-        series.points.push_back({starts[e][call], (memory.static_bytes() + memory.activation_by_call[call]).value() / kGiB});
+        series.points.push_back(
+            {starts[e][call], (memory.static_bytes() + memory.activation_by_call[call]).value() / kGiB});
     std::stable_sort(series.points.begin(), series.points.end(),
                      [](const CounterPoint& a, const CounterPoint& b) { return a.time < b.time; });
     counters.push_back(std::move(series));
@@ -104,7 +105,8 @@ class GroupTexts {
 std::string entity_text(const SimulatedStep& step, std::uint32_t entity) {
   const PricedEntity& priced = step.priced.entities[entity];
   if (priced.ranks == 1) return fmt::format("stage {}, rank {}", priced.stage.value(), priced.representative.value());
-  return fmt::format("stage {}, rank {} for {} alike", priced.stage.value(), priced.representative.value(), priced.ranks);
+  return fmt::format("stage {}, rank {} for {} alike", priced.stage.value(), priced.representative.value(),
+                     priced.ranks);
 }
 
 Result<TimelineSummary> write_timeline(const SimulatedStep& step, const TimelineRequest& request) {

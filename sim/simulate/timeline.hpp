@@ -16,7 +16,7 @@
 namespace moesim {
 
 struct TimelineRequest {
-  std::string path;                                          // ".gz" and ".zst" compress
+  std::string path;                                           // ".gz" and ".zst" compress
   std::vector<std::pair<std::string, std::string>> metadata;  // "model" -> "..."
 };
 

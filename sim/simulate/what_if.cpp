@@ -24,7 +24,8 @@ struct ClusterParts {
       devices.push_back(view.device_index(RankId(rank)));
       nodes.push_back(view.node(RankId(rank)).value());
     }
-    return ClusterView({view.devices().begin(), view.devices().end()}, std::move(devices), speeds, std::move(nodes), tiers);
+    return ClusterView({view.devices().begin(), view.devices().end()}, std::move(devices), speeds, std::move(nodes),
+                       tiers);
   }
 };
 
@@ -56,7 +57,8 @@ class Experiments {
   }
 
   [[nodiscard]] std::vector<WhatIf> sorted() && {
-    std::stable_sort(results_.begin(), results_.end(), [](const WhatIf& a, const WhatIf& b) { return a.step_time < b.step_time; });
+    std::stable_sort(results_.begin(), results_.end(),
+                     [](const WhatIf& a, const WhatIf& b) { return a.step_time < b.step_time; });
     return std::move(results_);
   }
 

@@ -24,7 +24,7 @@ struct WhatIf {
 };
 
 // Largest gain first.
-[[nodiscard]] Result<std::vector<WhatIf>> what_would_help(const Plan& plan, const ModelShape& model, const CostModel& costs,
-                                                          const LoadMapper* trace);
+[[nodiscard]] Result<std::vector<WhatIf>> what_would_help(const Plan& plan, const ModelShape& model,
+                                                          const CostModel& costs, const LoadMapper* trace);
 
 }  // namespace moesim

@@ -63,7 +63,9 @@ class AxisParser {
 
   Result<Number> bounded(std::string_view text, std::string_view piece) const {
     const std::optional<Number> value = number_from(text, Number{});
-    if (!value) return axis_error(fmt::format("'{}' in '{}' is no {}", text, piece, std::is_integral_v<Number> ? "whole number" : "number"));
+    if (!value)
+      return axis_error(
+          fmt::format("'{}' in '{}' is no {}", text, piece, std::is_integral_v<Number> ? "whole number" : "number"));
     if (*value < smallest_ || *value > largest_)
       return axis_error(fmt::format("{} is outside {} to {}", *value, smallest_, largest_));
     return *value;
@@ -115,7 +117,8 @@ class AxisParser {
 
 }  // namespace
 
-Result<std::vector<std::int64_t>> parse_integer_axis(std::string_view text, std::int64_t smallest, std::int64_t largest) {
+Result<std::vector<std::int64_t>> parse_integer_axis(std::string_view text, std::int64_t smallest,
+                                                     std::int64_t largest) {
   return AxisParser<std::int64_t>(smallest, largest).parse(text);
 }
 
@@ -130,7 +133,8 @@ Result<std::vector<std::string>> parse_word_axis(std::string_view text) {
     if (word.empty()) return invalid_input(fmt::format("'{}' holds an empty value", text), {}, "write one,two,three");
     if (std::find(words.begin(), words.end(), word) != words.end())
       return invalid_input(fmt::format("'{}' stands twice in '{}'", word, text));
-    if (words.size() == kMostAxisValues) return invalid_input(fmt::format("an axis has at most {} values", kMostAxisValues));
+    if (words.size() == kMostAxisValues)
+      return invalid_input(fmt::format("an axis has at most {} values", kMostAxisValues));
     words.push_back(word);
   }
   return words;

@@ -24,9 +24,11 @@ std::string identity(std::string role, const std::string& source) {
 // Sizes that do not divide, which check_plan would never see.
 Status check_divisible(const ParallelSizes& s, int world) {
   if (s.dp == 0)
-    return invalid_input(fmt::format("world size ({}) is not divisible by tp x cp x pp ({} x {} x {})", world, s.tp, s.cp, s.pp));
+    return invalid_input(
+        fmt::format("world size ({}) is not divisible by tp x cp x pp ({} x {} x {})", world, s.tp, s.cp, s.pp));
   if (s.edp == 0)
-    return invalid_input(fmt::format("world size ({}) is not divisible by esp x ep x pp ({} x {} x {})", world, s.esp, s.ep, s.pp));
+    return invalid_input(
+        fmt::format("world size ({}) is not divisible by esp x ep x pp ({} x {} x {})", world, s.esp, s.ep, s.pp));
   return {};
 }
 

@@ -19,17 +19,21 @@ constexpr std::array<FieldTraits, kSweepFields> kFields = {{
     {SweepField::kCluster, "cluster", "--cluster", FieldKind::kWord, 0, 0, "preset:NAME or cluster files"},
     {SweepField::kNodes, "nodes", "--nodes", FieldKind::kWhole, 1, 100'000, "Nodes of the cluster"},
     {SweepField::kTrace, "trace", "--trace", FieldKind::kWord, 0, 0, "Routing traces; 'balanced' for none"},
-    {SweepField::kSeqLength, "seq_length", "--seq,--seq-length", FieldKind::kWhole, 1, 1LL << 30, "Tokens of a sequence"},
-    {SweepField::kGlobalBatch, "global_batch", "--gbs,--global-batch", FieldKind::kWhole, 1, 1LL << 30, "Sequences per step"},
+    {SweepField::kSeqLength, "seq_length", "--seq,--seq-length", FieldKind::kWhole, 1, 1LL << 30,
+     "Tokens of a sequence"},
+    {SweepField::kGlobalBatch, "global_batch", "--gbs,--global-batch", FieldKind::kWhole, 1, 1LL << 30,
+     "Sequences per step"},
     {SweepField::kPrecision, "precision", "--precision", FieldKind::kWord, 0, 0, "Precision recipes"},
     {SweepField::kTp, "tp", "--tp", FieldKind::kWhole, 1, kLargestWorld, "Tensor parallelism"},
     {SweepField::kCp, "cp", "--cp", FieldKind::kWhole, 1, kLargestWorld, "Context parallelism"},
     {SweepField::kPp, "pp", "--pp", FieldKind::kWhole, 1, kLargestWorld, "Pipeline stages"},
     {SweepField::kVpp, "vpp", "--vpp", FieldKind::kWhole, 1, 1024, "Model chunks per stage"},
-    {SweepField::kDp, "dp", "--dp", FieldKind::kWhole, 1, kLargestWorld, "Data parallelism; without it what the cluster leaves"},
+    {SweepField::kDp, "dp", "--dp", FieldKind::kWhole, 1, kLargestWorld,
+     "Data parallelism; without it what the cluster leaves"},
     {SweepField::kEp, "ep", "--ep", FieldKind::kWhole, 1, kLargestWorld, "Expert parallelism"},
     {SweepField::kEsp, "esp", "--esp,--etp", FieldKind::kWhole, 1, kLargestWorld, "Shards of one expert"},
-    {SweepField::kMicroBatch, "micro_batch", "--mbs,--micro-batch", FieldKind::kWhole, 1, 1024, "Sequences of a micro-batch"},
+    {SweepField::kMicroBatch, "micro_batch", "--mbs,--micro-batch", FieldKind::kWhole, 1, 1024,
+     "Sequences of a micro-batch"},
     {SweepField::kRecompute, "recompute", "--recompute", FieldKind::kWord, 0, 0, "none, selective, full"},
     {SweepField::kZeroDense, "zero_dense", "--zero-dense", FieldKind::kWhole, 0, 3, "ZeRO stage of dense parameters"},
     {SweepField::kZeroExpert, "zero_expert", "--zero-expert", FieldKind::kWhole, 0, 3, "ZeRO stage of experts"},
@@ -101,7 +105,8 @@ Result<AxisValue> value_from_json(const FieldTraits& traits, const JsonReader& r
     case FieldKind::kWord: break;
   }
   MOESIM_ASSIGN(const std::string word, reader.as_string());
-  if (const Status known = check_word(traits.field, word); !known) return reader.error(known.error().what, known.error().hint);
+  if (const Status known = check_word(traits.field, word); !known)
+    return reader.error(known.error().what, known.error().hint);
   return word;
 }
 
@@ -134,7 +139,8 @@ Result<SweepAxis> read_axis(SweepField field, const JsonReader& reader) {
   }
   MOESIM_ASSIGN(const auto elements, reader.elements());
   if (elements.empty()) return reader.error("an axis needs at least one value");
-  if (elements.size() > kMostAxisValues) return reader.error(fmt::format("an axis has at most {} values", kMostAxisValues));
+  if (elements.size() > kMostAxisValues)
+    return reader.error(fmt::format("an axis has at most {} values", kMostAxisValues));
   for (const JsonReader& element : elements) {
     MOESIM_ASSIGN(AxisValue value, value_from_json(traits, element));
     axis.values.push_back(std::move(value));

@@ -16,8 +16,27 @@ namespace moesim {
 
 // In the order of the points: the last one varies fastest.
 enum class SweepField : std::uint8_t {
-  kModel, kCluster, kNodes, kTrace, kSeqLength, kGlobalBatch, kPrecision, kTp, kCp, kPp, kVpp, kDp, kEp, kEsp, kMicroBatch,
-  kRecompute, kZeroDense, kZeroExpert, kPipeline, kMoeSchedule, kCapacityFactor,
+  kModel,
+  kCluster,
+  kNodes,
+  kTrace,
+  kSeqLength,
+  kGlobalBatch,
+  kPrecision,
+  kTp,
+  kCp,
+  kPp,
+  kVpp,
+  kDp,
+  kEp,
+  kEsp,
+  kMicroBatch,
+  kRecompute,
+  kZeroDense,
+  kZeroExpert,
+  kPipeline,
+  kMoeSchedule,
+  kCapacityFactor,
   kCount,
 };
 constexpr std::size_t kSweepFields = static_cast<std::size_t>(SweepField::kCount);

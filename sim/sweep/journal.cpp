@@ -38,7 +38,8 @@ Result<std::string> read_at(int descriptor, std::int64_t offset, std::size_t siz
 Result<std::string> line_at(int descriptor, std::int64_t offset, const std::string& path) {
   std::string line;
   while (line.size() <= kLongestLine) {
-    MOESIM_ASSIGN(const std::string chunk, read_at(descriptor, offset + static_cast<std::int64_t>(line.size()), kReadSize / 16, path));
+    MOESIM_ASSIGN(const std::string chunk,
+                  read_at(descriptor, offset + static_cast<std::int64_t>(line.size()), kReadSize / 16, path));
     const std::size_t end = chunk.find('\n');
     line.append(chunk, 0, end);
     if (end != std::string::npos) return line;
@@ -68,7 +69,8 @@ Result<SweepJournal> SweepJournal::open(const std::string& path, const JournalId
   if (descriptor < 0) return io_error("open the journal", path);
   SweepJournal journal(path, descriptor, identity.points);
   if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0)
-    return fail(ErrorKind::kInternal, "another sweep is writing this journal", path, "wait for it, or write to another file");
+    return fail(ErrorKind::kInternal, "another sweep is writing this journal", path,
+                "wait for it, or write to another file");
   if (start == JournalStart::kRestart && ::ftruncate(descriptor, 0) != 0) return io_error("empty the journal", path);
   MOESIM_TRY(journal.load(identity));
   return journal;
@@ -94,8 +96,9 @@ Status SweepJournal::check_header(std::string_view line, const JournalIdentity& 
     return found != header.end() && found->is_string() ? found->get<std::string>() : std::string();
   };
   if (header["moesim_sweep_journal"] != kJournalVersion || text("tool") != identity.tool)
-    return invalid_input(fmt::format("the journal was written by another version ({}), this is {}", text("tool"), identity.tool),
-                         path_, kStartAgain);
+    return invalid_input(
+        fmt::format("the journal was written by another version ({}), this is {}", text("tool"), identity.tool), path_,
+        kStartAgain);
   if (text("sweep") != identity.fingerprint || header.value("points", nlohmann::json()) != identity.points)
     return invalid_input("the journal belongs to another sweep, or an input has changed since", path_, kStartAgain);
   return {};
@@ -124,7 +127,8 @@ Status SweepJournal::load(const JournalIdentity& identity) {
     offset += static_cast<std::int64_t>(chunk.size());
     std::size_t from = 0;
     for (std::size_t end = chunk.find('\n'); end != std::string::npos; end = chunk.find('\n', from)) {
-      if (!bad) return invalid_input(fmt::format("line {} of the journal {}", lines, bad.error().what), path_, kStartAgain);
+      if (!bad)
+        return invalid_input(fmt::format("line {} of the journal {}", lines, bad.error().what), path_, kStartAgain);
       rest.append(chunk, from, end - from);
       if (lines == 0) {
         MOESIM_TRY(check_header(rest, identity));

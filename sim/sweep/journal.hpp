@@ -33,7 +33,8 @@ struct JournalIdentity {
 
 class SweepJournal {
  public:
-  [[nodiscard]] static Result<SweepJournal> open(const std::string& path, const JournalIdentity& identity, JournalStart start);
+  [[nodiscard]] static Result<SweepJournal> open(const std::string& path, const JournalIdentity& identity,
+                                                 JournalStart start);
   SweepJournal(SweepJournal&& other) noexcept;
   SweepJournal& operator=(SweepJournal&&) = delete;
   ~SweepJournal();

@@ -40,7 +40,8 @@ class MpiTransport final : public SweepTransport {
     MPI_Get_count(&status, MPI_CHAR, &length);
     SweepMessage message{status.MPI_SOURCE, static_cast<SweepMessageKind>(status.MPI_TAG),
                          std::string(static_cast<std::size_t>(length), '\0')};
-    MPI_Recv(message.body.data(), length, MPI_CHAR, status.MPI_SOURCE, status.MPI_TAG, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    MPI_Recv(message.body.data(), length, MPI_CHAR, status.MPI_SOURCE, status.MPI_TAG, MPI_COMM_WORLD,
+             MPI_STATUS_IGNORE);
     return message;
   }
 

@@ -30,6 +30,7 @@ struct ResultHead {
   std::string sweep;  // SweepSpec::canonical_text
 };
 
-[[nodiscard]] Status write_result(const std::string& path, ResultFormat format, const ResultHead& head, const ResultRows& rows);
+[[nodiscard]] Status write_result(const std::string& path, ResultFormat format, const ResultHead& head,
+                                  const ResultRows& rows);
 
 }  // namespace moesim

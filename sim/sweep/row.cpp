@@ -24,7 +24,8 @@ const std::vector<TypedColumn>& typed_columns() {
   static const std::vector<TypedColumn> kColumns = {
       {{"point", Unit::kNone, "point", "Number of the point, from 0"}, Type::kWhole},
       {{"name", Unit::kNone, "name", "Run name made of the layout"}, Type::kWord},
-      {{"status", Unit::kNone, "status", "ok, invalid (the plan breaks a rule) or failed (a fault of moesim)"}, Type::kWord},
+      {{"status", Unit::kNone, "status", "ok, invalid (the plan breaks a rule) or failed (a fault of moesim)"},
+       Type::kWord},
       {{"model", Unit::kNone, "model", "As given"}, Type::kWord},
       {{"cluster", Unit::kNone, "cluster", "As given"}, Type::kWord},
       {{"nodes", Unit::kNone, "nodes", "Hosts"}, Type::kWhole},
@@ -52,8 +53,10 @@ const std::vector<TypedColumn>& typed_columns() {
       {{"zero_dense", Unit::kNone, "ZeRO", "Of dense parameters"}, Type::kWhole},
       {{"zero_expert", Unit::kNone, "ZeRO experts", "Of experts"}, Type::kWhole},
       {{"grad_bucket_elements", Unit::kNone, "bucket", "Gradients per reduction"}, Type::kWhole},
-      {{"overlap_grad_reduce", Unit::kNone, "overlap reduce", "Gradient reduction beside the backward pass"}, Type::kYesNo},
-      {{"overlap_param_gather", Unit::kNone, "overlap gather", "Parameter gathering beside the forward pass"}, Type::kYesNo},
+      {{"overlap_grad_reduce", Unit::kNone, "overlap reduce", "Gradient reduction beside the backward pass"},
+       Type::kYesNo},
+      {{"overlap_param_gather", Unit::kNone, "overlap gather", "Parameter gathering beside the forward pass"},
+       Type::kYesNo},
       {{"step_time_s", Unit::kSeconds, "step time", "Of one training step"}, Type::kNumber},
       {{"tokens_per_s_per_gpu", Unit::kTokensPerSecond, "tokens/s/GPU", "Throughput"}, Type::kNumber},
       {{"mfu", Unit::kRatio, "MFU", "Model FLOPs of the peak"}, Type::kNumber},
@@ -61,7 +64,8 @@ const std::vector<TypedColumn>& typed_columns() {
       {{"fits", Unit::kNone, "fits", "Into the smallest device"}, Type::kYesNo},
       {{"bubble_fraction", Unit::kRatio, "bubble", "Mean idle time for neighbouring stages"}, Type::kNumber},
       {{"expert_imbalance", Unit::kFactor, "imbalance", "Busiest rank over the mean; 1 is balanced"}, Type::kNumber},
-      {{"extrapolated_fraction", Unit::kRatio, "extrapolated", "Operations outside their law's fitted range"}, Type::kNumber},
+      {{"extrapolated_fraction", Unit::kRatio, "extrapolated", "Operations outside their law's fitted range"},
+       Type::kNumber},
       {{"error", Unit::kNone, "error", "Why there is no result"}, Type::kWord},
   };
   return kColumns;
@@ -79,10 +83,10 @@ void append_plan(const PlanFile& file, int nodes, SweepRow& row) {
   row.insert(row.end(),
              {plan.layout.order, plan.sequence_parallel, plan.seq_length, std::int64_t{plan.micro_batch},
               std::int64_t{plan.global_batch}, plan.precision, plan.pipeline,
-              text_or_none(fmt::format("{}", fmt::join(plan.stage_layers, " "))), plan.moe_schedule, plan.capacity_factor,
-              plan.pad_to_capacity, std::string(recompute_name(plan.recompute)), std::int64_t{static_cast<int>(plan.zero_dense)},
-              std::int64_t{static_cast<int>(plan.zero_expert)}, plan.grad_bucket_elements, plan.overlap_grad_reduce,
-              plan.overlap_param_gather});
+              text_or_none(fmt::format("{}", fmt::join(plan.stage_layers, " "))), plan.moe_schedule,
+              plan.capacity_factor, plan.pad_to_capacity, std::string(recompute_name(plan.recompute)),
+              std::int64_t{static_cast<int>(plan.zero_dense)}, std::int64_t{static_cast<int>(plan.zero_expert)},
+              plan.grad_bucket_elements, plan.overlap_grad_reduce, plan.overlap_param_gather});
 }
 
 void append_metrics(const StepMetrics& m, SweepRow& row) {

@@ -26,28 +26,34 @@ constexpr Seconds kSyncTime{1.0};
 constexpr int kPointsPerThread = 2;
 
 std::string error_to_text(const Error& error) {
-  const nlohmann::json json = {{"kind", static_cast<int>(error.kind)}, {"what", error.what}, {"where", error.where}, {"hint", error.hint}};
+  const nlohmann::json json = {
+      {"kind", static_cast<int>(error.kind)}, {"what", error.what}, {"where", error.where}, {"hint", error.hint}};
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 Error error_from_text(const std::string& text, int rank) {
   const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   MOESIM_ASSERT(json.is_object());  // written by error_to_text
-  return {static_cast<ErrorKind>(json["kind"].get<int>()), fmt::format("process {}: {}", rank, json["what"].get<std::string>()),
-          json["where"], json["hint"]};
+  return {static_cast<ErrorKind>(json["kind"].get<int>()),
+          fmt::format("process {}: {}", rank, json["what"].get<std::string>()), json["where"], json["hint"]};
 }
 
 Error interrupted(std::int64_t done, std::int64_t all, const std::string& output) {
-  return {ErrorKind::kInterrupted, fmt::format("interrupted with {} of {} points done", done, all), journal_path(output),
-          "the same command goes on from there"};
+  return {ErrorKind::kInterrupted, fmt::format("interrupted with {} of {} points done", done, all),
+          journal_path(output), "the same command goes on from there"};
 }
 
 // Rank 0's side of a sweep that is under way.
 class Coordinator {
  public:
-  Coordinator(const SweepEvaluator& evaluator, const SweepOptions& options, SweepTransport& transport, SweepJournal& journal)
-      : options_(options), transport_(transport), journal_(journal), points_(evaluator.spec().points()),
-        pool_(evaluator, options.jobs), held_(static_cast<std::size_t>(transport.size()), 0) {
+  Coordinator(const SweepEvaluator& evaluator, const SweepOptions& options, SweepTransport& transport,
+              SweepJournal& journal)
+      : options_(options),
+        transport_(transport),
+        journal_(journal),
+        points_(evaluator.spec().points()),
+        pool_(evaluator, options.jobs),
+        held_(static_cast<std::size_t>(transport.size()), 0) {
     for (int rank = 1; rank < transport.size(); ++rank)
       transport.send(rank, SweepMessageKind::kBegin, evaluator.fingerprint());
   }
@@ -132,7 +138,8 @@ class Coordinator {
 
   void tell_progress() {
     if (options_.progress != nullptr)
-      options_.progress->update(static_cast<std::uint64_t>(journal_.finished()), static_cast<std::uint64_t>(points_), {});
+      options_.progress->update(static_cast<std::uint64_t>(journal_.finished()), static_cast<std::uint64_t>(points_),
+                                {});
   }
 
   const SweepOptions& options_;
@@ -251,8 +258,8 @@ Result<SweepSummary> run_sweep(const SweepSpec& spec, const SweepOptions& option
   MOESIM_ASSIGN(const ResultFormat format, result_format(options.output));
   MOESIM_TRY(spec.check());
   MOESIM_ASSIGN(const SweepEvaluator evaluator, SweepEvaluator::create(spec));
-  const JournalIdentity identity{evaluator.fingerprint(), fmt::format("{} {}", options.tool.version, options.tool.revision),
-                                 spec.points()};
+  const JournalIdentity identity{evaluator.fingerprint(),
+                                 fmt::format("{} {}", options.tool.version, options.tool.revision), spec.points()};
   MOESIM_ASSIGN(SweepJournal journal, SweepJournal::open(journal_path(options.output), identity, options.start));
   const std::int64_t resumed = journal.finished();
   MOESIM_TRY(Coordinator(evaluator, options, transport, journal).run());

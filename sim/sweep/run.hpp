@@ -43,7 +43,8 @@ struct SweepSummary {
 [[nodiscard]] std::string journal_path(const std::string& output);
 
 // Of rank 0. kInterrupted when asked to stop: the journal has what was finished, the same call goes on from there.
-[[nodiscard]] Result<SweepSummary> run_sweep(const SweepSpec& spec, const SweepOptions& options, SweepTransport& transport);
+[[nodiscard]] Result<SweepSummary> run_sweep(const SweepSpec& spec, const SweepOptions& options,
+                                             SweepTransport& transport);
 
 // Of every other rank, until rank 0 says stop. An error, also one that `spec` brings along, is told to rank 0, which ends
 // the sweep with it.

@@ -64,7 +64,8 @@ Status insert_rows(sqlite3* database, const ResultRows& rows, const std::string&
   for (std::int64_t i = 0; i < rows.count; ++i) {
     MOESIM_ASSIGN(const SweepRow row, rows.row(i));
     for (std::size_t column = 0; column < row.size(); ++column)
-      MOESIM_TRY(check(database, std::visit(Bind{prepared, static_cast<int>(column) + 1}, row[column]), SQLITE_OK, path));
+      MOESIM_TRY(
+          check(database, std::visit(Bind{prepared, static_cast<int>(column) + 1}, row[column]), SQLITE_OK, path));
     MOESIM_TRY(check(database, sqlite3_step(prepared), SQLITE_DONE, path));
     MOESIM_TRY(check(database, sqlite3_reset(prepared), SQLITE_OK, path));
   }

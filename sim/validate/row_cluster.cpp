@@ -13,7 +13,8 @@ namespace moesim {
 namespace {
 
 std::size_t common_beginning(std::string_view a, std::string_view b) {
-  return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + std::min(a.size(), b.size()), b.begin()).first - a.begin());
+  return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + std::min(a.size(), b.size()), b.begin()).first -
+                                  a.begin());
 }
 
 // The preset for the device; its own first, else the nearest relative.
@@ -55,7 +56,9 @@ void set_nics(NodeSpec& node, std::string_view interconnect, RowNotes& notes) {
 // times 16 nodes, not three times 18 and a rest, which would cut groups of 64 ranks in two.
 void fill_racks_evenly(ClusterSpec& spec, RowNotes& notes) {
   NodeGroup& group = spec.groups.front();
-  if (!group.node.scale_up || group.node.scale_up->domain_nodes <= 1 || group.nodes <= group.node.scale_up->domain_nodes) return;
+  if (!group.node.scale_up || group.node.scale_up->domain_nodes <= 1 ||
+      group.nodes <= group.node.scale_up->domain_nodes)
+    return;
   int nodes = group.node.scale_up->domain_nodes;
   while (group.nodes % nodes != 0) --nodes;
   if (nodes == group.node.scale_up->domain_nodes) return;

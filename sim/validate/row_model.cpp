@@ -64,9 +64,11 @@ bool trains_mtp(const TrainingRow& row) {
 }  // namespace
 
 OrSkipped<ModelShape> model_of(const TrainingRow& row, RowNotes& notes) {
-  if (!row.layers || !row.hidden || !row.vocab || *row.hidden == 0) return skipped("layers, width or vocabulary not published");
+  if (!row.layers || !row.hidden || !row.vocab || *row.hidden == 0)
+    return skipped("layers, width or vocabulary not published");
   const std::int64_t dense_layers = row.is_moe() ? row.dense_layers.value_or(0) : *row.layers;
-  if (dense_layers > *row.layers || *row.layers > ShapeLimits::kLayers) return skipped("number of layers makes no sense");
+  if (dense_layers > *row.layers || *row.layers > ShapeLimits::kLayers)
+    return skipped("number of layers makes no sense");
   const OrSkipped<AttentionShape> attention = attention_of(row, notes);
   if (!attention) return skipped(attention.error());
   const bool gated = !mentions(row.attention, "GELU") && !mentions(row.framework, "FastMoE");

@@ -29,7 +29,9 @@ namespace moesim {
 template <class T>
 using OrSkipped = tl::expected<T, std::string>;
 using SkipReason = std::string;  // empty: all is well
-[[nodiscard]] inline tl::unexpected<SkipReason> skipped(SkipReason reason) { return tl::unexpected<SkipReason>(std::move(reason)); }
+[[nodiscard]] inline tl::unexpected<SkipReason> skipped(SkipReason reason) {
+  return tl::unexpected<SkipReason>(std::move(reason));
+}
 using RowNotes = std::vector<std::string>;
 
 [[nodiscard]] OrSkipped<ModelShape> model_of(const TrainingRow& row, RowNotes& notes);

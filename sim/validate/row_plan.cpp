@@ -21,15 +21,17 @@
 namespace moesim {
 namespace {
 
-int as_int(std::int64_t value) { return static_cast<int>(std::min<std::int64_t>(value, std::numeric_limits<int>::max())); }
+int as_int(std::int64_t value) {
+  return static_cast<int>(std::min<std::int64_t>(value, std::numeric_limits<int>::max()));
+}
 
 bool fully_sharded(const TrainingRow& row) { return mentions(row.zero, "FSDP") || mentions(row.zero, "ZeRO-3"); }
 
 int expert_shards(const TrainingRow& row, RowNotes& notes) {
   if (row.etp) return as_int(*row.etp);
   if (!row.is_moe() || row.tp.value_or(1) == 1) return 1;
-  const bool recipe_sets_one = mentions(row.framework, "Bridge") || mentions(row.framework, "NeMo") ||
-                               mentions(row.schedule, "Folding");
+  const bool recipe_sets_one =
+      mentions(row.framework, "Bridge") || mentions(row.framework, "NeMo") || mentions(row.schedule, "Folding");
   notes.push_back(recipe_sets_one ? "expert tensor parallelism not published: 1, as the framework's recipes set it"
                                   : "expert tensor parallelism not published: as wide as tp, Megatron's default");
   return recipe_sets_one ? 1 : as_int(*row.tp);
@@ -113,7 +115,8 @@ void set_sharding(const TrainingRow& row, Plan& plan, RowNotes& notes) {
 void set_routing(const TrainingRow& row, Plan& plan, RowNotes& notes) {
   if (!row.is_moe()) return;
   const bool drops = mentions(row.routing, "token-drop") || mentions(row.caveats, "variant: tokendrop");
-  double factor = number_after(row.routing, "capacity factor").value_or(number_after(row.routing, "capacity").value_or(0));
+  double factor =
+      number_after(row.routing, "capacity factor").value_or(number_after(row.routing, "capacity").value_or(0));
   if (factor == 0 && drops) factor = 1;
   plan.capacity_factor = factor;
   plan.pad_to_capacity = false;
@@ -123,8 +126,8 @@ void set_routing(const TrainingRow& row, Plan& plan, RowNotes& notes) {
 
 // What the row says it does and the simulation does not do.
 void tell_differences(const TrainingRow& row, RowNotes& notes) {
-  if (mentions(row.schedule, "EP overlap on") || mentions(row.schedule, "EP overlap +") || row.schedule == "EP overlap" ||
-      mentions(row.schedule, "all-to-all overlap"))
+  if (mentions(row.schedule, "EP overlap on") || mentions(row.schedule, "EP overlap +") ||
+      row.schedule == "EP overlap" || mentions(row.schedule, "all-to-all overlap"))
     notes.emplace_back("the run overlaps expert communication with other micro-batches, the simulation does not");
   if (mentions(row.schedule, "async TP"))
     notes.emplace_back("the run overlaps tensor-parallel communication with GEMMs, the simulation does not");

@@ -22,7 +22,9 @@ RowNumber size_in(const CsvReader& reader, std::string_view column, std::vector<
   return std::nullopt;
 }
 
-std::string words_in(const CsvReader& reader, std::string_view column) { return std::string(trim(reader.text(column))); }
+std::string words_in(const CsvReader& reader, std::string_view column) {
+  return std::string(trim(reader.text(column)));
+}
 
 void read_names(const CsvReader& reader, TrainingRow& row) {
   row.id = words_in(reader, "id");
@@ -47,19 +49,30 @@ void read_names(const CsvReader& reader, TrainingRow& row) {
 }
 
 void read_sizes(const CsvReader& reader, TrainingRow& row) {
-  const std::initializer_list<std::pair<std::string_view, RowNumber*>> sizes = {
-      {"n_gpus", &row.gpus},           {"gpus_per_node", &row.gpus_per_node},
-      {"layers", &row.layers},         {"dense_layers", &row.dense_layers},
-      {"hidden", &row.hidden},         {"ffn_dense", &row.ffn_dense},
-      {"ffn_moe", &row.ffn_moe},       {"experts", &row.experts},
-      {"topk", &row.top_k},            {"shared_experts", &row.shared_experts},
-      {"heads", &row.heads},           {"kv_heads", &row.kv_heads},
-      {"vocab", &row.vocab},           {"seq_len", &row.seq_length},
-      {"tp", &row.tp},                 {"pp", &row.pp},
-      {"vpp", &row.vpp},               {"cp", &row.cp},
-      {"ep", &row.ep},                 {"etp", &row.etp},
-      {"dp", &row.dp},                 {"mbs", &row.micro_batch},
-      {"gbs", &row.global_batch},      {"ga", &row.micro_batches}};
+  const std::initializer_list<std::pair<std::string_view, RowNumber*>> sizes = {{"n_gpus", &row.gpus},
+                                                                                {"gpus_per_node", &row.gpus_per_node},
+                                                                                {"layers", &row.layers},
+                                                                                {"dense_layers", &row.dense_layers},
+                                                                                {"hidden", &row.hidden},
+                                                                                {"ffn_dense", &row.ffn_dense},
+                                                                                {"ffn_moe", &row.ffn_moe},
+                                                                                {"experts", &row.experts},
+                                                                                {"topk", &row.top_k},
+                                                                                {"shared_experts", &row.shared_experts},
+                                                                                {"heads", &row.heads},
+                                                                                {"kv_heads", &row.kv_heads},
+                                                                                {"vocab", &row.vocab},
+                                                                                {"seq_len", &row.seq_length},
+                                                                                {"tp", &row.tp},
+                                                                                {"pp", &row.pp},
+                                                                                {"vpp", &row.vpp},
+                                                                                {"cp", &row.cp},
+                                                                                {"ep", &row.ep},
+                                                                                {"etp", &row.etp},
+                                                                                {"dp", &row.dp},
+                                                                                {"mbs", &row.micro_batch},
+                                                                                {"gbs", &row.global_batch},
+                                                                                {"ga", &row.micro_batches}};
   for (const auto& [column, number] : sizes) *number = size_in(reader, column, row.unreadable);
 }
 
@@ -79,9 +92,10 @@ bool TrainingRow::is_unreadable(std::string_view column) const {
 }
 
 bool is_training_format(const CsvReader& reader) {
-  const std::initializer_list<std::string_view> columns = {"id", "hardware", "n_gpus", "layers", "hidden", "seq_len",
-                                                           "tp", "pp", "gbs", "step_time_s"};
-  return std::all_of(columns.begin(), columns.end(), [&](std::string_view column) { return reader.has_column(column); });
+  const std::initializer_list<std::string_view> columns = {"id",      "hardware", "n_gpus", "layers", "hidden",
+                                                           "seq_len", "tp",       "pp",     "gbs",    "step_time_s"};
+  return std::all_of(columns.begin(), columns.end(),
+                     [&](std::string_view column) { return reader.has_column(column); });
 }
 
 Result<TrainingRow> read_training_row(const CsvReader& reader) {
@@ -103,7 +117,8 @@ std::optional<double> number_after(std::string_view text, std::string_view word)
   at += word.size();
   while (at < lower.size() && lower[at] == ' ') ++at;
   double value = 0;
-  const auto [end, error] = std::from_chars(lower.data() + at, lower.data() + lower.size(), value, std::chars_format::fixed);
+  const auto [end, error] =
+      std::from_chars(lower.data() + at, lower.data() + lower.size(), value, std::chars_format::fixed);
   if (error != std::errc()) return std::nullopt;
   return value;
 }

@@ -31,7 +31,8 @@ std::optional<Measured> measured_speed(const TrainingRow& row) {
 std::vector<Measured> measured_metrics(const TrainingRow& row) {
   std::vector<Measured> all;
   if (auto speed = measured_speed(row)) all.push_back(*std::move(speed));
-  if (row.peak_memory_gib && *row.peak_memory_gib > 0) all.push_back({"peak_mem_gib", *row.peak_memory_gib, Better::kNeither});
+  if (row.peak_memory_gib && *row.peak_memory_gib > 0)
+    all.push_back({"peak_mem_gib", *row.peak_memory_gib, Better::kNeither});
   return all;
 }
 

@@ -22,13 +22,13 @@ namespace moesim {
 
 struct TrainingPrediction {
   ComparedRow compared;
-  std::string source;     // whose measurement
+  std::string source;  // whose measurement
   std::string framework;
   std::string model;
   bool is_moe = false;
   std::vector<std::string> notes;  // what was assumed, and what the simulation leaves out
-  Plan plan;               // what was simulated; of no meaning where skipped
-  StepMetrics metrics;     // likewise
+  Plan plan;                       // what was simulated; of no meaning where skipped
+  StepMetrics metrics;             // likewise
 };
 
 // Told by the header alone.

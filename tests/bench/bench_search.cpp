@@ -67,7 +67,8 @@ BENCHMARK(BM_RankWithTrace)->Unit(benchmark::kSecond)->MeasureProcessCPUTime()->
 void BM_Bound(benchmark::State& state) {
   const Question& q = question();
   std::vector<ScheduleChoice> schedules;
-  for (const PipelineSchedule* schedule : pipeline_schedules()) schedules.push_back({schedule, schedule->chunks_per_stage(2)});
+  for (const PipelineSchedule* schedule : pipeline_schedules())
+    schedules.push_back({schedule, schedule->chunks_per_stage(2)});
   CandidateMaker maker(q.model, q.costs, nullptr, q.space, schedules);
   Certificate certificate;
   const std::vector<Cell> cells = enumerate_cells(q.model, q.space, q.view.ranks(), 1, certificate).cells;

@@ -31,7 +31,8 @@ class BlockBuilder {
   std::uint32_t transfer(Stream stream, ReplayOpClass op_class, std::uint8_t channel,
                          std::initializer_list<std::uint32_t> deps) {
     const Use use = op_class == ReplayOpClass::kSend ? kAcrossNodes : kNoUse;
-    return add({.stream = stream, .op_class = op_class, .group = channel, .category = kTransfer, .port_use = use}, deps);
+    return add({.stream = stream, .op_class = op_class, .group = channel, .category = kTransfer, .port_use = use},
+               deps);
   }
 
   ReplayBlock block;
@@ -137,7 +138,8 @@ ReplayProgram pipeline_program(const PipelineShape& shape) {
     entity.durations = static_cast<std::uint32_t>(e % shape.ranks_per_stage);
     entity.groups.assign(3, -1);
     entity.channels.assign(4, -1);
-    if (stage + 1 < shape.stages) entity.channels[kForwardOut] = entity.channels[kBackwardIn] = e + shape.ranks_per_stage;
+    if (stage + 1 < shape.stages)
+      entity.channels[kForwardOut] = entity.channels[kBackwardIn] = e + shape.ranks_per_stage;
     if (stage > 0) entity.channels[kBackwardOut] = entity.channels[kForwardIn] = e - shape.ranks_per_stage;
     entity.ports = {2 * e, 2 * e + 1};
   }

@@ -40,13 +40,20 @@ bool matches_lines(const Lines& patterns, std::size_t pattern, const Lines& line
 bool is_kind(const nlohmann::json& expected, const nlohmann::json& actual, bool& fits) {
   if (!expected.is_string()) return false;
   const auto& word = expected.get_ref<const std::string&>();
-  if (word == "<any>") fits = true;
-  else if (word == "<number>") fits = actual.is_number();
-  else if (word == "<string>") fits = actual.is_string();
-  else if (word == "<list>") fits = actual.is_array();
-  else if (word == "<object>") fits = actual.is_object();
-  else if (word == "<bool>") fits = actual.is_boolean();
-  else return false;
+  if (word == "<any>")
+    fits = true;
+  else if (word == "<number>")
+    fits = actual.is_number();
+  else if (word == "<string>")
+    fits = actual.is_string();
+  else if (word == "<list>")
+    fits = actual.is_array();
+  else if (word == "<object>")
+    fits = actual.is_object();
+  else if (word == "<bool>")
+    fits = actual.is_boolean();
+  else
+    return false;
   return true;
 }
 

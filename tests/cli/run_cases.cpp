@@ -44,7 +44,8 @@ Outcome run_case(const fs::path& folder, const std::string& name) {
   fs::remove_all(work);
   fs::create_directories(work / "cwd");
   const std::string command = fmt::format(
-      "cd '{0}/cwd' && unset NO_COLOR CLICOLOR_FORCE && export TERM=xterm CASE='{1}' SHARED='{2}' PATH='{3}':\"$PATH\" && "
+      "cd '{0}/cwd' && unset NO_COLOR CLICOLOR_FORCE && export TERM=xterm CASE='{1}' SHARED='{2}' PATH='{3}':\"$PATH\" "
+      "&& "
       "sh '{1}/cmd' >'{0}/out' 2>'{0}/err' </dev/null",
       work.string(), folder.string(), MOESIM_SHARED_DIR, MOESIM_PROGRAM_DIR);
   const int status = std::system(command.c_str());
@@ -76,7 +77,8 @@ TEST_P(CommandCase, BehavesAsWritten) {
 
 INSTANTIATE_TEST_SUITE_P(Cli, CommandCase, testing::ValuesIn(case_names()), [](const auto& test) {
   std::string name = test.param;
-  std::replace_if(name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;
 });
 

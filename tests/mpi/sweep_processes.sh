@@ -56,7 +56,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
 mpi=(mpirun -n 3 --oversubscribe --bind-to none --mca pml ob1 --mca btl self,vader)
 
-if "${mpi[@]}" "${sweep[@]}" -o probe.csv 2>&1 | grep -q 'built without MPI'; then
+if [[ $("${mpi[@]}" "${sweep[@]}" -o probe.csv 2>&1 || true) == *'built without MPI'* ]]; then
   echo "skipped the part with several processes: this build has no MPI"
   exit 77
 fi

@@ -5,8 +5,8 @@
 
 #include <map>
 
-#include "traces/formats/formats.hpp"
 #include "traces/formats/csv_header.hpp"
+#include "traces/formats/formats.hpp"
 #include "traces/input/number_parser.hpp"
 
 namespace moesim {
@@ -81,18 +81,18 @@ class CountsCsvReader {
       const std::string_view rest(start, static_cast<std::size_t>(end - start));
       if (p != nullptr && p == end) return short_row();
       if (p != nullptr && last && *p == ',')
-        return invalid_input(fmt::format("row has more columns than the header's {}",
-                                         header_.labels.size() + header_.numbered),
-                             job_.stream->place());
+        return invalid_input(
+            fmt::format("row has more columns than the header's {}", header_.labels.size() + header_.numbered),
+            job_.stream->place());
       return invalid_input(fmt::format("column e{}: {}", e, describe_bad_count(rest)), job_.stream->place());
     }
     return job_.sink.counts({key, counts_, {job_.stream->name(), job_.stream->line_number()}});
   }
 
   [[nodiscard]] tl::unexpected<Error> short_row() const {
-    return invalid_input(fmt::format("row has fewer columns than the header's {}",
-                                     header_.labels.size() + header_.numbered),
-                         job_.stream->place(), "is the file complete?");
+    return invalid_input(
+        fmt::format("row has fewer columns than the header's {}", header_.labels.size() + header_.numbered),
+        job_.stream->place(), "is the file complete?");
   }
 
   ImportJob& job_;

@@ -36,9 +36,7 @@ std::optional<CsvLabel> label_of(std::string_view name) {
 
 }  // namespace
 
-bool CsvHeader::has(CsvLabel label) const {
-  return std::find(labels.begin(), labels.end(), label) != labels.end();
-}
+bool CsvHeader::has(CsvLabel label) const { return std::find(labels.begin(), labels.end(), label) != labels.end(); }
 
 bool csv_has_numbered(std::string_view line, std::string_view prefix) {
   const std::vector<std::string_view> names = split(line, ',');
@@ -59,7 +57,8 @@ Result<CsvHeader> parse_csv_header(std::string_view line, std::string_view prefi
       std::vector<std::string> known{fmt::format("{}{}", prefix, header.numbered)};
       if (header.numbered == 0)
         for (const Spelling& s : kSpellings) known.emplace_back(s.name);
-      return invalid_input(fmt::format("unexpected column '{}'{}", name.substr(0, 60), did_you_mean(name, known)), place,
+      return invalid_input(fmt::format("unexpected column '{}'{}", name.substr(0, 60), did_you_mean(name, known)),
+                           place,
                            fmt::format("columns are iter,layer,micro_batch,src_rank and then {0}0,{0}1,...", prefix));
     }
     if (header.has(*label)) return invalid_input(fmt::format("column '{}' appears twice", name), place);

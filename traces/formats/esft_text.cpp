@@ -31,8 +31,9 @@ Status read_line(ImportJob& job, std::string_view line, const TracePlace& place,
   const std::vector<std::string_view> words = split(line.substr(0, gap), '\t');
   const auto top_k = static_cast<std::size_t>(job.info.top_k);
   if (words.size() % top_k != 0)
-    return invalid_input(fmt::format("{} expert ids are not a whole number of tokens with {} each", words.size(), top_k),
-                         place.text(), "give the model's top_k in the side file");
+    return invalid_input(
+        fmt::format("{} expert ids are not a whole number of tokens with {} each", words.size(), top_k), place.text(),
+        "give the model's top_k in the side file");
   ids.resize(top_k);
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (!parse_integer<std::int32_t>(words[i], -1, INT32_MAX, ids[i % top_k]))
@@ -61,10 +62,10 @@ Status read_dump(ImportJob& job) {
   note_sequences_as_ranks(job);
   if (job.info.top_k == 0) {
     job.info.top_k = kEsftTopK;
-    job.findings.add(Severity::kNotice, "top-k-assumed",
-                     fmt::format("ESFT dumps do not mark tokens: {} ids each are assumed; give top_k otherwise",
-                                 kEsftTopK),
-                     job.probe.path);
+    job.findings.add(
+        Severity::kNotice, "top-k-assumed",
+        fmt::format("ESFT dumps do not mark tokens: {} ids each are assumed; give top_k otherwise", kEsftTopK),
+        job.probe.path);
   }
   std::int32_t layer = 0;
   if (!job.probe.is_folder) {

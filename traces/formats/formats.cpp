@@ -55,8 +55,7 @@ Error explain_unreadable(const InputProbe& probe) {
                    "'int16')[:, None, :])\"");
   if (head.starts_with("PK\x03\x04"))
     return refused(probe, "a zip archive that holds no numpy arrays", "unpack it and give the files");
-  if (head.starts_with("\x89HDF"))
-    return refused(probe, "HDF5 is not read", "export the counts with numpy.savez");
+  if (head.starts_with("\x89HDF")) return refused(probe, "HDF5 is not read", "export the counts with numpy.savez");
   if (head.starts_with("\xFF\xFE") || head.starts_with("\xFE\xFF"))
     return refused(probe, "file is UTF-16", "save it as UTF-8");
   if (head.find('\0') != std::string_view::npos)

@@ -36,8 +36,8 @@ constexpr std::array<Spelling, 9> kSpellings = {{{"model", Column::kModel},
 std::optional<std::vector<Column>> parse_columns(std::string_view header) {
   std::vector<Column> columns;
   for (const std::string_view cell : split(header, ',')) {
-    const auto* const known = std::find_if(kSpellings.begin(), kSpellings.end(),
-                                           [&](const Spelling& s) { return s.name == trim(cell); });
+    const auto* const known =
+        std::find_if(kSpellings.begin(), kSpellings.end(), [&](const Spelling& s) { return s.name == trim(cell); });
     if (known == kSpellings.end()) return std::nullopt;
     if (std::find(columns.begin(), columns.end(), known->column) != columns.end()) return std::nullopt;
     columns.push_back(known->column);

@@ -24,7 +24,8 @@ bool parse_name(std::string_view path, std::int32_t& rank) {
     if (file.ends_with(suffix)) file.remove_suffix(suffix.size());
   constexpr std::string_view kPrefix = "rank";
   return file.starts_with(kPrefix) && file.ends_with(".jsonl") &&
-         parse_integer<std::int32_t>(file.substr(kPrefix.size(), file.size() - kPrefix.size() - 6), 0, 16'000'000, rank);
+         parse_integer<std::int32_t>(file.substr(kPrefix.size(), file.size() - kPrefix.size() - 6), 0, 16'000'000,
+                                     rank);
 }
 
 class MegatronReader {
@@ -84,9 +85,9 @@ class MegatronReader {
         return invalid_input(fmt::format("recording needs more than {} MiB", job_.options.memory_limit_bytes >> 20),
                              place, "give fewer iterations");
       if (!received_[key].emplace(rank, std::move(counts)).second)
-        return invalid_input(fmt::format("iteration {}, layer {} of rank {} appears twice", key.iteration, key.layer,
-                                         rank),
-                             place, "pipeline stages that count layers from 0 each? renumber them");
+        return invalid_input(
+            fmt::format("iteration {}, layer {} of rank {} appears twice", key.iteration, key.layer, rank), place,
+            "pipeline stages that count layers from 0 each? renumber them");
       ++key.micro_batch;
     }
     return {};
@@ -94,8 +95,8 @@ class MegatronReader {
 
   // Ranks in order hold expert blocks 0, 1, ..., EP-1, again and again; equal blocks are summed (expert data parallel).
   Status assemble(const RowKey& key, const ByRank& by_rank, std::vector<std::uint32_t>& counts) const {
-    const std::size_t ep = job_.options.expert_parallel > 0 ? static_cast<std::size_t>(job_.options.expert_parallel)
-                                                            : by_rank.size();
+    const std::size_t ep =
+        job_.options.expert_parallel > 0 ? static_cast<std::size_t>(job_.options.expert_parallel) : by_rank.size();
     const std::size_t local = by_rank.begin()->second.size();
     const std::string place = fmt::format("{}: iteration {}, layer {}", job_.probe.path, key.iteration, key.layer);
     if (by_rank.size() % ep != 0)

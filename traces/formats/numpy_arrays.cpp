@@ -20,8 +20,7 @@ constexpr std::string_view kMap = "physical_to_logical_map";
 
 bool named_like_ids(const std::string& name) {
   const std::string lower = to_lower(name);
-  return lower.find("routed") != std::string::npos || lower.find("topk") != std::string::npos ||
-         lower.ends_with("ids");
+  return lower.find("routed") != std::string::npos || lower.find("topk") != std::string::npos || lower.ends_with("ids");
 }
 
 bool is_physical(const std::string& name) { return to_lower(name).find("physical") != std::string::npos; }
@@ -30,9 +29,9 @@ std::string shape_text(const ArrayView& array) { return fmt::format("[{}]", fmt:
 
 Status read_ids(ImportJob& job, const ArrayView& array) {
   if (array.shape.size() != 3)
-    return invalid_input(fmt::format("ids '{}' have shape {}, expected [tokens, layers, k]", array.name,
-                                     shape_text(array)),
-                         job.probe.path);
+    return invalid_input(
+        fmt::format("ids '{}' have shape {}, expected [tokens, layers, k]", array.name, shape_text(array)),
+        job.probe.path);
   std::vector<std::int32_t> ids(static_cast<std::size_t>(array.shape[2]));
   if (ids.empty() || array.shape[1] > 65534)
     return invalid_input(fmt::format("ids '{}' have shape {}", array.name, shape_text(array)), job.probe.path);
@@ -52,7 +51,8 @@ Status read_ids(ImportJob& job, const ArrayView& array) {
 Result<std::vector<std::int32_t>> read_map(const ArrayView& map, std::uint64_t layers, std::uint64_t slots,
                                            std::size_t& logical, const std::string& place) {
   if (map.shape.size() != 2 || map.shape[0] != layers || map.shape[1] != slots)
-    return invalid_input(fmt::format("{} has shape {}, expected [{}, {}]", kMap, shape_text(map), layers, slots), place);
+    return invalid_input(fmt::format("{} has shape {}, expected [{}, {}]", kMap, shape_text(map), layers, slots),
+                         place);
   std::vector<std::int32_t> experts(static_cast<std::size_t>(layers * slots));
   if (const Status read = map.read_ids(0, experts); !read) return invalid_input(read.error().what, place);
   for (const std::int32_t e : experts) {
@@ -65,9 +65,10 @@ Result<std::vector<std::int32_t>> read_map(const ArrayView& map, std::uint64_t l
 Status read_counts(ImportJob& job, const ArrayView& array, const ArrayView* map) {
   const std::size_t n = array.shape.size();
   if (n != 2 && n != 3)
-    return invalid_input(fmt::format("counts '{}' have shape {}, expected [steps, layers, experts] or [layers, experts]",
-                                     array.name, shape_text(array)),
-                         job.probe.path);
+    return invalid_input(
+        fmt::format("counts '{}' have shape {}, expected [steps, layers, experts] or [layers, experts]", array.name,
+                    shape_text(array)),
+        job.probe.path);
   const std::uint64_t steps = n == 3 ? array.shape[0] : 1;
   const std::uint64_t layers = array.shape[n - 2];
   const auto slots = static_cast<std::size_t>(array.shape[n - 1]);
@@ -101,8 +102,10 @@ Status read_counts(ImportJob& job, const ArrayView& array, const ArrayView* map)
       std::fill(row.begin(), row.end(), 0);
       for (std::size_t slot = 0; slot < slots; ++slot) {
         const std::size_t at = static_cast<std::size_t>(layer) * slots + slot;
-        if (logical_of.empty()) row[slot] = step_counts[at];
-        else if (logical_of[at] >= 0) row[static_cast<std::size_t>(logical_of[at])] += step_counts[at];
+        if (logical_of.empty())
+          row[slot] = step_counts[at];
+        else if (logical_of[at] >= 0)
+          row[static_cast<std::size_t>(logical_of[at])] += step_counts[at];
       }
       const RowKey key{static_cast<std::int64_t>(step), static_cast<std::int32_t>(layer), 0, kSummedOverRanks};
       MOESIM_TRY(job.sink.counts({key, row, {job.probe.path, 0}}));
@@ -149,10 +152,11 @@ Status read_archive(ImportJob& job, std::string_view content) {
   for (const ArrayView& array : arrays)
     if (array.name != kMap && (array.shape.size() == 2 || array.shape.size() == 3)) candidates.push_back(&array);
   if (candidates.size() != 1)
-    return invalid_input(fmt::format("cannot tell which array holds the counts; the archive has: {}",
-                                     fmt::join(names, ", ")),
-                         job.probe.path, "name it logical_count [steps, layers, experts] or routed_experts "
-                                         "[tokens, layers, k]");
+    return invalid_input(
+        fmt::format("cannot tell which array holds the counts; the archive has: {}", fmt::join(names, ", ")),
+        job.probe.path,
+        "name it logical_count [steps, layers, experts] or routed_experts "
+        "[tokens, layers, k]");
   return named_like_ids(candidates[0]->name) ? read_ids(job, *candidates[0])
                                              : read_counts(job, *candidates[0], named(kMap));
 }
@@ -169,7 +173,8 @@ Status read_arrays(ImportJob& job) {
 }  // namespace
 
 const TraceFormat kNumpyArrays = {
-    "numpy", "arrays of SGLang or vLLM recorders as .npy or .npz: counts [steps, layers, experts] or ids [tokens, layers, k]",
+    "numpy",
+    "arrays of SGLang or vLLM recorders as .npy or .npz: counts [steps, layers, experts] or ids [tokens, layers, k]",
     [](const InputProbe& probe) { return looks_like_npy(probe.head) || looks_like_npz(probe.head); }, read_arrays};
 
 }  // namespace moesim

@@ -68,11 +68,12 @@ Status read_sequences(ImportJob& job) {
 
 void note_sequences_as_ranks(ImportJob& job) {
   if (job.info.phase == TracePhase::kUnknown) job.info.phase = TracePhase::kInference;
-  job.findings.add(Severity::kInfo, "sequences-as-ranks",
-                   fmt::format("sequences carry no source rank: sequence i is given to source rank i mod {}, all in one "
-                               "iteration and micro-batch",
-                               job.options.sequence_ranks),
-                   job.probe.path);
+  job.findings.add(
+      Severity::kInfo, "sequences-as-ranks",
+      fmt::format("sequences carry no source rank: sequence i is given to source rank i mod {}, all in one "
+                  "iteration and micro-batch",
+                  job.options.sequence_ranks),
+      job.probe.path);
 }
 
 const TraceFormat kSequenceCsv = {

@@ -39,13 +39,13 @@ Status read_rank(ImportJob& job, const std::string& path, std::string_view conte
     RowKey key{0, 0, 0, rank};
     const std::string_view name = array.name;
     const std::size_t gap = name.find('_');
-    if (gap == std::string_view::npos || !parse_integer<std::int64_t>(name.substr(0, gap), 0, INT64_MAX, key.iteration) ||
+    if (gap == std::string_view::npos ||
+        !parse_integer<std::int64_t>(name.substr(0, gap), 0, INT64_MAX, key.iteration) ||
         !parse_integer<std::int32_t>(name.substr(gap + 1), 0, 65534, key.layer))
       return invalid_input(fmt::format("tensor '{}' is not named <iter>_<layer>", array.name.substr(0, 40)), path);
     if (array.shape.size() != 1)
-      return invalid_input(fmt::format("tensor '{}' has {} dimensions, expected [num_experts]", array.name,
-                                       array.shape.size()),
-                           path);
+      return invalid_input(
+          fmt::format("tensor '{}' has {} dimensions, expected [num_experts]", array.name, array.shape.size()), path);
     rows[key] = &array;
   }
   std::vector<std::uint32_t> counts;
@@ -87,8 +87,8 @@ bool recognises_statistics(const InputProbe& probe) {
 
 }  // namespace
 
-const TraceFormat kTensorRtLlm = {
-    "tensorrt-llm", "TensorRT-LLM expert statistics: a folder of meta_info.json and rank<R>.safetensors",
-    recognises_statistics, read_statistics};
+const TraceFormat kTensorRtLlm = {"tensorrt-llm",
+                                  "TensorRT-LLM expert statistics: a folder of meta_info.json and rank<R>.safetensors",
+                                  recognises_statistics, read_statistics};
 
 }  // namespace moesim

@@ -34,7 +34,8 @@ double element(ElementType type, const char* bytes) {
 }
 
 template <class T>
-Status read_elements(const ArrayView& array, std::uint64_t first, std::span<T> target, double smallest, double largest) {
+Status read_elements(const ArrayView& array, std::uint64_t first, std::span<T> target, double smallest,
+                     double largest) {
   const std::size_t size = size_of(array.type);
   MOESIM_ASSERT((first + target.size()) * size <= array.bytes.size());
   const char* p = array.bytes.data() + first * size;

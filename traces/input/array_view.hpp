@@ -11,7 +11,18 @@
 
 namespace moesim {
 
-enum class ElementType : std::uint8_t { kInt8, kInt16, kInt32, kInt64, kUint8, kUint16, kUint32, kUint64, kFloat32, kFloat64 };
+enum class ElementType : std::uint8_t {
+  kInt8,
+  kInt16,
+  kInt32,
+  kInt64,
+  kUint8,
+  kUint16,
+  kUint32,
+  kUint64,
+  kFloat32,
+  kFloat64
+};
 [[nodiscard]] std::size_t size_of(ElementType type);
 
 struct ArrayView {

@@ -28,7 +28,8 @@ class FileSource : public ByteSource {
     while (true) {
       const ssize_t got = ::read(descriptor_, target.data(), target.size());
       if (got >= 0) return static_cast<std::size_t>(got);
-      if (errno != EINTR) return fail(ErrorKind::kInternal, fmt::format("cannot read: {}", std::strerror(errno)), path_);
+      if (errno != EINTR)
+        return fail(ErrorKind::kInternal, fmt::format("cannot read: {}", std::strerror(errno)), path_);
     }
   }
 
@@ -128,8 +129,10 @@ class GzipSource : public ByteSource {
       if (!member_open_) inflateReset(&stream_);  // gzip files may hold several members
       member_open_ = true;
       const int state = inflate(&stream_, Z_NO_FLUSH);
-      if (state == Z_STREAM_END) member_open_ = false;
-      else if (state != Z_OK && state != Z_BUF_ERROR) return invalid_input("broken gzip data", name_);
+      if (state == Z_STREAM_END)
+        member_open_ = false;
+      else if (state != Z_OK && state != Z_BUF_ERROR)
+        return invalid_input("broken gzip data", name_);
     }
     return static_cast<std::size_t>(wanted - stream_.avail_out);
   }

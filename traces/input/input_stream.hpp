@@ -30,7 +30,7 @@ class InputStream {
   // A line longer than 64 MiB is an error.
   [[nodiscard]] Result<bool> next_line(std::string_view& line);
   [[nodiscard]] std::uint64_t line_number() const { return line_; }  // of the line last returned, from 1
-  [[nodiscard]] std::string place() const;                          // file:line
+  [[nodiscard]] std::string place() const;                           // file:line
 
   [[nodiscard]] Result<std::size_t> read(std::span<char> target);   // fills `target` unless the input ends
   [[nodiscard]] Result<std::string> read_all(std::uint64_t limit);  // an error beyond `limit` bytes

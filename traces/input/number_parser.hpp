@@ -30,7 +30,8 @@ namespace moesim {
   if (p == begin) return nullptr;
   count = static_cast<std::uint32_t>(value);
   if (p == end || (*p != '.' && *p != 'e' && *p != 'E')) return p;
-  if (*p == '.' && end - p >= 2 && p[1] == '0' && (end - p == 2 || ((p[2] < '0' || p[2] > '9') && (p[2] | 0x20) != 'e')))
+  if (*p == '.' && end - p >= 2 && p[1] == '0' &&
+      (end - p == 2 || ((p[2] < '0' || p[2] > '9') && (p[2] | 0x20) != 'e')))
     return p + 2;
   return parse_real_count(begin, end, count);
 }

@@ -54,11 +54,13 @@ Result<ElementType> parse_type(std::string_view descr, const std::string& place)
 Result<std::vector<std::uint64_t>> parse_shape(std::string_view text, const std::string& place) {
   std::vector<std::uint64_t> shape;
   const std::size_t close = text.find(')');
-  if (!text.starts_with('(') || close == std::string_view::npos) return invalid_input("array header has no shape", place);
+  if (!text.starts_with('(') || close == std::string_view::npos)
+    return invalid_input("array header has no shape", place);
   for (const std::string_view part : split(text.substr(1, close - 1), ',')) {
     if (trim(part).empty()) continue;
     std::uint64_t n = 0;
-    if (!parse_integer<std::uint64_t>(trim(part), 0, UINT64_MAX, n)) return invalid_input("broken shape in array header", place);
+    if (!parse_integer<std::uint64_t>(trim(part), 0, UINT64_MAX, n))
+      return invalid_input("broken shape in array header", place);
     shape.push_back(n);
   }
   return shape;
@@ -75,7 +77,8 @@ bool looks_like_npz(std::string_view head) {
 }
 
 Result<ArrayView> parse_npy(std::string_view content, std::string array_name, const std::string& place) {
-  if (!looks_like_npy(content) || content.size() < 12) return invalid_input("not a numpy array", place, "is it complete?");
+  if (!looks_like_npy(content) || content.size() < 12)
+    return invalid_input("not a numpy array", place, "is it complete?");
   const int version = static_cast<unsigned char>(content[6]);
   if (version < 1 || version > 3) return invalid_input(fmt::format("numpy format {} is not known", version), place);
   const std::size_t length_bytes = version == 1 ? 2 : 4;

@@ -46,7 +46,8 @@ std::string pax_path(std::string_view records) {
   while (!records.empty()) {
     const std::size_t blank = records.find(' ');
     std::size_t length = 0;
-    if (blank == std::string_view::npos || !parse_integer<std::size_t>(records.substr(0, blank), blank + 2, records.size(), length))
+    if (blank == std::string_view::npos ||
+        !parse_integer<std::size_t>(records.substr(0, blank), blank + 2, records.size(), length))
       return {};
     const std::string_view record = records.substr(blank + 1, length - blank - 2);
     if (record.starts_with("path=")) return std::string(record.substr(5));

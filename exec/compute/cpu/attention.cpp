@@ -36,9 +36,16 @@ Status CpuBackend::attention(DeviceStream, const AttentionArgs& args) {
       float* out = o.row(rows.first) + head * s.value_head_dim;
       for (std::int64_t i = 0; i < rows.rows; ++i) std::fill_n(out + i * o.stride(), s.value_head_dim, 0.0F);
       for (const VisibleBlock& block : blocks.visible())
-        sgemm({.m = rows.rows, .n = s.value_head_dim, .k = block.keys->rows, .a = scores.data() + block.column,
-               .a_stride = blocks.columns(), .b = v.row(block.keys->first) + kv_head * s.value_head_dim,
-               .b_stride = v.stride(), .beta = 1.0F, .c = out, .c_stride = o.stride()});
+        sgemm({.m = rows.rows,
+               .n = s.value_head_dim,
+               .k = block.keys->rows,
+               .a = scores.data() + block.column,
+               .a_stride = blocks.columns(),
+               .b = v.row(block.keys->first) + kv_head * s.value_head_dim,
+               .b_stride = v.stride(),
+               .beta = 1.0F,
+               .c = out,
+               .c_stride = o.stride()});
     }
   }
   o.store();

@@ -62,9 +62,17 @@ void BlockScores::compute(const float* q, std::int64_t q_stride, const float* k,
                           float* scores) const {
   const float scale = 1.0F / std::sqrt(static_cast<float>(shape_.head_dim));
   for (const VisibleBlock& block : visible_) {
-    sgemm({.m = chosen_.rows, .n = block.keys->rows, .k = shape_.head_dim, .alpha = scale, .a = q, .a_stride = q_stride,
-           .b = k + block.keys->first * k_stride, .b_stride = k_stride, .b_transposed = Transpose::kYes,
-           .c = scores + block.column, .c_stride = columns_});
+    sgemm({.m = chosen_.rows,
+           .n = block.keys->rows,
+           .k = shape_.head_dim,
+           .alpha = scale,
+           .a = q,
+           .a_stride = q_stride,
+           .b = k + block.keys->first * k_stride,
+           .b_stride = k_stride,
+           .b_transposed = Transpose::kYes,
+           .c = scores + block.column,
+           .c_stride = columns_});
     if (!all_visible(chosen_, *block.keys)) mask(block, scores + block.column);
   }
 }
@@ -93,9 +101,11 @@ void to_probabilities(float* scores, std::int64_t count, float lse) {
 
 void check_attention(Checks& checks, const AttentionHeads& shape, const TokenPlaces& queries, const TokenPlaces& keys,
                      const MatrixView& q, const MatrixView& k, const MatrixView& v) {
-  checks.holds(shape.heads > 0 && shape.kv_heads > 0 && shape.head_dim > 0 && shape.value_head_dim > 0 && shape.window >= 0,
-               "a size is not positive");
-  checks.holds(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0, "the query heads are no multiple of the kv heads");
+  checks.holds(
+      shape.heads > 0 && shape.kv_heads > 0 && shape.head_dim > 0 && shape.value_head_dim > 0 && shape.window >= 0,
+      "a size is not positive");
+  checks.holds(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0,
+               "the query heads are no multiple of the kv heads");
   checks.matrix("q", q, q.rows, shape.heads * shape.head_dim)
       .matrix("k", k, k.rows, shape.kv_heads * shape.head_dim)
       .matrix("v", v, k.rows, shape.kv_heads * shape.value_head_dim)

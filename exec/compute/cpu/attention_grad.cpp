@@ -34,9 +34,16 @@ void score_gradients(const HeadBlock& h, const GradOperands& x, const float* pro
   const float scale = 1.0F / std::sqrt(static_cast<float>(s.head_dim));
   const float* go = x.go.row(h.rows.first) + h.head * s.value_head_dim;
   for (const VisibleBlock& block : h.blocks.visible())
-    sgemm({.m = h.rows.rows, .n = block.keys->rows, .k = s.value_head_dim, .a = go, .a_stride = x.go.stride(),
-           .b = x.v.row(block.keys->first) + h.kv_head * s.value_head_dim, .b_stride = x.v.stride(),
-           .b_transposed = Transpose::kYes, .c = gradients + block.column, .c_stride = h.blocks.columns()});
+    sgemm({.m = h.rows.rows,
+           .n = block.keys->rows,
+           .k = s.value_head_dim,
+           .a = go,
+           .a_stride = x.go.stride(),
+           .b = x.v.row(block.keys->first) + h.kv_head * s.value_head_dim,
+           .b_stride = x.v.stride(),
+           .b_transposed = Transpose::kYes,
+           .c = gradients + block.column,
+           .c_stride = h.blocks.columns()});
   for (std::int64_t i = 0; i < h.rows.rows; ++i) {
     const float* p = probabilities + i * h.blocks.columns();
     float* g = gradients + i * h.blocks.columns();
@@ -51,16 +58,38 @@ void add_gradients(const HeadBlock& h, const GradOperands& x, const float* proba
   float* gq = x.gq.row(h.rows.first) + h.head * s.head_dim;
   for (const VisibleBlock& block : h.blocks.visible()) {
     const std::int64_t keys = block.keys->first;
-    sgemm({.m = h.rows.rows, .n = s.head_dim, .k = block.keys->rows, .a = gradients + block.column, .a_stride = columns,
-           .b = x.k.row(keys) + h.kv_head * s.head_dim, .b_stride = x.k.stride(), .beta = 1.0F, .c = gq,
+    sgemm({.m = h.rows.rows,
+           .n = s.head_dim,
+           .k = block.keys->rows,
+           .a = gradients + block.column,
+           .a_stride = columns,
+           .b = x.k.row(keys) + h.kv_head * s.head_dim,
+           .b_stride = x.k.stride(),
+           .beta = 1.0F,
+           .c = gq,
            .c_stride = x.gq.stride()});
-    sgemm({.m = block.keys->rows, .n = s.head_dim, .k = h.rows.rows, .a = gradients + block.column, .a_stride = columns,
-           .a_transposed = Transpose::kYes, .b = x.q.row(h.rows.first) + h.head * s.head_dim, .b_stride = x.q.stride(),
-           .beta = 1.0F, .c = x.gk.row(keys) + h.kv_head * s.head_dim, .c_stride = x.gk.stride()});
-    sgemm({.m = block.keys->rows, .n = s.value_head_dim, .k = h.rows.rows, .a = probabilities + block.column,
-           .a_stride = columns, .a_transposed = Transpose::kYes,
-           .b = x.go.row(h.rows.first) + h.head * s.value_head_dim, .b_stride = x.go.stride(), .beta = 1.0F,
-           .c = x.gv.row(keys) + h.kv_head * s.value_head_dim, .c_stride = x.gv.stride()});
+    sgemm({.m = block.keys->rows,
+           .n = s.head_dim,
+           .k = h.rows.rows,
+           .a = gradients + block.column,
+           .a_stride = columns,
+           .a_transposed = Transpose::kYes,
+           .b = x.q.row(h.rows.first) + h.head * s.head_dim,
+           .b_stride = x.q.stride(),
+           .beta = 1.0F,
+           .c = x.gk.row(keys) + h.kv_head * s.head_dim,
+           .c_stride = x.gk.stride()});
+    sgemm({.m = block.keys->rows,
+           .n = s.value_head_dim,
+           .k = h.rows.rows,
+           .a = probabilities + block.column,
+           .a_stride = columns,
+           .a_transposed = Transpose::kYes,
+           .b = x.go.row(h.rows.first) + h.head * s.value_head_dim,
+           .b_stride = x.go.stride(),
+           .beta = 1.0F,
+           .c = x.gv.row(keys) + h.kv_head * s.value_head_dim,
+           .c_stride = x.gv.stride()});
   }
 }
 
@@ -77,7 +106,7 @@ Status CpuBackend::attention_grad(DeviceStream, const AttentionGradArgs& args) {
                  .matrix("gk", args.gk, args.k.rows, s.kv_heads * s.head_dim)
                  .matrix("gv", args.gv, args.k.rows, s.kv_heads * s.value_head_dim)
                  .status());
-  GradOperands x{Fp32Input(args.go),  Fp32Input(args.q),   Fp32Input(args.k), Fp32Input(args.v),
+  GradOperands x{Fp32Input(args.go),  Fp32Input(args.q),   Fp32Input(args.k),  Fp32Input(args.v),
                  Fp32Output(args.gq), Fp32Output(args.gk), Fp32Output(args.gv)};
   x.gq.fill_zero();
   x.gk.fill_zero();

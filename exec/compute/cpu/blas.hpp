@@ -16,7 +16,7 @@ struct Sgemm {
   const float* b = nullptr;  // [k, n], or [n, k] where transposed
   std::int64_t b_stride = 0;
   Transpose b_transposed = Transpose::kNo;
-  float beta = 0.0F;  // 0: what stands in c is not read
+  float beta = 0.0F;   // 0: what stands in c is not read
   float* c = nullptr;  // [m, n]
   std::int64_t c_stride = 0;
 };

@@ -28,7 +28,8 @@ void copy_bytes(void* to, const void* from, Bytes size) {
 CpuBackend::CpuBackend(int blas_threads) { set_blas_threads(blas_threads); }
 
 Result<void*> CpuBackend::allocate(Bytes size) {
-  void* memory = size.count() < 0 ? nullptr : ::operator new(static_cast<std::size_t>(size.count()), kAlignment, std::nothrow);
+  void* memory =
+      size.count() < 0 ? nullptr : ::operator new(static_cast<std::size_t>(size.count()), kAlignment, std::nothrow);
   if (memory == nullptr)
     return fail(ErrorKind::kInternal, fmt::format("this machine does not give {} bytes of memory", size.count()), {},
                 "a smaller model, micro-batch or number of ranks per machine needs less");
@@ -71,7 +72,8 @@ Status CpuBackend::record(DeviceEvent event, DeviceStream) {
 Status CpuBackend::wait(DeviceStream, DeviceEvent event) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return cancelled_ || event_of(event).recorded; });
-  if (cancelled_) return fail(ErrorKind::kInternal, "waiting for another stream was given up because that stream failed");
+  if (cancelled_)
+    return fail(ErrorKind::kInternal, "waiting for another stream was given up because that stream failed");
   return {};
 }
 
@@ -86,6 +88,8 @@ void CpuBackend::cancel_waits() {
   changed_.notify_all();
 }
 
-std::unique_ptr<ComputeBackend> make_cpu_backend(int blas_threads) { return std::make_unique<CpuBackend>(blas_threads); }
+std::unique_ptr<ComputeBackend> make_cpu_backend(int blas_threads) {
+  return std::make_unique<CpuBackend>(blas_threads);
+}
 
 }  // namespace moesim

@@ -10,8 +10,11 @@ namespace moesim {
 Status CpuBackend::add(DeviceStream, const AddArgs& args) {
   const std::int64_t rows = args.y.rows;
   const std::int64_t columns = args.y.columns;
-  MOESIM_TRY(Checks("add").matrix("y", args.y, rows, columns).matrix("a", args.a, rows, columns)
-                 .matrix("b", args.b, rows, columns).status());
+  MOESIM_TRY(Checks("add")
+                 .matrix("y", args.y, rows, columns)
+                 .matrix("a", args.a, rows, columns)
+                 .matrix("b", args.b, rows, columns)
+                 .status());
   RowReader as(args.a);
   RowReader bs(args.b);
   RowWriter ys(args.y);

@@ -28,7 +28,8 @@ namespace moesim {
   e = e * r + 0.5F;
   e = e * r + 1.0F;
   e = e * r + 1.0F;
-  const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(kRounder) + 127U) << 23;
+  const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(kRounder) + 127U)
+                                 << 23;
   const float result = e * std::bit_cast<float>(exponent);
   const float above_zero = x < -87.0F ? 0.0F : result;
   return x > 88.3F ? std::bit_cast<float>(0x7F800000U) : above_zero;

@@ -135,7 +135,8 @@ std::vector<float> share_gradients(const TopKGradArgs& args) {
   const double factor = static_cast<double>(args.balance->coefficient) * static_cast<double>(experts) /
                         (tokens * static_cast<double>(args.gate.top_k) * tokens);
   const float* chosen = fp32_row(args.balance->statistics, 0);
-  for (std::size_t e = 0; e < result.size(); ++e) result[e] = static_cast<float>(factor * static_cast<double>(chosen[e]));
+  for (std::size_t e = 0; e < result.size(); ++e)
+    result[e] = static_cast<float>(factor * static_cast<double>(chosen[e]));
   return result;
 }
 
@@ -181,8 +182,8 @@ Status CpuBackend::top_k(DeviceStream, const TopKArgs& args) {
       out[k + i] = static_cast<float>(chosen[static_cast<std::size_t>(i)]);
       counts[static_cast<std::size_t>(chosen[static_cast<std::size_t>(i)])] += 1.0;
     }
-    const float sum = args.gate.score == RouterScore::kSigmoid
-                          ? std::max(sum_of(scores.data(), experts), kLeastSum) : 1.0F;
+    const float sum =
+        args.gate.score == RouterScore::kSigmoid ? std::max(sum_of(scores.data(), experts), kLeastSum) : 1.0F;
     for (std::size_t e = 0; e < scores.size(); ++e) shares[e] += static_cast<double>(scores[e] / sum);
   }
   if (!args.statistics) return {};

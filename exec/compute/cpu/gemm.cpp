@@ -40,8 +40,15 @@ Status forward(std::string_view kernel, const MatrixView& x, const MatrixView& w
     const Fp32Input xs(row_range(x, first, rows));
     const Fp32Input ws(row_range(w, g * in, in));
     Fp32Output ys(row_range(y, first, rows));
-    sgemm({.m = rows, .n = out, .k = in, .a = xs.row(0), .a_stride = xs.stride(), .b = ws.row(0), .b_stride = ws.stride(),
-           .c = ys.row(0), .c_stride = ys.stride()});
+    sgemm({.m = rows,
+           .n = out,
+           .k = in,
+           .a = xs.row(0),
+           .a_stride = xs.stride(),
+           .b = ws.row(0),
+           .b_stride = ws.stride(),
+           .c = ys.row(0),
+           .c_stride = ys.stride()});
     ys.store();
     first += rows;
   }
@@ -65,8 +72,16 @@ Status input_gradient(std::string_view kernel, const MatrixView& gy, const Matri
     const Fp32Input gys(row_range(gy, first, rows));
     const Fp32Input ws(row_range(w, g * in, in));
     Fp32Output gxs(row_range(gx, first, rows));
-    sgemm({.m = rows, .n = in, .k = out, .a = gys.row(0), .a_stride = gys.stride(), .b = ws.row(0),
-           .b_stride = ws.stride(), .b_transposed = Transpose::kYes, .c = gxs.row(0), .c_stride = gxs.stride()});
+    sgemm({.m = rows,
+           .n = in,
+           .k = out,
+           .a = gys.row(0),
+           .a_stride = gys.stride(),
+           .b = ws.row(0),
+           .b_stride = ws.stride(),
+           .b_transposed = Transpose::kYes,
+           .c = gxs.row(0),
+           .c_stride = gxs.stride()});
     gxs.store();
     first += rows;
   }
@@ -89,8 +104,17 @@ Status weight_gradient(std::string_view kernel, const MatrixView& x, const Matri
     if (rows == 0) continue;
     const Fp32Input xs(row_range(x, first, rows));
     const Fp32Input gys(row_range(gy, first, rows));
-    sgemm({.m = in, .n = out, .k = rows, .a = xs.row(0), .a_stride = xs.stride(), .a_transposed = Transpose::kYes,
-           .b = gys.row(0), .b_stride = gys.stride(), .beta = 1.0F, .c = fp32_row(gw, g * in), .c_stride = gw.row_stride});
+    sgemm({.m = in,
+           .n = out,
+           .k = rows,
+           .a = xs.row(0),
+           .a_stride = xs.stride(),
+           .a_transposed = Transpose::kYes,
+           .b = gys.row(0),
+           .b_stride = gys.stride(),
+           .beta = 1.0F,
+           .c = fp32_row(gw, g * in),
+           .c_stride = gw.row_stride});
     first += rows;
   }
   return {};
@@ -106,8 +130,8 @@ void sgemm(const Sgemm& s) {
     return;
   }
   const auto i = [](std::int64_t n) { return static_cast<blasint>(n); };
-  cblas_sgemm(CblasRowMajor, cblas_word(s.a_transposed), cblas_word(s.b_transposed), i(s.m), i(s.n), i(s.k), s.alpha, s.a,
-              i(s.a_stride), s.b, i(s.b_stride), s.beta, s.c, i(s.c_stride));
+  cblas_sgemm(CblasRowMajor, cblas_word(s.a_transposed), cblas_word(s.b_transposed), i(s.m), i(s.n), i(s.k), s.alpha,
+              s.a, i(s.a_stride), s.b, i(s.b_stride), s.beta, s.c, i(s.c_stride));
 }
 
 void set_blas_threads(int threads) { openblas_set_num_threads(threads); }

@@ -16,8 +16,8 @@ std::int64_t rows_of(const RoutingMap& map) {
 }
 
 // `permuted` in expert order, `tokens` in token order; both of one type, so that rows are copied as they are.
-Checks check_map(std::string_view kernel, const RoutingMap& map, std::string_view permuted_name, const MatrixView& permuted,
-                 std::string_view tokens_name, const MatrixView& tokens) {
+Checks check_map(std::string_view kernel, const RoutingMap& map, std::string_view permuted_name,
+                 const MatrixView& permuted, std::string_view tokens_name, const MatrixView& tokens) {
   Checks checks(kernel);
   checks.matrix(permuted_name, permuted, rows_of(map), tokens.columns)
       .matrix(tokens_name, tokens, map.tokens, tokens.columns);

@@ -131,7 +131,8 @@ Status CpuBackend::rotary_grad(DeviceStream, const RotaryGradArgs& args) {
   Checks checks = check_shape("rotary_grad", s, args.positions, args.gy, args.q_norm, args.k_norm);
   checks.matrix("x", args.x, args.gy.rows, args.gy.columns).matrix("gx", args.gx, args.gy.rows, args.gy.columns);
   checks.holds(!norms || args.x.has_value(), "the gradient of norms needs x");
-  checks.holds((!args.gq_norm || args.q_norm) && (!args.gk_norm || args.k_norm), "a gradient of a norm that there is not");
+  checks.holds((!args.gq_norm || args.q_norm) && (!args.gk_norm || args.k_norm),
+               "a gradient of a norm that there is not");
   if (args.q_norm) checks.fp32("gq_norm", args.gq_norm, 1, args.q_norm->columns);
   if (args.k_norm) checks.fp32("gk_norm", args.gk_norm, 1, args.k_norm->columns);
   MOESIM_TRY(checks.status());

@@ -33,7 +33,8 @@ Status CpuBackend::build_routing(DeviceStream, const BuildRoutingArgs& args) {
   std::vector<std::int64_t> rows(static_cast<std::size_t>(map.experts), 0);
   for (std::int64_t c = 0; c < copies; ++c) {
     const std::int32_t expert = expert_of(args, c);
-    MOESIM_TRY(Checks("build_routing").holds(expert != kNone, "probabilities name an expert that there is not").status());
+    MOESIM_TRY(
+        Checks("build_routing").holds(expert != kNone, "probabilities name an expert that there is not").status());
     ++rows[static_cast<std::size_t>(expert)];
   }
   std::vector<std::int64_t> next(rows.size());  // free row by expert

@@ -39,7 +39,8 @@ AttentionShape read_grouped_attention(ConfigReader& config, std::int64_t hidden,
   if (head_dim == HeadDim::kRequired || config.has("head_dim")) {
     attention.head_dim = config.size({"head_dim"}, ShapeLimits::kHeadDim);
   } else {
-    attention.head_dim = known_heads && config.has("hidden_size") ? derived_head_dim(config, hidden, attention.heads) : 1;
+    attention.head_dim =
+        known_heads && config.has("hidden_size") ? derived_head_dim(config, hidden, attention.heads) : 1;
   }
   attention.value_head_dim = attention.head_dim;
   attention.qkv_bias = config.flag_or({"attention_bias"}, false);
@@ -49,7 +50,8 @@ AttentionShape read_grouped_attention(ConfigReader& config, std::int64_t hidden,
 
 MoeShape read_routed_experts(ConfigReader& config, std::string_view width_key) {
   MoeShape moe;
-  moe.experts = config.size({"n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts"}, ShapeLimits::kExperts);
+  moe.experts =
+      config.size({"n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts"}, ShapeLimits::kExperts);
   moe.top_k = config.size({"num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_top_k"},
                           ShapeLimits::kExperts);
   moe.expert.width = config.size({width_key}, ShapeLimits::kWidth);
@@ -72,7 +74,8 @@ std::vector<std::string> read_layer_names(ConfigReader& config, std::string_view
   return names;
 }
 
-std::vector<bool> read_sparse_layers(ConfigReader& config, std::int64_t layers, std::int64_t first, std::int64_t every) {
+std::vector<bool> read_sparse_layers(ConfigReader& config, std::int64_t layers, std::int64_t first,
+                                     std::int64_t every) {
   std::vector<bool> sparse;
   if (config.has("mlp_layer_types")) {
     for (const std::string& name : read_layer_names(config, "mlp_layer_types", layers, {"dense", "sparse"}))

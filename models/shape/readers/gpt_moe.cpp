@@ -9,11 +9,36 @@
 namespace moesim {
 namespace {
 
-constexpr std::string_view kKnownKeys[] = {
-    "model_type", "name", "layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "tied_embeddings",
-    "learned_positions", "norm", "norms_per_layer", "bias", "qk_norm", "window", "q_lora", "kv_lora", "qk_nope", "qk_rope", "value_head_dim",
-    "ffn_width", "ffn_multiple", "gated", "experts", "top_k", "expert_width", "shared_width", "moe_every", "moe_layers",
-    "dense_layers_first"};
+constexpr std::string_view kKnownKeys[] = {"model_type",
+                                           "name",
+                                           "layers",
+                                           "hidden",
+                                           "heads",
+                                           "kv_heads",
+                                           "head_dim",
+                                           "vocab",
+                                           "tied_embeddings",
+                                           "learned_positions",
+                                           "norm",
+                                           "norms_per_layer",
+                                           "bias",
+                                           "qk_norm",
+                                           "window",
+                                           "q_lora",
+                                           "kv_lora",
+                                           "qk_nope",
+                                           "qk_rope",
+                                           "value_head_dim",
+                                           "ffn_width",
+                                           "ffn_multiple",
+                                           "gated",
+                                           "experts",
+                                           "top_k",
+                                           "expert_width",
+                                           "shared_width",
+                                           "moe_every",
+                                           "moe_layers",
+                                           "dense_layers_first"};
 
 AttentionShape read_attention(ConfigReader& config, std::int64_t hidden) {
   AttentionShape attention;
@@ -33,7 +58,8 @@ AttentionShape read_attention(ConfigReader& config, std::int64_t hidden) {
     return attention;
   }
   attention.kv_heads = config.has("kv_heads") ? config.size({"kv_heads"}, ShapeLimits::kHeads) : attention.heads;
-  if (config.has("head_dim")) attention.head_dim = config.size({"head_dim"}, ShapeLimits::kHeadDim);
+  if (config.has("head_dim"))
+    attention.head_dim = config.size({"head_dim"}, ShapeLimits::kHeadDim);
   else if (config.has("heads") && config.has("hidden"))
     attention.head_dim = derived_head_dim(config, hidden, attention.heads);
   attention.value_head_dim = attention.head_dim;
@@ -46,14 +72,18 @@ FfnShape read_ffn(ConfigReader& config, std::int64_t hidden) {
   ffn.bias = config.flag_or({"bias"}, true);
   if (config.has("ffn_width") && config.has("ffn_multiple"))
     config.problem("ffn_multiple", "stands beside ffn_width", "give one of the two");
-  if (config.has("ffn_multiple")) ffn.width = hidden * config.size({"ffn_multiple"}, 1000);
-  else if (config.has("ffn_width")) ffn.width = config.size({"ffn_width"}, ShapeLimits::kWidth);
-  else config.missing("ffn_width (or ffn_multiple)");
+  if (config.has("ffn_multiple"))
+    ffn.width = hidden * config.size({"ffn_multiple"}, 1000);
+  else if (config.has("ffn_width"))
+    ffn.width = config.size({"ffn_width"}, ShapeLimits::kWidth);
+  else
+    config.missing("ffn_width (or ffn_multiple)");
   return ffn;
 }
 
 std::optional<MoeShape> read_moe(ConfigReader& config, const FfnShape& ffn) {
-  constexpr std::string_view kOnlyMoe[] = {"top_k", "expert_width", "shared_width", "moe_every", "moe_layers", "dense_layers_first"};
+  constexpr std::string_view kOnlyMoe[] = {"top_k",     "expert_width", "shared_width",
+                                           "moe_every", "moe_layers",   "dense_layers_first"};
   if (!config.has("experts")) {
     for (const std::string_view key : kOnlyMoe)
       if (config.has(key)) config.problem(key, "is given without experts", "give experts and top_k, or neither");
@@ -77,10 +107,13 @@ std::vector<bool> read_moe_layers(ConfigReader& config, std::int64_t layers, boo
   const std::vector<std::int64_t> listed = config.sizes("moe_layers", ShapeLimits::kLayers);
   if (!moe) return sparse;
   if (!listed.empty() && (config.has("moe_every") || config.has("dense_layers_first")))
-    config.problem("moe_layers", "stands beside a rule for the same thing", "give moe_layers, or moe_every and dense_layers_first");
+    config.problem("moe_layers", "stands beside a rule for the same thing",
+                   "give moe_layers, or moe_every and dense_layers_first");
   for (const std::int64_t i : listed) {
-    if (i < layers) sparse[static_cast<std::size_t>(i)] = true;
-    else config.problem("moe_layers", fmt::format("names layer {} of 0 to {}", i, layers - 1));
+    if (i < layers)
+      sparse[static_cast<std::size_t>(i)] = true;
+    else
+      config.problem("moe_layers", fmt::format("names layer {} of 0 to {}", i, layers - 1));
   }
   if (listed.empty())
     for (std::int64_t i = first; i < layers; ++i) sparse[static_cast<std::size_t>(i)] = (i - first + 1) % every == 0;

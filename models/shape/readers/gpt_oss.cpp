@@ -13,7 +13,8 @@ Result<ModelShape> read(ConfigReader& config) {
   layer.attention.qkv_bias = layer.attention.out_bias = config.flag_or({"attention_bias"}, true);
   layer.attention.sinks = true;
   const std::int64_t window = config.size({"sliding_window"}, ShapeLimits::kPositions);
-  std::vector<std::string> types = read_layer_names(config, "layer_types", layers, {"sliding_attention", "full_attention"});
+  std::vector<std::string> types =
+      read_layer_names(config, "layer_types", layers, {"sliding_attention", "full_attention"});
   if (!config.has("layer_types")) {
     config.note("layer_types is not given: sliding and full attention by turns, as the architecture has it");
     for (std::int64_t i = 0; i < layers; ++i) types.emplace_back(i % 2 == 0 ? "sliding_attention" : "full_attention");

@@ -14,7 +14,8 @@ namespace {
 void refuse_later_variants(ConfigReader& config) {
   if (config.has("routed_expert_hidden_size"))
     config.problem("routed_expert_hidden_size", "experts that work in a space of their own width are not covered");
-  if (config.flag_or({"linear_attn_config.use_full_rank_gate"}, false) || config.flag_or({"mla_use_output_gate"}, false))
+  if (config.flag_or({"linear_attn_config.use_full_rank_gate"}, false) ||
+      config.flag_or({"mla_use_output_gate"}, false))
     config.problem("linear_attn_config", "full-rank or output gates are not covered");
 }
 
@@ -74,7 +75,8 @@ Result<ModelShape> read(ConfigReader& config) {
   std::vector<bool> full(static_cast<std::size_t>(layers), false);
   for (const std::int64_t number : listed) {
     if (number < 1 || number > layers)
-      return config.object().error(fmt::format("linear_attn_config.full_attn_layers names layer {} of 1 to {}", number, layers));
+      return config.object().error(
+          fmt::format("linear_attn_config.full_attn_layers names layer {} of 1 to {}", number, layers));
     full[static_cast<std::size_t>(number - 1)] = true;
   }
   for (std::size_t i = 0; i < sparse.size(); ++i) {

@@ -17,8 +17,10 @@ std::vector<bool> read_moe_layers(ConfigReader& config, std::int64_t layers) {
   std::vector<bool> sparse(static_cast<std::size_t>(layers), false);
   const std::vector<std::int64_t> listed = config.sizes("moe_layers", ShapeLimits::kLayers);
   for (const std::int64_t i : listed) {
-    if (i < layers) sparse[static_cast<std::size_t>(i)] = true;
-    else config.problem("moe_layers", fmt::format("names layer {} of 0 to {}", i, layers - 1));
+    if (i < layers)
+      sparse[static_cast<std::size_t>(i)] = true;
+    else
+      config.problem("moe_layers", fmt::format("names layer {} of 0 to {}", i, layers - 1));
   }
   if (!listed.empty()) return sparse;
   if (!config.has("interleave_moe_layer_step")) {
@@ -32,7 +34,8 @@ std::vector<bool> read_moe_layers(ConfigReader& config, std::int64_t layers) {
 
 std::vector<bool> read_chunked_layers(ConfigReader& config, std::int64_t layers) {
   std::vector<bool> chunked;
-  for (const std::string& type : read_layer_names(config, "layer_types", layers, {"chunked_attention", "full_attention"}))
+  for (const std::string& type :
+       read_layer_names(config, "layer_types", layers, {"chunked_attention", "full_attention"}))
     chunked.push_back(type == "chunked_attention");
   if (!chunked.empty()) return chunked;
   const std::vector<std::int64_t> rotary = config.sizes("no_rope_layers", 1);  // 1: rotary, thus chunked

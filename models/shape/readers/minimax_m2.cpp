@@ -23,7 +23,8 @@ Result<ModelShape> read(ConfigReader& config) {
   moe.score = config.text_or("scoring_func", "sigmoid") == "softmax" ? RouterScore::kSoftmax : RouterScore::kSigmoid;
   moe.score_correction_bias = config.flag_or({"use_routing_bias"}, true);
   layer.moe = moe;
-  if (config.flag_or({"use_mtp"}, true)) shape.mtp_layers = static_cast<int>(config.size_or({"num_mtp_modules"}, 0, 100));
+  if (config.flag_or({"use_mtp"}, true))
+    shape.mtp_layers = static_cast<int>(config.size_or({"num_mtp_modules"}, 0, 100));
   MOESIM_TRY(config.finish());
   append_alike(shape, layer, layers);
   return shape;

@@ -26,7 +26,8 @@ AttentionShape read_delta_net(ConfigReader& config) {
 std::vector<bool> full_layers(ConfigReader& config, std::int64_t layers) {
   std::vector<bool> full;
   if (config.has("layer_types")) {
-    for (const std::string& type : read_layer_names(config, "layer_types", layers, {"linear_attention", "full_attention"}))
+    for (const std::string& type :
+         read_layer_names(config, "layer_types", layers, {"linear_attention", "full_attention"}))
       full.push_back(type == "full_attention");
     return full;
   }
@@ -40,8 +41,10 @@ void note_plain_count(ConfigReader& config, const ModelShape& shape, AttentionSh
   ModelShape copy = shape;
   for (LayerShape& kind : copy.kinds) kind.attention = plain;
   const ParameterCounts counts = count_parameters(copy);
-  config.note(fmt::format("linear attention layers are counted as such; with plain grouped attention on every layer the "
-                          "total would be {} and the active parameters {}", counts.total, counts.active));
+  config.note(
+      fmt::format("linear attention layers are counted as such; with plain grouped attention on every layer the "
+                  "total would be {} and the active parameters {}",
+                  counts.total, counts.active));
 }
 
 Result<ModelShape> read(ConfigReader& config) {

@@ -35,15 +35,16 @@ MetricTable device_table(const ClusterView& view) {
 }
 
 MetricTable tier_table(const ClusterView& view) {
-  MetricTable table({{"name", MetricUnit::kNone, "tier", "Level at which ranks meet, innermost first"},
-                     {"link", MetricUnit::kNone, "link", "Kind of link"},
-                     {"groups", MetricUnit::kNone, "groups", "Sets of ranks that meet here or further inside"},
-                     {"ports", MetricUnit::kNone, "ports", "Full-duplex ports into the tier"},
-                     {"slowest_port_bytes_per_s", MetricUnit::kBytesPerSecond, "slowest port", "Capacity per direction"},
-                     {"fastest_port_bytes_per_s", MetricUnit::kBytesPerSecond, "fastest port", "Capacity per direction"},
-                     {"latency_s", MetricUnit::kSeconds, "latency", "One way, hardware only"},
-                     {"origin", MetricUnit::kNone, "origin", "Datasheet, measured, ..."},
-                     {"source", MetricUnit::kNone, "source", "Where the figures come from"}});
+  MetricTable table(
+      {{"name", MetricUnit::kNone, "tier", "Level at which ranks meet, innermost first"},
+       {"link", MetricUnit::kNone, "link", "Kind of link"},
+       {"groups", MetricUnit::kNone, "groups", "Sets of ranks that meet here or further inside"},
+       {"ports", MetricUnit::kNone, "ports", "Full-duplex ports into the tier"},
+       {"slowest_port_bytes_per_s", MetricUnit::kBytesPerSecond, "slowest port", "Capacity per direction"},
+       {"fastest_port_bytes_per_s", MetricUnit::kBytesPerSecond, "fastest port", "Capacity per direction"},
+       {"latency_s", MetricUnit::kSeconds, "latency", "One way, hardware only"},
+       {"origin", MetricUnit::kNone, "origin", "Datasheet, measured, ..."},
+       {"source", MetricUnit::kNone, "source", "Where the figures come from"}});
   for (const Tier& tier : view.tiers()) {
     std::int64_t groups = 0;
     for (const std::int32_t group : tier.group_of_rank) groups = std::max<std::int64_t>(groups, group + 1);
@@ -55,15 +56,16 @@ MetricTable tier_table(const ClusterView& view) {
       slowest = low->out.value();
       fastest = high->out.value();
     }
-    table.add_row({tier.name, std::string(link_class_name(tier.link)), groups, static_cast<std::int64_t>(tier.ports.size()),
-                   slowest, fastest, tier.latency.value(), std::string(origin_name(tier.provenance.origin)),
-                   tier.provenance.source});
+    table.add_row({tier.name, std::string(link_class_name(tier.link)), groups,
+                   static_cast<std::int64_t>(tier.ports.size()), slowest, fastest, tier.latency.value(),
+                   std::string(origin_name(tier.provenance.origin)), tier.provenance.source});
   }
   return table;
 }
 
 MetricTable finding_table(const std::vector<ClusterFinding>& findings) {
-  MetricTable table({{"severity", MetricUnit::kNone, "severity", "A note is true and easily overlooked; a warning is probably a mistake"},
+  MetricTable table({{"severity", MetricUnit::kNone, "severity",
+                      "A note is true and easily overlooked; a warning is probably a mistake"},
                      {"what", MetricUnit::kNone, "finding", "What was noticed"},
                      {"hint", MetricUnit::kNone, "hint", "The way out"}});
   for (const ClusterFinding& finding : findings) {
@@ -87,12 +89,13 @@ RunResult show_cluster(Session& session, const ShowRequest& request) {
   Report report = session.new_report();
   report.inputs.push_back(input_record("cluster", request.source));
   report.drawing.lines = draw(spec, view);
-  report.add_record("cluster", "",
-                    record_of({{{"name", MetricUnit::kNone, "cluster", "Name in its file"}, spec.name},
-                               {{"nodes", MetricUnit::kNone, "nodes", "Hosts"}, std::int64_t{view.nodes()}},
-                               {{"ranks", MetricUnit::kNone, "ranks", "Devices"}, std::int64_t{view.ranks()}},
-                               {{"domain_ranks", MetricUnit::kNone, "domain", "Devices of rank 0's innermost domain"},
-                                std::int64_t{view.domain_size(RankId(0))}}}))
+  report
+      .add_record("cluster", "",
+                  record_of({{{"name", MetricUnit::kNone, "cluster", "Name in its file"}, spec.name},
+                             {{"nodes", MetricUnit::kNone, "nodes", "Hosts"}, std::int64_t{view.nodes()}},
+                             {{"ranks", MetricUnit::kNone, "ranks", "Devices"}, std::int64_t{view.ranks()}},
+                             {{"domain_ranks", MetricUnit::kNone, "domain", "Devices of rank 0's innermost domain"},
+                              std::int64_t{view.domain_size(RankId(0))}}}))
       .shown = SectionShown::kMachinesOnly;
   report.add_rows("devices", "", device_table(view)).shown = SectionShown::kMachinesOnly;
   report.add_rows("tiers", "", tier_table(view)).shown = SectionShown::kMachinesOnly;
@@ -103,13 +106,14 @@ RunResult show_cluster(Session& session, const ShowRequest& request) {
 
 RunResult list_clusters(Session& session) {
   MOESIM_TRY(session.check_output());
-  MetricTable table({{"name", MetricUnit::kNone, "name", "To be used as preset:NAME"},
-                     {"devices_per_node", MetricUnit::kNone, "devices", "Per node"},
-                     {"device", MetricUnit::kNone, "device", "Catalogue name"},
-                     {"device_memory_bytes", MetricUnit::kBytes, "memory", "Of one device"},
-                     {"scale_up_bytes_per_s", MetricUnit::kBytesPerSecond, "scale-up", "Per device and direction; none: PCIe only"},
-                     {"nic_bytes_per_s_per_node", MetricUnit::kBytesPerSecond, "NICs of a node", "All together, per direction"},
-                     {"description", MetricUnit::kNone, "description", "Name in its file"}});
+  MetricTable table(
+      {{"name", MetricUnit::kNone, "name", "To be used as preset:NAME"},
+       {"devices_per_node", MetricUnit::kNone, "devices", "Per node"},
+       {"device", MetricUnit::kNone, "device", "Catalogue name"},
+       {"device_memory_bytes", MetricUnit::kBytes, "memory", "Of one device"},
+       {"scale_up_bytes_per_s", MetricUnit::kBytesPerSecond, "scale-up", "Per device and direction; none: PCIe only"},
+       {"nic_bytes_per_s_per_node", MetricUnit::kBytesPerSecond, "NICs of a node", "All together, per direction"},
+       {"description", MetricUnit::kNone, "description", "Name in its file"}});
   for (const std::string& name : preset_names()) {
     MOESIM_ASSIGN(const ClusterSpec spec, load_cluster("preset:" + name, 0));
     if (spec.groups.empty()) {

@@ -33,13 +33,14 @@ Result<Side> simulated(const std::string& path, const ScenarioSources& from_comm
 }
 
 std::vector<Metric> input_metrics(const Side& side) {
-  std::vector<Metric> metrics = {{{"model", MetricUnit::kNone, "model", ""}, side.sources.model},
-                                 {{"cluster", MetricUnit::kNone, "cluster", ""}, side.sources.cluster},
-                                 {{"nodes", MetricUnit::kNone, "nodes", ""}, std::int64_t{side.sources.nodes}},
-                                 {{"trace", MetricUnit::kNone, "trace", ""}, side.sources.trace},
-                                 {{"seq_length", MetricUnit::kNone, "sequence", ""}, side.file.plan.seq_length},
-                                 {{"global_batch", MetricUnit::kNone, "global batch", ""}, std::int64_t{side.file.plan.global_batch}},
-                                 {{"precision", MetricUnit::kNone, "precision", ""}, side.file.plan.precision}};
+  std::vector<Metric> metrics = {
+      {{"model", MetricUnit::kNone, "model", ""}, side.sources.model},
+      {{"cluster", MetricUnit::kNone, "cluster", ""}, side.sources.cluster},
+      {{"nodes", MetricUnit::kNone, "nodes", ""}, std::int64_t{side.sources.nodes}},
+      {{"trace", MetricUnit::kNone, "trace", ""}, side.sources.trace},
+      {{"seq_length", MetricUnit::kNone, "sequence", ""}, side.file.plan.seq_length},
+      {{"global_batch", MetricUnit::kNone, "global batch", ""}, std::int64_t{side.file.plan.global_batch}},
+      {{"precision", MetricUnit::kNone, "precision", ""}, side.file.plan.precision}};
   for (Metric& metric : plan_metrics(side.file.plan)) metrics.push_back(std::move(metric));
   return metrics;
 }
@@ -49,7 +50,8 @@ std::vector<Metric> time_metrics(const StepMetrics& metrics) {
   for (int c = 0; c < kCategories; ++c) {
     const auto i = static_cast<std::size_t>(c);
     const std::string name(category_name(static_cast<Category>(c)));
-    terms.push_back({{name + "_s", MetricUnit::kSeconds, name, ""}, (metrics.breakdown.compute[i] + metrics.breakdown.exposed[i]).value()});
+    terms.push_back({{name + "_s", MetricUnit::kSeconds, name, ""},
+                     (metrics.breakdown.compute[i] + metrics.breakdown.exposed[i]).value()});
   }
   return terms;
 }
@@ -84,8 +86,8 @@ MetricTable result_table(const std::vector<Metric>& a, const std::vector<Metric>
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (a[i].value == nothing && b[i].value == nothing) continue;
     const MetricUnit unit = a[i].column.unit;
-    table.add_row({a[i].column.key, a[i].column.title, display_text(a[i].value, unit), display_text(b[i].value, unit), a[i].value,
-                   b[i].value, ratio_of(a[i].value, b[i].value)});
+    table.add_row({a[i].column.key, a[i].column.title, display_text(a[i].value, unit), display_text(b[i].value, unit),
+                   a[i].value, b[i].value, ratio_of(a[i].value, b[i].value)});
   }
   return table;
 }

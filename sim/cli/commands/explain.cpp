@@ -78,7 +78,8 @@ MetricTable critical_path_table(const SimulatedStep& step) {
   for (const std::uint32_t index : critical_path(step.replay)) {
     const Interval& interval = step.replay.intervals[index];
     const ReplayCall& call = step.priced.replay.entities[interval.entity].calls[interval.call];
-    auto& [time, operations] = sums[static_cast<std::size_t>(category_of(step.program.blocks[call.block].ops[interval.op]))];
+    auto& [time, operations] =
+        sums[static_cast<std::size_t>(category_of(step.program.blocks[call.block].ops[interval.op]))];
     time += interval.end - interval.start;
     ++operations;
   }
@@ -103,7 +104,8 @@ MetricTable what_if_table(const std::vector<WhatIf>& experiments, Seconds now) {
                      {"gain", MetricUnit::kRatio, "gain", "Of the step time; negative: a loss"},
                      {"fits", MetricUnit::kNone, "fits", "In the memory of today"}});
   for (const WhatIf& experiment : experiments)
-    table.add_row({experiment.key, experiment.change, experiment.step_time.value(), 1 - experiment.step_time / now, experiment.fits},
+    table.add_row({experiment.key, experiment.change, experiment.step_time.value(), 1 - experiment.step_time / now,
+                   experiment.fits},
                   experiment.step_time < now ? RowTone::kPlain : RowTone::kFaint);
   return table;
 }
@@ -138,8 +140,9 @@ RunResult run_explain(Session& session, const ExplainRequest& request) {
 
 void add_explain(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("explain", "Where the time of a plan goes, and what would help most");
-  command->footer("moesim explain plans/01-TP1PP1EP8CP1.json\n"
-                  "moesim explain plan.json --trace recording.csv.zst --json | jq .what_if");
+  command->footer(
+      "moesim explain plans/01-TP1PP1EP8CP1.json\n"
+      "moesim explain plan.json --trace recording.csv.zst --json | jq .what_if");
   auto request = std::make_shared<ExplainRequest>();
   command->add_option("plan", request->plan, "A plan file (docs/plan.md)")->option_text("PLAN")->required();
   add_scenario_options(*command, session, request->sources, SourceOptions::kOverridePlan);

@@ -31,8 +31,7 @@ RunResult run_export(Session& session, const ExportRequest& request) {
   MOESIM_TRY(check_writable(session.output().file, session.overwrite()));
   MOESIM_ASSIGN(const PlanFile file, read_plan_file(request.plan));
   const std::string source = request.model.empty() ? file.model : request.model;
-  if (source.empty())
-    return fail(ErrorKind::kUsage, "the plan names no model", request.plan, "name it with --model");
+  if (source.empty()) return fail(ErrorKind::kUsage, "the plan names no model", request.plan, "name it with --model");
   MOESIM_ASSIGN(const LoadedModel model, load_model(source));
   MOESIM_ASSIGN(const ExportText text, exported(request, file, model.shape));
   MOESIM_TRY(session.emit_text(text.text));
@@ -44,12 +43,14 @@ RunResult run_export(Session& session, const ExportRequest& request) {
 
 void add_export(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("export", "A plan as launch arguments of Megatron-LM or DeepSpeed");
-  command->footer("moesim export plan.json --to megatron\n"
-                  "moesim export plan.json --to megatron --form script -o train.sh\n"
-                  "moesim export plan.json --to deepspeed -o ds_config.json");
+  command->footer(
+      "moesim export plan.json --to megatron\n"
+      "moesim export plan.json --to megatron --form script -o train.sh\n"
+      "moesim export plan.json --to deepspeed -o ds_config.json");
   auto request = std::make_shared<ExportRequest>();
   command->add_option("plan", request->plan, "A plan file (docs/plan.md)")->option_text("PLAN")->required();
-  session.add_choice(*command, "--to", request->to, {"megatron", "deepspeed"}, "Whose arguments")->default_str(request->to);
+  session.add_choice(*command, "--to", request->to, {"megatron", "deepspeed"}, "Whose arguments")
+      ->default_str(request->to);
   session.add_choice(*command, "--form", request->form, {"args", "script", "env", "yaml"},
                      "For Megatron: flags, a torchrun script, TP=.. variables, or MODEL_ARGS");
   add_model_source(*command, session, "--model", request->model)

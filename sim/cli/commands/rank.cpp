@@ -20,9 +20,9 @@ namespace moesim {
 namespace {
 
 // Dimensions of the space that can be narrowed, in the grammar that sweeps have (docs/sweep.md).
-constexpr std::array kFilters = {SweepField::kTp,         SweepField::kCp,       SweepField::kPp,       SweepField::kVpp,
-                                 SweepField::kEp,         SweepField::kEsp,      SweepField::kMicroBatch,
-                                 SweepField::kPipeline, SweepField::kRecompute};
+constexpr std::array kFilters = {SweepField::kTp,         SweepField::kCp,       SweepField::kPp,
+                                 SweepField::kVpp,        SweepField::kEp,       SweepField::kEsp,
+                                 SweepField::kMicroBatch, SweepField::kPipeline, SweepField::kRecompute};
 
 // As written; empty: as default_space() has them.
 struct SpaceFilter {
@@ -74,7 +74,8 @@ Status narrow(SearchSpace& space, SweepField field, const std::string& text) {
   for (const AxisValue& value : axis->values) words.push_back(std::get<std::string>(value));
   if (field == SweepField::kPipeline) space.pipeline = words;
   if (field == SweepField::kRecompute)
-    std::erase_if(space.recompute, [&](Recompute r) { return std::find(words.begin(), words.end(), recompute_name(r)) == words.end(); });
+    std::erase_if(space.recompute,
+                  [&](Recompute r) { return std::find(words.begin(), words.end(), recompute_name(r)) == words.end(); });
   return {};
 }
 
@@ -88,7 +89,8 @@ Result<SearchSpace> space_for(const RankRequest& request, const Scenario& scenar
     MOESIM_TRY(narrow(space, kFilters[i], filter.values[i]));
   }
   if (filter.zero.empty()) return space;
-  MOESIM_ASSIGN(const std::vector<int> stages, whole_numbers("--zero", parse_axis(SweepField::kZeroDense, filter.zero)));
+  MOESIM_ASSIGN(const std::vector<int> stages,
+                whole_numbers("--zero", parse_axis(SweepField::kZeroDense, filter.zero)));
   space.zero_dense.clear();
   for (const int stage : stages) space.zero_dense.push_back(static_cast<ZeroStage>(stage));
   if (scenario.model.shape.first_moe() != nullptr) space.zero_expert = space.zero_dense;
@@ -102,16 +104,21 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans) {
   MetricTable table;
   for (std::size_t i = 0; i < plans.size(); ++i) {
     const RankedPlan& ranked = plans[i];
-    std::vector<Metric> row = {{{"rank", MetricUnit::kNone, "rank", "1 is the fastest"}, static_cast<std::int64_t>(i + 1)},
-                               {{"name", MetricUnit::kNone, "name", "Run name", MetricShown::kMachinesOnly}, run_name(ranked.plan)}};
+    std::vector<Metric> row = {
+        {{"rank", MetricUnit::kNone, "rank", "1 is the fastest"}, static_cast<std::int64_t>(i + 1)},
+        {{"name", MetricUnit::kNone, "name", "Run name", MetricShown::kMachinesOnly}, run_name(ranked.plan)}};
     for (Metric& metric : plan_metrics(ranked.plan)) row.push_back(std::move(metric));
-    row.push_back({{"zero", MetricUnit::kNone, "ZeRO", "Stages for dense and for expert parameters", MetricShown::kPeopleOnly},
-                   fmt::format("{}/{}", static_cast<int>(ranked.plan.zero_dense), static_cast<int>(ranked.plan.zero_expert))});
+    row.push_back(
+        {{"zero", MetricUnit::kNone, "ZeRO", "Stages for dense and for expert parameters", MetricShown::kPeopleOnly},
+         fmt::format("{}/{}", static_cast<int>(ranked.plan.zero_dense), static_cast<int>(ranked.plan.zero_expert))});
     for (Metric& metric : step_metrics(ranked.metrics)) row.push_back(std::move(metric));
-    row.push_back({{"regime", MetricUnit::kNone, "regime", "ops: every operation replayed", MetricShown::kMachinesOnly}, std::string("ops")});
-    row.push_back({{"bound_s", MetricUnit::kSeconds, "bound", "Closed form that is never above the replay", MetricShown::kMachinesOnly},
+    row.push_back({{"regime", MetricUnit::kNone, "regime", "ops: every operation replayed", MetricShown::kMachinesOnly},
+                   std::string("ops")});
+    row.push_back({{"bound_s", MetricUnit::kSeconds, "bound", "Closed form that is never above the replay",
+                    MetricShown::kMachinesOnly},
                    ranked.bound.value()});
-    row.push_back({{"reason", MetricUnit::kNone, "reason", "Why it stands where it stands", MetricShown::kMachinesOnly}, ranked.reason});
+    row.push_back({{"reason", MetricUnit::kNone, "reason", "Why it stands where it stands", MetricShown::kMachinesOnly},
+                   ranked.reason});
     for (Metric& metric : row)
       if (is_for_machines(metric.column.key)) metric.column.shown = MetricShown::kMachinesOnly;
     add_record_row(table, row, i == 0 ? RowTone::kGood : RowTone::kPlain);
@@ -121,7 +128,8 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans) {
 
 // On lines of their own: beside the plans they would make the table wider than a terminal.
 MetricTable reason_table(const std::vector<RankedPlan>& plans) {
-  MetricTable table({{"rank", MetricUnit::kNone, "rank", ""}, {"reason", MetricUnit::kNone, "why it stands there", ""}});
+  MetricTable table(
+      {{"rank", MetricUnit::kNone, "rank", ""}, {"reason", MetricUnit::kNone, "why it stands there", ""}});
   for (std::size_t i = 0; i < plans.size(); ++i)
     table.add_row({static_cast<std::int64_t>(i + 1), plans[i].reason}, i == 0 ? RowTone::kGood : RowTone::kPlain);
   return table;
@@ -132,10 +140,12 @@ MetricTable certificate_record(const Certificate& certificate) {
       {{"considered", MetricUnit::kNone, "plans considered", "Combinations of the space"}, certificate.considered},
       {{"bounded", MetricUnit::kNone, "bounded", "Given a closed-form bound"}, certificate.bounded},
       {{"replayed", MetricUnit::kNone, "replayed", "Operation by operation"}, certificate.replayed},
-      {{"proven", MetricUnit::kNone, "true top of the space", "No plan of the space that is not shown is faster within the model"},
+      {{"proven", MetricUnit::kNone, "true top of the space",
+        "No plan of the space that is not shown is faster within the model"},
        certificate.proven},
       {{"gap", MetricUnit::kRatio, "gap", "How much better a plan that was not replayed could be"}, certificate.gap},
-      {{"largest_possible_gain_s", MetricUnit::kSeconds, "largest possible gain", "The same as a time", MetricShown::kMachinesOnly},
+      {{"largest_possible_gain_s", MetricUnit::kSeconds, "largest possible gain", "The same as a time",
+        MetricShown::kMachinesOnly},
        certificate.largest_possible_gain.value()}};
   for (std::size_t i = 0; i < certificate.pruned.size(); ++i) {
     const auto reason = static_cast<Pruned>(i);
@@ -153,11 +163,13 @@ Status prepare_folder(const std::string& folder, Overwrite overwrite) {
   if (folder.empty()) return {};
   std::error_code failure;
   std::filesystem::create_directories(folder, failure);
-  if (failure) return fail(ErrorKind::kInternal, fmt::format("cannot create the folder: {}", failure.message()), folder);
+  if (failure)
+    return fail(ErrorKind::kInternal, fmt::format("cannot create the folder: {}", failure.message()), folder);
   const bool empty = std::filesystem::is_empty(folder, failure);
   if (failure) return fail(ErrorKind::kInternal, fmt::format("cannot list the folder: {}", failure.message()), folder);
   if (empty || overwrite == Overwrite::kAllow) return {};
-  return usage_error(fmt::format("the folder '{}' is not empty", folder), "name another one, or give --force to write into it");
+  return usage_error(fmt::format("the folder '{}' is not empty", folder),
+                     "name another one, or give --force to write into it");
 }
 
 Status save_plans(const Session& session, const RankRequest& request, const std::vector<RankedPlan>& plans) {
@@ -181,7 +193,8 @@ RunResult run_rank(Session& session, const RankRequest& request) {
   const StopToken stop = Session::stop();
   SearchOptions options;
   options.top = request.top;
-  options.threads = request.jobs > 0 ? request.jobs : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  options.threads =
+      request.jobs > 0 ? request.jobs : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   options.stop = stop.flag();
   Result<RankResult> ranked = [&] {
     const std::unique_ptr<ProgressSink> progress = session.progress("rank");
@@ -190,7 +203,8 @@ RunResult run_rank(Session& session, const RankRequest& request) {
     };
     return rank_plans(scenario.model.shape, *scenario.costs, scenario.loads(), space, options);
   }();
-  if (!ranked && stop.stop_requested()) return fail(ErrorKind::kInterrupted, "interrupted before any plan was replayed");
+  if (!ranked && stop.stop_requested())
+    return fail(ErrorKind::kInterrupted, "interrupted before any plan was replayed");
   if (!ranked) return tl::unexpected(ranked.error());
   Report report = session.new_report();
   report.add_rows("plans", "", plan_table(ranked->plans));
@@ -203,7 +217,8 @@ RunResult run_rank(Session& session, const RankRequest& request) {
   return stop.stop_requested() ? static_cast<int>(ErrorKind::kInterrupted) : kExitOk;
 }
 
-CLI::Option* add_filter(CLI::App& command, const std::string& names, std::string& target, const std::string& description) {
+CLI::Option* add_filter(CLI::App& command, const std::string& names, std::string& target,
+                        const std::string& description) {
   return command.add_option(names, target, description)->option_text("VALUES")->group("Narrow the space");
 }
 
@@ -222,12 +237,15 @@ std::vector<std::string> precision_names() {
 }  // namespace
 
 void add_rank(CLI::App& app, Session& session) {
-  CLI::App* command = app.add_subcommand("rank", "Ranks every layout that divides and fits, with the reason for its place");
+  CLI::App* command =
+      app.add_subcommand("rank", "Ranks every layout that divides and fits, with the reason for its place");
   command->footer(
       "moesim rank --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 8 --seq 4096 --global-batch 1024\n"
-      "moesim rank --model config.json --cluster mine.json --trace recording.csv.zst --seq 4096 --global-batch 512 --json\n"
+      "moesim rank --model config.json --cluster mine.json --trace recording.csv.zst --seq 4096 --global-batch 512 "
+      "--json\n"
       "# values: 1,2,4 or START:END:xFACTOR or START:END:+STEP; keep the best three as files\n"
-      "moesim rank --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 8 --global-batch 1024 --ep 2:8:x2 --recompute none \\\n"
+      "moesim rank --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 8 --global-batch 1024 --ep 2:8:x2 "
+      "--recompute none \\\n"
       "  --top 3 --save-plans plans");
   auto request = std::make_shared<RankRequest>();
   add_scenario_options(*command, session, request->sources, SourceOptions::kRequired);
@@ -241,19 +259,25 @@ void add_rank(CLI::App& app, Session& session) {
       ->required();
   session.add_choice(*command, "--precision", request->precision, precision_names(), "How a run computes and stores")
       ->default_str(request->precision);
-  command->add_option("--capacity-factor", request->capacity_factor, "Drop what exceeds it; without it nothing is dropped")
+  command
+      ->add_option("--capacity-factor", request->capacity_factor, "Drop what exceeds it; without it nothing is dropped")
       ->option_text("F")
       ->check(CLI::Range(0.0, 1e6));
-  command->add_option("--top", request->top, "Plans to show")->option_text("K")->check(CLI::Range(1, 100'000))->default_str("10");
+  command->add_option("--top", request->top, "Plans to show")
+      ->option_text("K")
+      ->check(CLI::Range(1, 100'000))
+      ->default_str("10");
   command->add_option("-j,--jobs", request->jobs, "Threads; the result does not depend on it")
       ->option_text("N")
       ->check(CLI::Range(1, 1024));
-  command->add_option("--save-plans", request->save_plans, "Write the plans shown to this folder, for simulate and export")
+  command
+      ->add_option("--save-plans", request->save_plans, "Write the plans shown to this folder, for simulate and export")
       ->option_text("FOLDER");
   SpaceFilter& filter = request->filter;
   for (std::size_t i = 0; i < kFilters.size(); ++i) {
     const FieldTraits& traits = sweep_fields()[static_cast<std::size_t>(kFilters[i])];
-    CLI::Option* option = add_filter(*command, std::string(traits.options), filter.values[i], std::string(traits.description));
+    CLI::Option* option =
+        add_filter(*command, std::string(traits.options), filter.values[i], std::string(traits.description));
     if (kFilters[i] == SweepField::kPipeline) session.suggest(option, schedule_names());
     if (kFilters[i] == SweepField::kRecompute) session.suggest(option, {"none", "selective", "full"});
   }

@@ -32,7 +32,8 @@ MetricTable step_record(const Plan& plan, const StepMetrics& metrics) {
   return record_of(std::move(record));
 }
 
-Status write_trace(const Session& session, const SimulateRequest& request, const Scenario& scenario, const SimulatedStep& step) {
+Status write_trace(const Session& session, const SimulateRequest& request, const Scenario& scenario,
+                   const SimulatedStep& step) {
   if (request.trace_out.empty()) return {};
   const TimelineRequest timeline{request.trace_out,
                                  {{"model", scenario.sources.model},
@@ -40,14 +41,15 @@ Status write_trace(const Session& session, const SimulateRequest& request, const
                                   {"trace", scenario.sources.trace},
                                   {"plan", run_name(step.program.plan)}}};
   MOESIM_ASSIGN(const TimelineSummary written, write_timeline(step, timeline));
-  session.say(fmt::format("wrote {}: {} slices of {} ranks or roles; open it at https://ui.perfetto.dev", request.trace_out,
-                          written.slices, written.tracks));
+  session.say(fmt::format("wrote {}: {} slices of {} ranks or roles; open it at https://ui.perfetto.dev",
+                          request.trace_out, written.slices, written.tracks));
   return {};
 }
 
 RunResult run_simulate(Session& session, const SimulateRequest& request) {
   MOESIM_TRY(session.check_output());
-  if (request.trace_out == "-") return usage_error("--trace-out: a timeline is written to a file, not to stdout", "name a file");
+  if (request.trace_out == "-")
+    return usage_error("--trace-out: a timeline is written to a file, not to stdout", "name a file");
   MOESIM_TRY(check_writable(request.trace_out, session.overwrite()));
   MOESIM_ASSIGN(const PlanFile file, read_plan_file(request.plan));
   MOESIM_ASSIGN(const Scenario scenario, load_scenario(sources_for(request.plan, file, request.sources)));
@@ -76,15 +78,17 @@ RunResult run_simulate(Session& session, const SimulateRequest& request) {
 
 void add_simulate(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("simulate", "Plays one step of a plan: times, memory by stage, a timeline");
-  command->footer("moesim simulate plans/01-TP1PP1EP8CP1.json\n"
-                  "# a timeline for https://ui.perfetto.dev\n"
-                  "moesim simulate plan.json --trace-out step.json.gz --json");
+  command->footer(
+      "moesim simulate plans/01-TP1PP1EP8CP1.json\n"
+      "# a timeline for https://ui.perfetto.dev\n"
+      "moesim simulate plan.json --trace-out step.json.gz --json");
   auto request = std::make_shared<SimulateRequest>();
   command->add_option("plan", request->plan, "A plan file (docs/plan.md), as rank --save-plans writes them")
       ->option_text("PLAN")
       ->required();
   add_scenario_options(*command, session, request->sources, SourceOptions::kOverridePlan);
-  command->add_option("--trace-out", request->trace_out, "Write a timeline (Chrome/Perfetto JSON; .gz and .zst compress)")
+  command
+      ->add_option("--trace-out", request->trace_out, "Write a timeline (Chrome/Perfetto JSON; .gz and .zst compress)")
       ->option_text("FILE");
   command->add_flag("--every-rank", request->every_rank, "Play every rank instead of one per role");
   command
@@ -93,8 +97,9 @@ void add_simulate(CLI::App& app, Session& session) {
       ->option_text("N [1]")
       ->check(CLI::Range(1, 64));
   command
-      ->add_option("--recorded-micro-batches", request->recorded_micro_batches,
-                   "Play up to N recorded micro-batches in turn; 1 takes the average of the recording, as the ranking does")
+      ->add_option(
+          "--recorded-micro-batches", request->recorded_micro_batches,
+          "Play up to N recorded micro-batches in turn; 1 takes the average of the recording, as the ranking does")
       ->option_text("N [1]")
       ->check(CLI::Range(1, kMostVariants));
   session.add_output_options(*command);

@@ -41,7 +41,8 @@ Result<SweepSpec> spec_of(const SweepRequest& request) {
   }
   if (const Status complete = spec.check(); !complete) {
     const Error& error = complete.error();
-    return request.spec.empty() ? usage_error(error.what, error.hint) : invalid_input(error.what, request.spec, error.hint);
+    return request.spec.empty() ? usage_error(error.what, error.hint)
+                                : invalid_input(error.what, request.spec, error.hint);
   }
   return spec;
 }
@@ -72,7 +73,8 @@ Status print_summary(const Session& session, const SweepRequest& request, const 
   if (!request.base.empty()) report.inputs.push_back(input_record("plan", request.base));
   report.add_record("summary", "", summary_record(summary, session.output().file));
   // To stdout: the file of -o is the sweep's own.
-  return write_output("-", render(report, request.json ? OutputFormat::kJson : OutputFormat::kTable, {}), Overwrite::kRefuse);
+  return write_output("-", render(report, request.json ? OutputFormat::kJson : OutputFormat::kTable, {}),
+                      Overwrite::kRefuse);
 }
 
 Result<SweepSummary> lead(const Session& session, const SweepRequest& request, SweepTransport& transport) {
@@ -87,7 +89,9 @@ Result<SweepSummary> lead(const Session& session, const SweepRequest& request, S
   options.tool = Session::tool();
   options.stop = Session::stop();
   options.progress = progress.get();
-  options.clock = [start] { return Seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()); };
+  options.clock = [start] {
+    return Seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  };
   return run_sweep(spec, options, transport);
 }
 
@@ -114,12 +118,14 @@ RunResult sweep(Session& session, const SweepRequest& request) {
 }  // namespace
 
 void add_sweep(CLI::App& app, Session& session) {
-  CLI::App* command = app.add_subcommand("sweep", "Simulates every combination of some axes; resumable, also under mpirun");
-  command->footer("moesim sweep examples/sweep-mixtral.json -o mixtral.csv\n"
-                  "# axes: values, or START:END:xFACTOR, or START:END:+STEP; they replace those of the file\n"
-                  "moesim sweep --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 1:8:x2 --seq 4096 --gbs 256 \\\n"
-                  "  --tp 1,2,4,8 --ep 1:8:x2 --mbs 1:4:+1 -o mixtral.db\n"
-                  "mpirun -n 16 moesim sweep examples/sweep-mixtral.json -o mixtral.csv");
+  CLI::App* command =
+      app.add_subcommand("sweep", "Simulates every combination of some axes; resumable, also under mpirun");
+  command->footer(
+      "moesim sweep examples/sweep-mixtral.json -o mixtral.csv\n"
+      "# axes: values, or START:END:xFACTOR, or START:END:+STEP; they replace those of the file\n"
+      "moesim sweep --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 1:8:x2 --seq 4096 --gbs 256 \\\n"
+      "  --tp 1,2,4,8 --ep 1:8:x2 --mbs 1:4:+1 -o mixtral.db\n"
+      "mpirun -n 16 moesim sweep examples/sweep-mixtral.json -o mixtral.csv");
   auto request = std::make_shared<SweepRequest>();
   command->add_option("spec", request->spec, "Base plan and axes (docs/sweep.md)")->option_text("SPEC");
   command->add_option("--base", request->base, "A plan file for all that no axis gives")->option_text("PLAN");

@@ -25,7 +25,8 @@ MetricTable trace_record(const std::string& path, const TraceInfo& info, const T
   return record_of(
       {{{"path", MetricUnit::kNone, "trace", "As given"}, path},
        {{"format", MetricUnit::kNone, "format", "The importer that read it"}, info.format},
-       {{"origin", MetricUnit::kNone, "origin", "Recorded, or synthetic: made up by a generator"}, std::string(name_of(info.origin))},
+       {{"origin", MetricUnit::kNone, "origin", "Recorded, or synthetic: made up by a generator"},
+        std::string(name_of(info.origin))},
        {{"phase", MetricUnit::kNone, "phase", "Training or inference"}, std::string(name_of(info.phase))},
        {{"model", MetricUnit::kNone, "model", "As its side file says"}, or_unknown(info.model)},
        {{"iterations", MetricUnit::kNone, "iterations", "Recorded steps"}, whole(s.iterations)},
@@ -33,26 +34,34 @@ MetricTable trace_record(const std::string& path, const TraceInfo& info, const T
        {{"last_iteration", MetricUnit::kNone, "last iteration", "Label of the last"}, s.last_iteration},
        {{"layers", MetricUnit::kNone, "MoE layers", "Layers with selections"}, whole(s.layers.size())},
        {{"micro_batches", MetricUnit::kNone, "micro-batches", "Per step"}, whole(s.micro_batches)},
-       {{"source_ranks", MetricUnit::kNone, "source ranks", "Ranks counted apart; none: summed over ranks"}, or_unknown(whole(s.source_ranks))},
+       {{"source_ranks", MetricUnit::kNone, "source ranks", "Ranks counted apart; none: summed over ranks"},
+        or_unknown(whole(s.source_ranks))},
        {{"experts", MetricUnit::kNone, "experts", "Per layer"}, std::int64_t{s.experts}},
        {{"top_k", MetricUnit::kNone, "top-k", "Experts per token"}, or_unknown(info.top_k)},
        {{"tokens_per_rank_per_microbatch", MetricUnit::kNone, "tokens", "Per source rank and micro-batch"},
         or_unknown(info.tokens_per_rank_per_microbatch)},
        {{"rows", MetricUnit::kNone, "rows", "Of counts"}, whole(s.rows)},
        {{"selections", MetricUnit::kNone, "selections", "Token copies after top-k, all together"}, whole(s.selections)},
-       {{"capacity_factor", MetricUnit::kNone, "capacity factor", "Of the recorded run"},
-        info.capacity_factor > 0 ? MetricValue(info.capacity_factor) : MetricValue(), },
-       {{"drops", MetricUnit::kNone, "drops", "Counts taken before or after tokens were dropped"}, std::string(name_of(info.drops))},
-       {{"source_symmetric", MetricUnit::kNone, "symmetric sources", "The split over source ranks is made up"}, info.source_symmetric},
+       {
+           {"capacity_factor", MetricUnit::kNone, "capacity factor", "Of the recorded run"},
+           info.capacity_factor > 0 ? MetricValue(info.capacity_factor) : MetricValue(),
+       },
+       {{"drops", MetricUnit::kNone, "drops", "Counts taken before or after tokens were dropped"},
+        std::string(name_of(info.drops))},
+       {{"source_symmetric", MetricUnit::kNone, "symmetric sources", "The split over source ranks is made up"},
+        info.source_symmetric},
        {{"source", MetricUnit::kNone, "source", "Where the numbers come from"}, or_unknown(info.source)},
-       {{"licence", MetricUnit::kNone, "licence", "Of the recording", MetricShown::kMachinesOnly}, or_unknown(info.licence)}});
+       {{"licence", MetricUnit::kNone, "licence", "Of the recording", MetricShown::kMachinesOnly},
+        or_unknown(info.licence)}});
 }
 
 MetricTable balance_record(const TraceStatistics& s) {
   return record_of(
-      {{{"max_over_mean", MetricUnit::kFactor, "busiest expert / mean", "Mean over iterations of the mean over layers; 1 is balanced"},
+      {{{"max_over_mean", MetricUnit::kFactor, "busiest expert / mean",
+         "Mean over iterations of the mean over layers; 1 is balanced"},
         s.mean.max_over_mean},
-       {{"entropy_mean", MetricUnit::kNone, "entropy", "Of the shares of experts, over its maximum; 1 is balanced"}, s.mean.entropy_mean},
+       {{"entropy_mean", MetricUnit::kNone, "entropy", "Of the shares of experts, over its maximum; 1 is balanced"},
+        s.mean.entropy_mean},
        {{"entropy_min", MetricUnit::kNone, "smallest entropy", "Of any layer and iteration"}, s.mean.entropy_min},
        {{"top1_share", MetricUnit::kRatio, "top-1 share", "Of the busiest expert"}, s.mean.top1_share},
        {{"top2_share", MetricUnit::kRatio, "top-2 share", "Of the two busiest"}, s.mean.top2_share},
@@ -60,8 +69,10 @@ MetricTable balance_record(const TraceStatistics& s) {
        {{"zero_count_experts", MetricUnit::kNone, "idle experts", "Chosen by nobody, over all iterations and layers"},
         whole(s.mean.zero_count_experts)},
        {{"rank_cv", MetricUnit::kNone, "CV over ranks", "How much source ranks differ"}, or_unknown(s.rank_cv.value())},
-       {{"rank_cv_settled", MetricUnit::kNone, "CV over ranks, settled", "The same from settled_from on"}, or_unknown(s.rank_cv_settled.value())},
-       {{"settled_from", MetricUnit::kNone, "settled from", "Iteration from which the gate counts as settled"}, s.settled_from}});
+       {{"rank_cv_settled", MetricUnit::kNone, "CV over ranks, settled", "The same from settled_from on"},
+        or_unknown(s.rank_cv_settled.value())},
+       {{"settled_from", MetricUnit::kNone, "settled from", "Iteration from which the gate counts as settled"},
+        s.settled_from}});
 }
 
 MetricTable locality_table(const TraceStatistics& s) {
@@ -71,13 +82,15 @@ MetricTable locality_table(const TraceStatistics& s) {
                      {"pairs", MetricUnit::kNone, "pairs", "Pairs of iterations compared"}});
   for (const LagStatistics& lag : s.lags)
     if (lag.cosine.count > 0)
-      table.add_row({lag.lag, or_unknown(lag.cosine.value()), or_unknown(lag.cosine_settled.value()), whole(lag.cosine.count)});
+      table.add_row(
+          {lag.lag, or_unknown(lag.cosine.value()), or_unknown(lag.cosine_settled.value()), whole(lag.cosine.count)});
   return table;
 }
 
 MetricTable device_table(const TraceStatistics& s) {
-  MetricTable table({{"ep", MetricUnit::kNone, "EP", "Devices, each with a run of neighbouring experts"},
-                     {"max_over_mean", MetricUnit::kFactor, "busiest device / mean", "Mean over layers and iterations"}});
+  MetricTable table(
+      {{"ep", MetricUnit::kNone, "EP", "Devices, each with a run of neighbouring experts"},
+       {"max_over_mean", MetricUnit::kFactor, "busiest device / mean", "Mean over layers and iterations"}});
   for (const DeviceBalance& device : s.devices)
     table.add_row({std::int64_t{device.ep}, or_unknown(device.max_over_mean.value())});
   return table;
@@ -87,7 +100,8 @@ MetricTable layer_table(const TraceStatistics& s) {
   MetricTable table({{"layer", MetricUnit::kNone, "layer", "As the trace labels it"},
                      {"max_over_mean", MetricUnit::kFactor, "busiest / mean", "Mean over iterations"},
                      {"entropy", MetricUnit::kNone, "entropy", "Mean over iterations"}});
-  for (const LayerStatistics& layer : s.layers) table.add_row({std::int64_t{layer.layer}, layer.max_over_mean, layer.entropy});
+  for (const LayerStatistics& layer : s.layers)
+    table.add_row({std::int64_t{layer.layer}, layer.max_over_mean, layer.entropy});
   return table;
 }
 
@@ -118,8 +132,8 @@ MetricTable finding_table(const Findings& findings) {
                      {"first_place", MetricUnit::kNone, "first at", "Place of the first"},
                      {"explanation", MetricUnit::kNone, "explanation", "What it means"}});
   for (const Finding& finding : findings.list())
-    table.add_row({std::string(name_of(finding.severity)), finding.code, whole(finding.count), or_unknown(finding.first_place),
-                   finding.explanation},
+    table.add_row({std::string(name_of(finding.severity)), finding.code, whole(finding.count),
+                   or_unknown(finding.first_place), finding.explanation},
                   tone_of(finding.severity));
   return table;
 }
@@ -151,7 +165,8 @@ struct ConvertRequest {
 // What an import noticed, on stderr because the result is a file.
 void tell_findings(const Session& session, const Findings& findings) {
   for (const Finding& finding : findings.list())
-    session.say(fmt::format("{}: {} x {}: {}", name_of(finding.severity), finding.count, finding.code, finding.explanation));
+    session.say(
+        fmt::format("{}: {} x {}: {}", name_of(finding.severity), finding.count, finding.code, finding.explanation));
 }
 
 // A trace is two files: the rows, and beside them what they are.
@@ -194,18 +209,23 @@ void add_import_options(CLI::App& command, Session& session, ImportOptions& opti
   constexpr const char* kGroup = "Input";
   std::vector<std::string> formats;
   for (const TraceFormat* format : trace_formats()) formats.emplace_back(format->name);
-  session.add_choice(command, "--input-format", options.format, std::move(formats), "The only format to be tried")->group(kGroup);
+  session.add_choice(command, "--input-format", options.format, std::move(formats), "The only format to be tried")
+      ->group(kGroup);
   const auto number = [&](const char* name, auto& target, const char* description) {
     command.add_option(name, target, description)->option_text("N")->check(CLI::Range(1, 1'000'000))->group(kGroup);
   };
   number("--top-k", options.top_k, "Experts per token, where the input does not say or says it wrong");
-  number("--sequence-ranks", options.sequence_ranks, "Source ranks that the sequences of a recording without ranks are dealt to; 8");
-  number("--expert-parallel", options.expert_parallel, "Of Megatron's recording: ranks that share one copy of all experts; all");
+  number("--sequence-ranks", options.sequence_ranks,
+         "Source ranks that the sequences of a recording without ranks are dealt to; 8");
+  number("--expert-parallel", options.expert_parallel,
+         "Of Megatron's recording: ranks that share one copy of all experts; all");
 }
 
 void add_convert(CLI::App& trace, Session& session) {
   CLI::App* command = trace.add_subcommand("convert", "Rewrites a trace as canonical CSV with a side file");
-  command->footer("moesim trace convert smartmoe.tar.zst -o counts.csv.zst\nmoesim trace convert routed.npz --rows tokens -o tokens.csv");
+  command->footer(
+      "moesim trace convert smartmoe.tar.zst -o counts.csv.zst\nmoesim trace convert routed.npz --rows tokens -o "
+      "tokens.csv");
   auto request = std::make_shared<ConvertRequest>();
   add_trace_source(*command, session, "trace", request->from)->required();
   session.add_choice(*command, "--rows", request->rows, {"counts", "tokens"}, "Sums per expert, or one row per token");
@@ -216,15 +236,19 @@ void add_convert(CLI::App& trace, Session& session) {
 
 void add_synth(CLI::App& trace, Session& session) {
   CLI::App* command = trace.add_subcommand("synth", "Makes up a trace with a chosen skew, marked synthetic");
-  command->footer("# skewed, drifting a little from step to step\n"
-                  "moesim trace synth --kind zipf --exponent 1.2 --drift 0.05 --steps 20 --experts 64 --top-k 6 -o skewed.csv.zst\n"
-                  "moesim trace synth --kind hot --hot-share 0.5 --layers 32 -o hot.csv");
+  command->footer(
+      "# skewed, drifting a little from step to step\n"
+      "moesim trace synth --kind zipf --exponent 1.2 --drift 0.05 --steps 20 --experts 64 --top-k 6 -o skewed.csv.zst\n"
+      "moesim trace synth --kind hot --hot-share 0.5 --layers 32 -o hot.csv");
   auto synth = std::make_shared<SynthRequest>();
   SynthesisRequest& r = synth->request;
-  session.add_choice(*command, "--kind,--law", synth->law, {"balanced", "zipf", "dirichlet", "hot"}, "How popular experts are")
+  session
+      .add_choice(*command, "--kind,--law", synth->law, {"balanced", "zipf", "dirichlet", "hot"},
+                  "How popular experts are")
       ->default_str(synth->law);
   add_number(*command, "--exponent,--zipf-exponent", r.zipf_exponent, "zipf: popularity is 1 / rank^N");
-  add_number(*command, "--alpha,--dirichlet-alpha", r.dirichlet_alpha, "dirichlet: large is balanced, small is collapsed");
+  add_number(*command, "--alpha,--dirichlet-alpha", r.dirichlet_alpha,
+             "dirichlet: large is balanced, small is collapsed");
   add_number(*command, "--hot-share", r.hot_share, "hot: share of all selections that one expert has");
   add_number(*command, "--drift", r.drift, "0 to 1: how far popularity moves at each step");
   add_number(*command, "--steps", r.steps, "Iterations");

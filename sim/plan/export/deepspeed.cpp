@@ -19,37 +19,43 @@ std::string python(bool value) { return value ? "True" : "False"; }
 // DeepSpeed cuts experts by TP or not at all, so that "enable" says both values it knows.
 std::string moe_arguments(const Plan& plan, const MoeShape& moe) {
   const double capacity = plan.capacity_factor > 0 ? plan.capacity_factor : 1.0;
-  return fmt::format("MoE layers: deepspeed.moe.layer.MoE(num_experts={}, ep_size={}, k={}, capacity_factor={}, "
-                     "drop_tokens={}, enable_expert_tensor_parallelism={})",
-                     moe.experts, plan.sizes().ep, moe.top_k, capacity, python(plan.capacity_factor > 0),
-                     python(plan.sizes().esp > 1));
+  return fmt::format(
+      "MoE layers: deepspeed.moe.layer.MoE(num_experts={}, ep_size={}, k={}, capacity_factor={}, "
+      "drop_tokens={}, enable_expert_tensor_parallelism={})",
+      moe.experts, plan.sizes().ep, moe.top_k, capacity, python(plan.capacity_factor > 0),
+      python(plan.sizes().esp > 1));
 }
 
 void note_moe(std::vector<std::string>& notes, const Plan& plan, const MoeShape& moe) {
   const ParallelSizes& s = plan.sizes();
   notes.push_back(moe_arguments(plan, moe));
   if (s.esp > 1 && s.esp != s.tp)
-    notes.push_back(fmt::format("not expressed: experts cut in {}; DeepSpeed cuts them by TP ({}) or not at all", s.esp, s.tp));
+    notes.push_back(
+        fmt::format("not expressed: experts cut in {}; DeepSpeed cuts them by TP ({}) or not at all", s.esp, s.tp));
   if (moe.top_k > 2) notes.emplace_back("k above 2 needs DeepSpeed 0.14.5 or later");
   if (moe.shared.width > 0) notes.emplace_back("not expressed: shared experts; use_residual is not the same");
-  if (moe.score != RouterScore::kSoftmax) notes.emplace_back("not expressed: the router's score function; DeepSpeed uses softmax");
+  if (moe.score != RouterScore::kSoftmax)
+    notes.emplace_back("not expressed: the router's score function; DeepSpeed uses softmax");
   if (plan.zero_dense != plan.zero_expert)
     notes.push_back(fmt::format("not expressed: ZeRO {} for expert parameters; DeepSpeed uses one stage for all",
                                 static_cast<int>(plan.zero_expert)));
   if (plan.moe_schedule != "megatron-a2a")
     notes.push_back(fmt::format("not expressed: MoE schedule {}", plan.moe_schedule));
-  if (plan.pad_to_capacity) notes.emplace_back("pad_to_capacity needs no switch: DeepSpeed always pads to its capacity");
+  if (plan.pad_to_capacity)
+    notes.emplace_back("pad_to_capacity needs no switch: DeepSpeed always pads to its capacity");
 }
 
 void note_layout(std::vector<std::string>& notes, const Plan& plan, const ModelShape& model) {
   const ParallelSizes& s = plan.sizes();
   if (s.tp > 1)
-    notes.push_back(fmt::format("tensor parallelism is the model's: --tensor-model-parallel-size {} in Megatron-DeepSpeed", s.tp));
+    notes.push_back(
+        fmt::format("tensor parallelism is the model's: --tensor-model-parallel-size {} in Megatron-DeepSpeed", s.tp));
   if (s.cp > 1) notes.push_back(fmt::format("not expressed: context parallelism {}", s.cp));
   if (s.pp > 1) {
     notes.push_back(fmt::format("pipeline: PipelineModule(num_stages={}); its schedule is 1f1b", s.pp));
     if (plan.pipeline != "1f1b") notes.push_back(fmt::format("not expressed: pipeline schedule {}", plan.pipeline));
-    if (plan.zero_dense >= ZeroStage::kGradients) notes.emplace_back("DeepSpeed refuses ZeRO 2 and 3 together with pipeline parallelism");
+    if (plan.zero_dense >= ZeroStage::kGradients)
+      notes.emplace_back("DeepSpeed refuses ZeRO 2 and 3 together with pipeline parallelism");
     if (const auto layers = split_layers(plan, model); layers)
       notes.push_back(fmt::format("layers per virtual stage: {}", fmt::join(*layers, " ")));
   }

@@ -12,7 +12,7 @@ namespace moesim {
 class FlagList {
  public:
   struct Flag {
-    std::string name;    // with its dashes
+    std::string name;                 // with its dashes
     std::vector<std::string> values;  // empty: a switch
   };
 

@@ -32,8 +32,9 @@ std::string script(const PlanFile& file, const FlagList& flags) {
 
 std::string environment(const Plan& plan) {
   const ParallelSizes& s = plan.sizes();
-  return fmt::format("TP={}\nPP={}\nVPP={}\nCP={}\nEP={}\nETP={}\nDP={}\nMBS={}\nGBS={}\nSEQ_LEN={}\nPRECISION={}\n", s.tp, s.pp,
-                     s.vpp, s.cp, s.ep, s.esp, s.dp, plan.micro_batch, plan.global_batch, plan.seq_length, plan.precision);
+  return fmt::format("TP={}\nPP={}\nVPP={}\nCP={}\nEP={}\nETP={}\nDP={}\nMBS={}\nGBS={}\nSEQ_LEN={}\nPRECISION={}\n",
+                     s.tp, s.pp, s.vpp, s.cp, s.ep, s.esp, s.dp, plan.micro_batch, plan.global_batch, plan.seq_length,
+                     plan.precision);
 }
 
 }  // namespace
@@ -51,10 +52,13 @@ Result<ExportText> export_megatron(const PlanFile& file, const ModelShape& model
   MegatronFlags megatron;
   add_model_flags(megatron, model, file.plan);
   add_plan_flags(megatron, model, file.plan);
-  const bool moe = std::any_of(model.kinds.begin(), model.kinds.end(), [](const LayerShape& kind) { return kind.moe.has_value(); });
+  const bool moe =
+      std::any_of(model.kinds.begin(), model.kinds.end(), [](const LayerShape& kind) { return kind.moe.has_value(); });
   if (moe && file.trace.empty())
-    megatron.notes.emplace_back("the prediction assumes balanced routing; to measure that, add --moe-router-force-load-balancing");
-  if (form == MegatronForm::kEnv) megatron.notes.emplace_back("these variables name the layout only; see the other forms for all flags");
+    megatron.notes.emplace_back(
+        "the prediction assumes balanced routing; to measure that, add --moe-router-force-load-balancing");
+  if (form == MegatronForm::kEnv)
+    megatron.notes.emplace_back("these variables name the layout only; see the other forms for all flags");
   for (std::string& note : plan_notes(file.plan, model)) megatron.notes.push_back(std::move(note));
   const std::string comment = head(file, megatron.notes);
   ExportText out{{}, std::move(megatron.notes)};

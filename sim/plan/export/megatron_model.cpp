@@ -9,7 +9,8 @@ namespace {
 
 const LayerShape* first_with(const ModelShape& model, bool moe) {
   for (const std::int32_t kind : model.layers)
-    if (model.kinds[static_cast<std::size_t>(kind)].moe.has_value() == moe) return &model.kinds[static_cast<std::size_t>(kind)];
+    if (model.kinds[static_cast<std::size_t>(kind)].moe.has_value() == moe)
+      return &model.kinds[static_cast<std::size_t>(kind)];
   return nullptr;
 }
 
@@ -36,7 +37,8 @@ void add_attention(MegatronFlags& out, const AttentionShape& a) {
 // What attention has and the flags above do not say, over all layer kinds.
 void note_attention(MegatronFlags& out, const ModelShape& model) {
   const auto any = [&model](auto has) {
-    return std::any_of(model.kinds.begin(), model.kinds.end(), [&](const LayerShape& kind) { return has(kind.attention); });
+    return std::any_of(model.kinds.begin(), model.kinds.end(),
+                       [&](const LayerShape& kind) { return has(kind.attention); });
   };
   const AttentionShape& first = model.layer(LayerId(0)).attention;
   const auto note = [&out](std::string_view what) {
@@ -46,8 +48,9 @@ void note_attention(MegatronFlags& out, const ModelShape& model) {
   if (any([](const AttentionShape& a) { return a.window > 0; })) note("sliding or chunked attention windows");
   if (any([](const AttentionShape& a) { return a.sinks; })) note("learned attention sinks");
   if (any([](const AttentionShape& a) { return a.output_gate; })) note("the gate on the attention output");
-  if (any([&](const AttentionShape& a) { return a.heads != first.heads || a.kv_heads != first.kv_heads ||
-                                                a.head_dim != first.head_dim; }))
+  if (any([&](const AttentionShape& a) {
+        return a.heads != first.heads || a.kv_heads != first.kv_heads || a.head_dim != first.head_dim;
+      }))
     note("attention that differs between layers (the flags describe layer 0)");
 }
 
@@ -59,7 +62,9 @@ void add_router(MegatronFlags& out, const MoeShape& moe) {
       break;
     case RouterScore::kSoftmaxOfTopk: out.flags.add("--moe-router-score-function", "softmax"); break;
     case RouterScore::kSigmoid: out.flags.add("--moe-router-score-function", "sigmoid"); break;
-    case RouterScore::kSparsemixer: out.notes.emplace_back("not expressed: the sparsemixer router; Megatron-LM has none"); break;
+    case RouterScore::kSparsemixer:
+      out.notes.emplace_back("not expressed: the sparsemixer router; Megatron-LM has none");
+      break;
   }
   out.flags.add("--moe-router-dtype", "fp32");
   if (moe.score_correction_bias) out.flags.add("--moe-router-enable-expert-bias");
@@ -80,7 +85,8 @@ void add_moe(MegatronFlags& out, const ModelShape& model, const MoeShape& moe) {
   add_router(out, moe);
   const bool alike = std::all_of(model.kinds.begin(), model.kinds.end(),
                                  [&moe](const LayerShape& kind) { return !kind.moe || *kind.moe == moe; });
-  if (!alike) out.notes.emplace_back("not expressed: MoE layers that differ from each other (the flags describe the first)");
+  if (!alike)
+    out.notes.emplace_back("not expressed: MoE layers that differ from each other (the flags describe the first)");
 }
 
 // Megatron's linear biases are all or none.
@@ -110,17 +116,21 @@ void add_model_flags(MegatronFlags& out, const ModelShape& model, const Plan& pl
   out.flags.add("--normalization", model.norm_bias ? "LayerNorm" : "RMSNorm");
   add_biases(out, model);
   out.flags.add("--position-embedding-type", model.learned_positions > 0 ? "learned_absolute" : "rope");
-  out.flags.add("--max-position-embeddings", std::max(plan.seq_length, std::max(model.max_positions, model.learned_positions)));
+  out.flags.add("--max-position-embeddings",
+                std::max(plan.seq_length, std::max(model.max_positions, model.learned_positions)));
   if (!model.tied_embeddings) out.flags.add("--untie-embeddings-and-output-weights");
   out.flags.add("--vocab-size", model.vocab);
   out.flags.add("--make-vocab-size-divisible-by", 128);
   if (moe != nullptr) add_moe(out, model, *moe->moe);
   note_attention(out, model);
   if (model.mtp_layers > 0)
-    out.notes.push_back(fmt::format("the model has {} multi-token-prediction layer(s), which the plan leaves out; to train them add "
-                                    "--mtp-num-layers {}", model.mtp_layers, model.mtp_layers));
-  out.notes.emplace_back("not known to the plan: tokenizer, data, learning rate, norm epsilon, rotary base and scaling, "
-                         "router scaling factor and balance loss");
+    out.notes.push_back(
+        fmt::format("the model has {} multi-token-prediction layer(s), which the plan leaves out; to train them add "
+                    "--mtp-num-layers {}",
+                    model.mtp_layers, model.mtp_layers));
+  out.notes.emplace_back(
+      "not known to the plan: tokenizer, data, learning rate, norm epsilon, rotary base and scaling, "
+      "router scaling factor and balance loss");
 }
 
 }  // namespace moesim

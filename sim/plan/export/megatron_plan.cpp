@@ -21,12 +21,13 @@ void add_order(MegatronFlags& out, const Plan& plan) {
   if (plan.layout.order == "tp-cp-ep-pp-dp") {
     out.flags.add("--use-tp-pp-dp-mapping");
   } else if (plan.layout.order != "tp-cp-ep-dp-pp") {
-    out.notes.push_back(fmt::format("not expressed: rank order {}; Megatron-LM's flags know tp-cp-ep-dp-pp and tp-cp-ep-pp-dp",
-                                    plan.layout.order));
+    out.notes.push_back(fmt::format(
+        "not expressed: rank order {}; Megatron-LM's flags know tp-cp-ep-dp-pp and tp-cp-ep-pp-dp", plan.layout.order));
   }
   if (!meshes_nest_alike(plan.layout))
-    out.notes.emplace_back("Megatron-LM refuses this rank order: its dense and expert meshes have different numbers of ranks "
-                           "inside pp");
+    out.notes.emplace_back(
+        "Megatron-LM refuses this rank order: its dense and expert meshes have different numbers of ranks "
+        "inside pp");
   if (!plan.layout.device_map.empty())
     out.notes.emplace_back("not expressed: device_map; order the hosts and devices of the launcher accordingly");
 }
@@ -35,11 +36,14 @@ void add_order(MegatronFlags& out, const Plan& plan) {
 void add_pipeline(MegatronFlags& out, const ModelShape& model, const Plan& plan) {
   Plan runnable = plan;
   if (plan.pipeline != "1f1b" && plan.pipeline != "interleaved") {
-    out.notes.push_back(fmt::format("not expressed: pipeline schedule {}; Megatron-LM has none, these flags run 1f1b and the "
-                                    "predicted time does not hold for them", plan.pipeline));
+    out.notes.push_back(
+        fmt::format("not expressed: pipeline schedule {}; Megatron-LM has none, these flags run 1f1b and the "
+                    "predicted time does not hold for them",
+                    plan.pipeline));
     runnable.pipeline = "1f1b";
     runnable.layout.sizes.vpp = 1;
-    if (plan.pipeline != "gpipe" && plan.pipeline != "zb1p") runnable.stage_layers.clear();  // these hold one chunk as well
+    if (plan.pipeline != "gpipe" && plan.pipeline != "zb1p")
+      runnable.stage_layers.clear();  // these hold one chunk as well
   }
   if (runnable.sizes().pp == 1) return;
   const auto layers = split_layers(runnable, model);
@@ -63,8 +67,8 @@ void add_moe(MegatronFlags& out, const Plan& plan) {
     if (plan.pad_to_capacity) out.flags.add("--moe-pad-expert-input-to-capacity");
   }
   if (plan.moe_schedule != "megatron-a2a")
-    out.notes.push_back(fmt::format("not expressed: MoE schedule {}; these flags run Megatron-LM's all-to-all dispatcher",
-                                    plan.moe_schedule));
+    out.notes.push_back(fmt::format(
+        "not expressed: MoE schedule {}; these flags run Megatron-LM's all-to-all dispatcher", plan.moe_schedule));
 }
 
 void add_recompute(MegatronFlags& out, const ModelShape& model, const Plan& plan, bool moe) {
@@ -79,7 +83,8 @@ void add_recompute(MegatronFlags& out, const ModelShape& model, const Plan& plan
   if (model.layer(LayerId(0)).attention.kind == AttentionKind::kMla) modules.emplace_back("mla_up_proj");
   if (moe) modules.emplace_back("moe_act");
   out.flags.add_list("--recompute-modules", std::move(modules));
-  if (moe) out.notes.emplace_back("not expressed: recomputation of the token permutation; Megatron-LM has no module for it");
+  if (moe)
+    out.notes.emplace_back("not expressed: recomputation of the token permutation; Megatron-LM has no module for it");
 }
 
 std::string_view sharding_strategy(ZeroStage stage) {
@@ -89,20 +94,24 @@ std::string_view sharding_strategy(ZeroStage stage) {
 void add_data_parallel(MegatronFlags& out, const Plan& plan, bool moe) {
   const ZeroStage zero = moe ? std::max(plan.zero_dense, plan.zero_expert) : plan.zero_dense;
   if (moe && plan.zero_dense != plan.zero_expert)
-    out.notes.push_back(fmt::format("not expressed: ZeRO {} for dense and {} for expert parameters; Megatron-LM shards both "
-                                    "alike, here by ZeRO {}", static_cast<int>(plan.zero_dense),
-                                    static_cast<int>(plan.zero_expert), static_cast<int>(zero)));
+    out.notes.push_back(
+        fmt::format("not expressed: ZeRO {} for dense and {} for expert parameters; Megatron-LM shards both "
+                    "alike, here by ZeRO {}",
+                    static_cast<int>(plan.zero_dense), static_cast<int>(plan.zero_expert), static_cast<int>(zero)));
   if (zero == ZeroStage::kOptimizer) out.flags.add("--use-distributed-optimizer");
   if (zero >= ZeroStage::kGradients) {
     out.flags.add("--use-distributed-optimizer");
     out.flags.add("--use-megatron-fsdp");
     out.flags.add("--data-parallel-sharding-strategy", sharding_strategy(zero));
-    out.notes.emplace_back("ZeRO 2 and 3 need Megatron-FSDP, whose flags differ between versions (before mid 2025: --use-custom-fsdp)");
+    out.notes.emplace_back(
+        "ZeRO 2 and 3 need Megatron-FSDP, whose flags differ between versions (before mid 2025: --use-custom-fsdp)");
   }
   if (plan.overlap_grad_reduce) out.flags.add("--overlap-grad-reduce");
-  if (plan.overlap_param_gather && zero != ZeroStage::kNone && plan.overlap_grad_reduce) out.flags.add("--overlap-param-gather");
+  if (plan.overlap_param_gather && zero != ZeroStage::kNone && plan.overlap_grad_reduce)
+    out.flags.add("--overlap-param-gather");
   if (plan.overlap_param_gather && zero != ZeroStage::kNone && !plan.overlap_grad_reduce)
-    out.notes.emplace_back("not expressed: overlapped parameter gathering; Megatron-LM allows it only with overlapped gradient reduction");
+    out.notes.emplace_back(
+        "not expressed: overlapped parameter gathering; Megatron-LM allows it only with overlapped gradient reduction");
   out.flags.add("--ddp-bucket-size", plan.grad_bucket_elements);
 }
 
@@ -125,7 +134,8 @@ void add_precision(MegatronFlags& out, const Plan& plan) {
 }  // namespace
 
 void add_plan_flags(MegatronFlags& out, const ModelShape& model, const Plan& plan) {
-  const bool moe = std::any_of(model.kinds.begin(), model.kinds.end(), [](const LayerShape& kind) { return kind.moe.has_value(); });
+  const bool moe =
+      std::any_of(model.kinds.begin(), model.kinds.end(), [](const LayerShape& kind) { return kind.moe.has_value(); });
   add_sizes(out, plan);
   add_order(out, plan);
   add_pipeline(out, model, plan);

@@ -9,8 +9,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(Csv, ReadsQuotesAndLineEnds) {
-  auto reader =
-      CsvReader::from_text("\xEF\xBB\xBFid,note,n\r\n1,\"a, \"\"b\"\"\nc\",2.5\r\n\n2,,\n", "x.csv");
+  auto reader = CsvReader::from_text("\xEF\xBB\xBFid,note,n\r\n1,\"a, \"\"b\"\"\nc\",2.5\r\n\n2,,\n", "x.csv");
   ASSERT_TRUE(reader.has_value());
   EXPECT_THAT(reader->columns(), ElementsAre("id", "note", "n"));
   ASSERT_TRUE(reader->next().value());

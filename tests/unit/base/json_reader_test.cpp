@@ -15,7 +15,8 @@ Error error_of(std::string_view text) {
 }
 
 TEST(JsonReader, ReadsTypedFields) {
-  const auto document = JsonDocument::parse_text(R"({"n": 3, "x": 0.5, "rate": "450GB/s", "list": [1, 2], "none": null})", "a.json");
+  const auto document =
+      JsonDocument::parse_text(R"({"n": 3, "x": 0.5, "rate": "450GB/s", "list": [1, 2], "none": null})", "a.json");
   ASSERT_TRUE(document.has_value());
   JsonReader root = document->root();
   EXPECT_EQ(root.required_int("n", 1, 10).value(), 3);

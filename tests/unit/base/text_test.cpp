@@ -17,7 +17,8 @@ TEST(Text, SuggestsCloseSpellings) {
 
 TEST(Text, Utf8) {
   EXPECT_TRUE(is_utf8("plain, µs, 模型"));
-  for (const char* bad : {"\xFF", "\xC0\x80", "\xED\xA0\x80", "\xE2\x82", "\xF4\x90\x80\x80"}) EXPECT_FALSE(is_utf8(bad));
+  for (const char* bad : {"\xFF", "\xC0\x80", "\xED\xA0\x80", "\xE2\x82", "\xF4\x90\x80\x80"})
+    EXPECT_FALSE(is_utf8(bad));
 }
 
 TEST(Text, Humanized) {

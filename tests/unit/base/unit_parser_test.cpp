@@ -29,7 +29,8 @@ TEST(UnitParser, TimesAndRates) {
 }
 
 TEST(UnitParser, ErrorsShowTheAcceptedSpellings) {
-  for (const char* bad : {"900", "900 Gx/s", "fast", "", "-5GB/s", "inf GB/s", "nan GB/s", "1e400GB/s", "900GB", "1,5GB/s"}) {
+  for (const char* bad :
+       {"900", "900 Gx/s", "fast", "", "-5GB/s", "inf GB/s", "nan GB/s", "1e400GB/s", "900GB", "1,5GB/s"}) {
     const auto result = parse_bytes_per_second(bad);
     ASSERT_FALSE(result.has_value()) << bad;
     EXPECT_EQ(result.error().kind, ErrorKind::kInvalidInput);

@@ -22,7 +22,9 @@ TEST(Units, RoundsUpToWholeBytes) {
 }
 
 template <class A, class B>
-concept Comparable = requires(A a, B b) { a == b; };
+concept Comparable = requires(A a, B b) {
+  a == b;
+};
 
 TEST(Units, UnlikeThingsDoNotMix) {
   static_assert(!Comparable<Seconds, BytesPerSecond>);

@@ -12,8 +12,7 @@ namespace {
 
 std::shared_ptr<const ClusterView> one_device() {
   return std::make_shared<const ClusterView>(std::vector{*find_device("A100")}, std::vector<std::int32_t>{0},
-                                             std::vector<double>{1}, std::vector<std::int32_t>{0},
-                                             std::vector<Tier>{});
+                                             std::vector<double>{1}, std::vector<std::int32_t>{0}, std::vector<Tier>{});
 }
 
 // Times that the memory law gives with known parameters.
@@ -39,8 +38,7 @@ TEST(Fit, RecoversTheParametersThatMadeTheData) {
   truth.memory.overhead = Seconds(7e-6);
   const std::array<std::pair<std::string_view, std::string_view>, 2> names = {
       {{"memory", "efficiency"}, {"memory", "overhead_s"}}};
-  const FitResult result =
-      fit(default_law_parameters(*find_device("A100")), free_parameters(names), made_up(truth));
+  const FitResult result = fit(default_law_parameters(*find_device("A100")), free_parameters(names), made_up(truth));
   EXPECT_NEAR(result.parameters.memory.efficiency, 0.62, 0.01);
   EXPECT_NEAR(result.parameters.memory.overhead.value(), 7e-6, 0.2e-6);
   EXPECT_LT(result.residuals.p90, 0.01);

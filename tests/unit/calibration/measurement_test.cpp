@@ -100,8 +100,7 @@ TEST(Measurements, MoeLayerRows) {
 TEST(Measurements, BadFiles) {
   auto unknown = CsvReader::from_text("a,b\n1,2\n", "m.csv");
   EXPECT_THAT(read_measurements(*unknown).error().what, HasSubstr("known measurement formats"));
-  auto bad =
-      CsvReader::from_text("id,hardware,kind,m,n,k,time_us,dtype\n1,H100,gemm,x,1,1,5,bf16\n", "m.csv");
+  auto bad = CsvReader::from_text("id,hardware,kind,m,n,k,time_us,dtype\n1,H100,gemm,x,1,1,5,bf16\n", "m.csv");
   EXPECT_EQ(read_measurements(*bad).error().where, "m.csv:2");
   EXPECT_FALSE(validate_measurements("/nonexistent.csv").has_value());
   EXPECT_FALSE(is_measurement_file("/nonexistent.csv").has_value());

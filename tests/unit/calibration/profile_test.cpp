@@ -37,14 +37,11 @@ TEST(Profile, ErrorsNameThePlace) {
   EXPECT_THAT(error(R"({"gemm": {}})").where, HasSubstr("p.json"));
   EXPECT_THAT(error(R"({"device": "A100", "gem": {}})").what, HasSubstr("gem"));
   EXPECT_THAT(
-      error(
-          R"({"device": "A100", "gemm": {"parameters": {"math_efficiency": 1.5}, "provenance": {"source": "x"}}})")
+      error(R"({"device": "A100", "gemm": {"parameters": {"math_efficiency": 1.5}, "provenance": {"source": "x"}}})")
           .where,
       HasSubstr("#/gemm/parameters/math_efficiency"));
-  EXPECT_THAT(
-      error(R"({"device": "A100", "gemm": {"parameters": {"speed": 1}, "provenance": {"source": "x"}}})")
-          .what,
-      HasSubstr("speed"));
+  EXPECT_THAT(error(R"({"device": "A100", "gemm": {"parameters": {"speed": 1}, "provenance": {"source": "x"}}})").what,
+              HasSubstr("speed"));
   EXPECT_FALSE(load_profile("/nonexistent.json").has_value());
 }
 
@@ -109,8 +106,8 @@ TEST(Profile, FieldsReadBackWhatTheySet) {
 // Hand-checked figures of well-known hardware, with the shipped profiles.
 TEST(CalibratedModel, Anchors) {
   const auto rate = [](const CostModel& model, DType type) {
-    return 2.0 * 8192 * 8192 * 8192 /
-           model.gemm(0, {.m = 8192, .n = 8192, .k = 8192, .type = type}).time.value() / 1e12;
+    return 2.0 * 8192 * 8192 * 8192 / model.gemm(0, {.m = 8192, .n = 8192, .k = 8192, .type = type}).time.value() /
+           1e12;
   };
   const ClusterView h100 = preset("h100");
   const CostModel hopper = make_cost_model(h100);

@@ -44,8 +44,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Expectation{"gemm.csv", "H800", "g", "deepgemm-Apr2025", 0.06, 0.25},
                       Expectation{"collectives.csv", "H100", "all_reduce", "dgxc-nccl", 0.10, 0.35},
                       Expectation{"collectives.csv", "H100", "", "wh8-h100", 0.08, 0.25},
-                      Expectation{"collectives.csv", "A100-SXM4-80GB", "", "vtrain-allreduce-a100", 0.06,
-                                  0.16},
+                      Expectation{"collectives.csv", "A100-SXM4-80GB", "", "vtrain-allreduce-a100", 0.06, 0.16},
                       Expectation{"collectives.csv", "GH200", "", "cscs-alps", 0.15, 0.60},
                       Expectation{"collectives.csv", "A100-SXM4-40GB", "", "alcf-polaris", 0.20, 0.60},
                       Expectation{"collectives.csv", "RTX2080Ti", "", "rtx2080ti", 0.07, 0.18}));

@@ -46,7 +46,7 @@ TEST(Compile, TwoNodesOfEightOnRails) {
   EXPECT_EQ(nic.link, LinkClass::kNic);
   EXPECT_EQ(nic.first_port_tier, 1);
   EXPECT_EQ(nic.ports.size(), 16U);
-  EXPECT_EQ(nic.ports[0].out.value(), 50 * kGB);  // 400e9 / 8
+  EXPECT_EQ(nic.ports[0].out.value(), 50 * kGB);   // 400e9 / 8
   EXPECT_DOUBLE_EQ(nic.latency.value(), 1300e-9);  // NIC + leaf + NIC = 600 + 100 + 600
   EXPECT_THAT(nic.group_of_rank, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7));
   EXPECT_THAT(nic.port_of_rank, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
@@ -55,9 +55,9 @@ TEST(Compile, TwoNodesOfEightOnRails) {
   EXPECT_EQ(spine.name, "spine");
   EXPECT_EQ(spine.link, LinkClass::kSwitch);
   EXPECT_EQ(spine.first_port_tier, 1);
-  ASSERT_EQ(spine.ports.size(), 8U);  // one per leaf
+  ASSERT_EQ(spine.ports.size(), 8U);                 // one per leaf
   EXPECT_EQ(spine.ports[0].out.value(), 100 * kGB);  // two NICs of 50, not oversubscribed
-  EXPECT_EQ(spine.pair_limit.value(), 50 * kGB);  // one pair still has one NIC each
+  EXPECT_EQ(spine.pair_limit.value(), 50 * kGB);     // one pair still has one NIC each
   EXPECT_DOUBLE_EQ(spine.latency.value(), 1600e-9);  // 600 + 100 + 200 + 100 + 600
   EXPECT_THAT(spine.group_of_rank, testing::Each(0));
   EXPECT_THAT(spine.port_of_rank, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7));
@@ -76,7 +76,8 @@ TEST(Compile, OversubscriptionAndPartlyFilledLeaves) {
   ASSERT_TRUE(view) << view.error().what;
   EXPECT_EQ(view->tier(2).ports[0].out.value(), 100 * kGB);
 
-  const auto given = view_from(with(kRails, R"("name": "spine",)", R"("name": "spine", "uplink_bandwidth": "30GB/s",)"));
+  const auto given =
+      view_from(with(kRails, R"("name": "spine",)", R"("name": "spine", "uplink_bandwidth": "30GB/s",)"));
   ASSERT_TRUE(given) << given.error().what;
   EXPECT_EQ(given->tier(2).ports[0].out.value(), 30 * kGB);
   EXPECT_EQ(given->tier(2).pair_limit.value(), 30 * kGB);
@@ -222,7 +223,7 @@ TEST(Compile, MixedNodesAndSlowRanks) {
   std::vector<double> speeds;
   for (int rank = 0; rank < 5; ++rank) speeds.push_back(view->speed(RankId(rank)));
   EXPECT_THAT(speeds, ElementsAre(1, 0.8, 1, 0.8, 0.8));
-  ASSERT_EQ(view->tiers().size(), 3U);  // nvlink, host, switch
+  ASSERT_EQ(view->tiers().size(), 3U);                                   // nvlink, host, switch
   EXPECT_THAT(view->tier(0).group_of_rank, ElementsAre(0, 0, 1, 2, 3));  // cards without NVLink stand alone
   EXPECT_TRUE(std::isinf(view->tier(0).ports[static_cast<std::size_t>(view->tier(0).port_of_rank[2])].out.value()));
   EXPECT_EQ(view->meeting_tier(RankId(0), RankId(1)), 0);
@@ -231,7 +232,8 @@ TEST(Compile, MixedNodesAndSlowRanks) {
 }
 
 TEST(Compile, DirectionsMayDiffer) {
-  const auto view = view_from(with(kRails, R"("bandwidth": "400Gbit/s")", R"("bandwidth": "400Gbit/s", "bandwidth_in": "200Gbit/s")"));
+  const auto view = view_from(
+      with(kRails, R"("bandwidth": "400Gbit/s")", R"("bandwidth": "400Gbit/s", "bandwidth_in": "200Gbit/s")"));
   ASSERT_TRUE(view) << view.error().what;
   EXPECT_EQ(view->tier(1).ports[0].out.value(), 50 * kGB);
   EXPECT_EQ(view->tier(1).ports[0].in.value(), 25 * kGB);

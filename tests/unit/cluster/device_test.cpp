@@ -45,11 +45,13 @@ TEST(Devices, FormatsADeviceLacksAreZero) {
 
 TEST(Devices, AliasesIgnoreCase) {
   const std::pair<const char*, const char*> kAliases[] = {
-      {"A100", "A100-SXM4-80GB"},     {"a100-40gb", "A100-SXM4-40GB"}, {"H200", "H200-SXM-141GB"},
-      {"h800", "H800-SXM5-80GB"},     {"B200", "B200-SXM-180GB"},      {"gb200", "GB200-NVL72"},
-      {"mi300x", "MI300X"},           {"2080ti", "RTX2080Ti-11GB"},    {"3090", "RTX3090-24GB"},
-      {"RTX 4090", "RTX4090-24GB"},   {"v100", "V100-SXM2-32GB"},      {"H100-96GB-HBM2e-500W", "H100-SXM5-96GB"},
-      {"  H100 ", "H100-SXM5-80GB"},  {"A100-SXM4-40/80GB", "A100-SXM4-40GB"}};
+      {"A100", "A100-SXM4-80GB"},    {"a100-40gb", "A100-SXM4-40GB"},
+      {"H200", "H200-SXM-141GB"},    {"h800", "H800-SXM5-80GB"},
+      {"B200", "B200-SXM-180GB"},    {"gb200", "GB200-NVL72"},
+      {"mi300x", "MI300X"},          {"2080ti", "RTX2080Ti-11GB"},
+      {"3090", "RTX3090-24GB"},      {"RTX 4090", "RTX4090-24GB"},
+      {"v100", "V100-SXM2-32GB"},    {"H100-96GB-HBM2e-500W", "H100-SXM5-96GB"},
+      {"  H100 ", "H100-SXM5-80GB"}, {"A100-SXM4-40/80GB", "A100-SXM4-40GB"}};
   for (const auto& [alias, name] : kAliases) EXPECT_EQ(device(alias).name, name) << alias;
 }
 
@@ -93,9 +95,12 @@ std::vector<std::string> column(const std::string& path, const std::string& want
     std::vector<std::string> fields(1);
     bool quoted = false;
     for (const char c : line) {
-      if (c == '"') quoted = !quoted;
-      else if (c == ',' && !quoted) fields.emplace_back();
-      else fields.back() += c;
+      if (c == '"')
+        quoted = !quoted;
+      else if (c == ',' && !quoted)
+        fields.emplace_back();
+      else
+        fields.back() += c;
     }
     if (at < fields.size()) values.push_back(fields[at]);
   }
@@ -125,7 +130,8 @@ TEST(Devices, RecordedTablesNameKnownDevices) {
   for (const char* table : {"training_throughput.csv", "collectives.csv", "gemm.csv", "moe_layer.csv"}) {
     const std::vector<std::string> hardware = column(folder + table, "hardware");
     EXPECT_FALSE(hardware.empty()) << table;
-    for (const std::string& name : std::set<std::string>(hardware.begin(), hardware.end())) EXPECT_TRUE(find_device(name)) << name;
+    for (const std::string& name : std::set<std::string>(hardware.begin(), hardware.end()))
+      EXPECT_TRUE(find_device(name)) << name;
   }
 }
 
@@ -157,11 +163,13 @@ TEST(Devices, InFull) {
   EXPECT_THAT(change("100TFLOPS", "0TFLOPS"), HasSubstr("larger than zero | device.json#/dense_peak/bf16"));
   EXPECT_THAT(change("\"bf16\"", "\"bf17\""), HasSubstr("did you mean 'bf16'"));
   EXPECT_THAT(change("64", "0"), HasSubstr("outside the range"));
-  EXPECT_THAT(change("\"compute_units\"", "\"arch\": \"hoper\", \"compute_units\""), HasSubstr("did you mean 'hopper'"));
+  EXPECT_THAT(change("\"compute_units\"", "\"arch\": \"hoper\", \"compute_units\""),
+              HasSubstr("did you mean 'hopper'"));
   EXPECT_THAT(change("\"Own-1\"", "\" \""), HasSubstr("needs a name"));
   EXPECT_THAT(change("{\"bf16\": \"100TFLOPS\"}", "{}"), HasSubstr("at least one number format"));
   EXPECT_THAT(change("{\"bf16\": \"100TFLOPS\"}", "\"100TFLOPS\""), HasSubstr("expected an object of rates"));
-  EXPECT_THAT(change("\"memory\":", "\"memroy\": 1, \"memory\":"), HasSubstr("unknown key 'memroy' (did you mean 'memory'?)"));
+  EXPECT_THAT(change("\"memory\":", "\"memroy\": 1, \"memory\":"),
+              HasSubstr("unknown key 'memroy' (did you mean 'memory'?)"));
 }
 
 }  // namespace

@@ -31,20 +31,20 @@ struct Expected {
   const char* preset;
   const char* device;
   int ranks_per_node;
-  double port_GBps;     // of the innermost tier
-  double nic_GBps;      // of the tier after it that has NIC ports
-  int sharing;          // ranks on one NIC
+  double port_GBps;  // of the innermost tier
+  double nic_GBps;   // of the tier after it that has NIC ports
+  int sharing;       // ranks on one NIC
 };
 
 TEST(Presets, FiguresAreThoseOfTheDatasheets) {
   const Expected kExpected[] = {
-      {"v100", "V100-SXM2-32GB", 8, 150, 12.5, 2},     {"a100", "A100-SXM4-80GB", 8, 300, 25, 1},
-      {"a100-40gb", "A100-SXM4-40GB", 8, 300, 25, 1},  {"a100-pcie", "A100-PCIe-80GB", 8, 31.5, 25, 4},
-      {"h100", "H100-SXM5-80GB", 8, 450, 50, 1},       {"h200", "H200-SXM-141GB", 8, 450, 50, 1},
-      {"h800", "H800-SXM5-80GB", 8, 200, 50, 1},       {"b200", "B200-SXM-180GB", 8, 900, 50, 1},
-      {"gb200-nvl72", "GB200-NVL72", 4, 900, 50, 1},   {"mi300x", "MI300X", 8, 448, 50, 1},
+      {"v100", "V100-SXM2-32GB", 8, 150, 12.5, 2},        {"a100", "A100-SXM4-80GB", 8, 300, 25, 1},
+      {"a100-40gb", "A100-SXM4-40GB", 8, 300, 25, 1},     {"a100-pcie", "A100-PCIe-80GB", 8, 31.5, 25, 4},
+      {"h100", "H100-SXM5-80GB", 8, 450, 50, 1},          {"h200", "H200-SXM-141GB", 8, 450, 50, 1},
+      {"h800", "H800-SXM5-80GB", 8, 200, 50, 1},          {"b200", "B200-SXM-180GB", 8, 900, 50, 1},
+      {"gb200-nvl72", "GB200-NVL72", 4, 900, 50, 1},      {"mi300x", "MI300X", 8, 448, 50, 1},
       {"rtx2080ti", "RTX2080Ti-11GB", 4, 15.75, 12.5, 4}, {"rtx3090", "RTX3090-24GB", 8, 56.25, 12.5, 8},
-      {"rtx4090", "RTX4090-24GB", 8, 31.5, 12.5, 8},   {"gh200", "GH200-96GB", 4, 450, 25, 1},
+      {"rtx4090", "RTX4090-24GB", 8, 31.5, 12.5, 8},      {"gh200", "GH200-96GB", 4, 450, 25, 1},
       {"polaris", "A100-SXM4-40GB", 4, 300, 25, 2}};
   for (const Expected& expected : kExpected) {
     SCOPED_TRACE(expected.preset);
@@ -55,7 +55,8 @@ TEST(Presets, FiguresAreThoseOfTheDatasheets) {
     EXPECT_EQ(view->device(RankId(0)).name, expected.device);
     EXPECT_EQ(view->ranks_per_node(), expected.ranks_per_node);
     EXPECT_DOUBLE_EQ(view->tier(0).ports[0].out.value(), expected.port_GBps * 1e9);
-    const auto nic = std::find_if(view->tiers().begin(), view->tiers().end(), [](const Tier& tier) { return tier.link == LinkClass::kNic; });
+    const auto nic = std::find_if(view->tiers().begin(), view->tiers().end(),
+                                  [](const Tier& tier) { return tier.link == LinkClass::kNic; });
     ASSERT_NE(nic, view->tiers().end());
     EXPECT_DOUBLE_EQ(nic->ports[0].out.value(), expected.nic_GBps * 1e9);
     EXPECT_EQ(std::count(nic->port_of_rank.begin(), nic->port_of_rank.end(), 0), expected.sharing);

@@ -51,18 +51,23 @@ TEST(ClusterReader, EachMistakeIsNamedWithItsPlace) {
       {R"("name": "good")", R"("nam": "good")", "required key 'name' is missing", "test.json#"},
       // PCIe tree.
       {R"("sockets": 2)", R"("sockets": 3)", "8 devices do not divide over 3 sockets", "#/node/pcie/sockets"},
-      {R"("devices_per_switch": 2)", R"("devices_per_switch": 3)", "do not divide over switches of 3", "#/node/pcie/devices_per_switch"},
-      {R"("devices_per_switch": 2)", R"("uplink_bandwidth": "9GB/s")", "there is no PCIe switch", "#/node/pcie/uplink_bandwidth"},
+      {R"("devices_per_switch": 2)", R"("devices_per_switch": 3)", "do not divide over switches of 3",
+       "#/node/pcie/devices_per_switch"},
+      {R"("devices_per_switch": 2)", R"("uplink_bandwidth": "9GB/s")", "there is no PCIe switch",
+       "#/node/pcie/uplink_bandwidth"},
       {R"("socket_bandwidth": "40GB/s", )", "", "required key 'socket_bandwidth' is missing", "#/node/pcie"},
       // Network.
       {R"({"name": "spine",)", R"({"name": "spine", "nodes": 3,)", "no multiple of the 2 of 'leaf'", "#/network"},
       {R"({"name": "spine",)", R"({"name": "spine", "nodes": 2,)", "spans 2 nodes but the cluster has 4", "test.json#"},
-      {R"({"name": "spine",)", R"({"name": "spine", "oversubscription": 0,)", "outside the range", "#/network/1/oversubscription"},
-      {R"({"name": "spine",)", R"({"name": "spine", "oversubscription": 2, "uplink_bandwidth": "9GB/s",)", "given already",
+      {R"({"name": "spine",)", R"({"name": "spine", "oversubscription": 0,)", "outside the range",
        "#/network/1/oversubscription"},
-      {R"({"name": "spine",)", R"({"name": "spine", "uplink_bandwidth": "0GB/s",)", "zero capacity", "#/network/1/uplink_bandwidth"},
+      {R"({"name": "spine",)", R"({"name": "spine", "oversubscription": 2, "uplink_bandwidth": "9GB/s",)",
+       "given already", "#/network/1/oversubscription"},
+      {R"({"name": "spine",)", R"({"name": "spine", "uplink_bandwidth": "0GB/s",)", "zero capacity",
+       "#/network/1/uplink_bandwidth"},
       {R"(, {"name": "spine", "latency": "100ns"})", "", "spans 2 nodes but the cluster has 4", "test.json#"},
-      {R"("nodes": 2, "rails": true)", R"("rails": false)", "'spine' stands above 'leaf', which spans all nodes", "#/network"},
+      {R"("nodes": 2, "rails": true)", R"("rails": false)", "'spine' stands above 'leaf', which spans all nodes",
+       "#/network"},
       // Slow ranks.
       {R"("ranks": [3])", R"("ranks": [32])", "slow rank 32 does not exist", "test.json#"},
       {R"("ranks": [3])", R"("ranks": ["7-3"])", "'7-3' is not a range of ranks", "#/slow_ranks/0/ranks/0"},
@@ -72,7 +77,8 @@ TEST(ClusterReader, EachMistakeIsNamedWithItsPlace) {
   };
   for (const Case& wrong : kCases) {
     const std::string text = with(kGood, wrong.from, wrong.to);
-    EXPECT_THAT(complaint(text), AllOf(HasSubstr(wrong.what), HasSubstr(wrong.where))) << wrong.from << " -> " << wrong.to;
+    EXPECT_THAT(complaint(text), AllOf(HasSubstr(wrong.what), HasSubstr(wrong.where)))
+        << wrong.from << " -> " << wrong.to;
   }
 }
 
@@ -116,7 +122,8 @@ TEST(ClusterReader, NodesWithoutANetworkCannotReachEachOther) {
 }
 
 TEST(ClusterReader, RailsWithoutASpineDoNotReachAcross) {
-  const std::string rails_only = with(with(kGood, R"("nodes": 2, "rails")", R"("rails")"), R"(, {"name": "spine", "latency": "100ns"})", "");
+  const std::string rails_only =
+      with(with(kGood, R"("nodes": 2, "rails")", R"("rails")"), R"(, {"name": "spine", "latency": "100ns"})", "");
   EXPECT_THAT(complaint(rails_only), HasSubstr("no way between 'node0/gpu0' (rank 0) and 'node1/gpu1' (rank 9)"));
 }
 

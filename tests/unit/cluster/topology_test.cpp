@@ -61,22 +61,27 @@ TEST(Topology, NamedSwitchesCompile) {
 }
 
 TEST(Topology, ACycleIsNamed) {
-  const std::string cyclic = with(kTree, R"({"name": "spine", "kind": "network"})",
-                                  R"({"name": "spine", "kind": "network", "uplinks": [{"to": "leaf0", "bandwidth": "40GB/s"}]})");
+  const std::string cyclic =
+      with(kTree, R"({"name": "spine", "kind": "network"})",
+           R"({"name": "spine", "kind": "network", "uplinks": [{"to": "leaf0", "bandwidth": "40GB/s"}]})");
   EXPECT_THAT(complaint(cyclic), AllOf(HasSubstr("the uplinks form a cycle"), HasSubstr("leaf0 -> spine -> leaf0")));
-  const std::string self = with(kTree, R"({"name": "spine", "kind": "network"})",
-                                R"({"name": "spine", "kind": "network", "uplinks": [{"to": "spine", "bandwidth": "40GB/s"}]})");
+  const std::string self =
+      with(kTree, R"({"name": "spine", "kind": "network"})",
+           R"({"name": "spine", "kind": "network", "uplinks": [{"to": "spine", "bandwidth": "40GB/s"}]})");
   EXPECT_THAT(complaint(self), HasSubstr("spine -> spine"));
 }
 
 TEST(Topology, BadReferencesAndNames) {
   EXPECT_THAT(complaint(with(kTree, R"("to": "spine")", R"("to": "spin")")),
               AllOf(HasSubstr("'leaf0' has a link to 'spin'"), HasSubstr("did you mean 'spine'")));
-  EXPECT_THAT(complaint(with(kTree, R"("to": "nv0")", R"("to": "g1")")), HasSubstr("'g0' has a link to 'g1', and no switch has that name"));
+  EXPECT_THAT(complaint(with(kTree, R"("to": "nv0")", R"("to": "g1")")),
+              HasSubstr("'g0' has a link to 'g1', and no switch has that name"));
   EXPECT_THAT(complaint(with(kTree, R"("name": "nv1")", R"("name": "nv0")")), HasSubstr("'nv0' is used twice"));
   EXPECT_THAT(complaint(with(kTree, R"("name": "g1")", R"("name": "g0")")), HasSubstr("'g0' is used twice"));
-  EXPECT_THAT(complaint(with(kTree, R"("kind": "nvswitch")", R"("kind": "nvlink")")), HasSubstr("one of nvswitch, mesh, pcie"));
-  EXPECT_THAT(complaint(with(kTree, R"("speed": 0.5)", R"("nic": "leaf0")")), HasSubstr("no switch of kind nic has that name"));
+  EXPECT_THAT(complaint(with(kTree, R"("kind": "nvswitch")", R"("kind": "nvlink")")),
+              HasSubstr("one of nvswitch, mesh, pcie"));
+  EXPECT_THAT(complaint(with(kTree, R"("speed": 0.5)", R"("nic": "leaf0")")),
+              HasSubstr("no switch of kind nic has that name"));
 }
 
 TEST(Topology, CapacitiesAndReach) {
@@ -123,12 +128,14 @@ TEST(Topology, DevicesComeNodeByNode) {
               HasSubstr("list the devices node by node"));
   EXPECT_THAT(complaint(with(kTree, R"("g2", "device": "A100", "node": 1)", R"("g2", "device": "A100", "node": 5)")),
               HasSubstr("device 'g2' is of node 5 where node 0 or 1 is next"));
-  EXPECT_THAT(complaint(R"({"name": "x", "topology": {"switches": [], "devices": []}})"), HasSubstr("at least one device"));
+  EXPECT_THAT(complaint(R"({"name": "x", "topology": {"switches": [], "devices": []}})"),
+              HasSubstr("at least one device"));
   EXPECT_THAT(complaint(kTree, 3), HasSubstr("3 nodes were asked for"));
 }
 
 TEST(Topology, OneNameOneDevice) {
-  const std::string own = R"({"name": "Own", "memory": "10GB", "memory_bandwidth": "1TB/s", "compute_units": 8, "dense_peak": {"bf16": "1TFLOPS"}})";
+  const std::string own =
+      R"({"name": "Own", "memory": "10GB", "memory_bandwidth": "1TB/s", "compute_units": 8, "dense_peak": {"bf16": "1TFLOPS"}})";
   std::string text = with(with(kTree, R"("H100")", own), R"("H100")", own);
   EXPECT_EQ(complaint(text), "");
   EXPECT_THAT(complaint(with(text, "10GB", "20GB")), HasSubstr("'Own' is described twice, with different figures"));
@@ -137,10 +144,11 @@ TEST(Topology, OneNameOneDevice) {
 TEST(Topology, DeepChainsAreRefused) {
   std::string switches;
   for (int i = 0; i < 40; ++i)
-    switches += R"({"name": "s)" + std::to_string(i) + R"(", "kind": "network", "uplinks": [{"to": "s)" + std::to_string(i + 1) +
-                R"(", "bandwidth": "1GB/s"}]}, )";
-  const std::string text = R"({"name": "deep", "topology": {"switches": [)" + switches +
-                           R"({"name": "s40", "kind": "network"}], "devices": [{"name": "g", "device": "H100", "node": 0,
+    switches += R"({"name": "s)" + std::to_string(i) + R"(", "kind": "network", "uplinks": [{"to": "s)" +
+                std::to_string(i + 1) + R"(", "bandwidth": "1GB/s"}]}, )";
+  const std::string text =
+      R"({"name": "deep", "topology": {"switches": [)" + switches +
+      R"({"name": "s40", "kind": "network"}], "devices": [{"name": "g", "device": "H100", "node": 0,
                            "links": [{"to": "s0", "bandwidth": "1GB/s"}]}]}})";
   EXPECT_THAT(complaint(text), HasSubstr("41 levels of switches"));
 }

@@ -32,8 +32,7 @@ TEST(CollectiveTerms, ShortMessagesTakeTheQuickProtocol) {
   const CommCost quick = ring_cost(CollectiveKind::kAllGather, group, p, Bytes(1'000'000));
   EXPECT_NEAR(quick.time.value(), 3e-6 + 15e-6, 1e-12);
   EXPECT_NEAR(quick.port_share[0], 15.0 / 18.0, 1e-6);
-  EXPECT_NEAR(ring_cost(CollectiveKind::kAllGather, group, p, kGb).time.value(), 3e-6 + 300e-6 + 7.5e-3,
-              1e-12);
+  EXPECT_NEAR(ring_cost(CollectiveKind::kAllGather, group, p, kGb).time.value(), 3e-6 + 300e-6 + 7.5e-3, 1e-12);
 }
 
 TEST(RingLaw, OneNode) {
@@ -64,11 +63,9 @@ TEST(RingLaw, RanksThatShareANicHalveIt) {
   const ClusterView own = two_tier_view(2, 4);
   const ClusterView shared = two_tier_view(2, 4, 2);
   const double alone =
-      ring_cost(CollectiveKind::kAllGather, GroupTopology(own, rank_list(8)), round_parameters(), kGb)
-          .time.value();
+      ring_cost(CollectiveKind::kAllGather, GroupTopology(own, rank_list(8)), round_parameters(), kGb).time.value();
   const double both =
-      ring_cost(CollectiveKind::kAllGather, GroupTopology(shared, rank_list(8)), round_parameters(), kGb)
-          .time.value();
+      ring_cost(CollectiveKind::kAllGather, GroupTopology(shared, rank_list(8)), round_parameters(), kGb).time.value();
   EXPECT_NEAR(both, 2 * 21.875e-3 + 22.75e-6, 1e-12);
   EXPECT_GT(both, alone);
 }
@@ -76,8 +73,8 @@ TEST(RingLaw, RanksThatShareANicHalveIt) {
 TEST(RingLaw, RailsCarryTheRing) {
   const ClusterView view = rail_view(2, 4);
   const GroupTopology group(view, rank_list(8));
-  EXPECT_NEAR(ring_cost(CollectiveKind::kAllGather, group, round_parameters(), kGb).time.value(),
-              21.875e-3 + 22.75e-6, 1e-12);
+  EXPECT_NEAR(ring_cost(CollectiveKind::kAllGather, group, round_parameters(), kGb).time.value(), 21.875e-3 + 22.75e-6,
+              1e-12);
 }
 
 TEST(TreeLaw, TwoNodesPassTheBufferOnce) {
@@ -86,25 +83,20 @@ TEST(TreeLaw, TwoNodesPassTheBufferOnce) {
   ASSERT_TRUE(tree_applies(CollectiveKind::kAllReduce, group));
   EXPECT_FALSE(tree_applies(CollectiveKind::kAllGather, group));
   // 1 GB / 10 GB/s and 2 hops of 10 us.
-  EXPECT_NEAR(tree_cost(CollectiveKind::kAllReduce, group, round_parameters(), kGb).time.value(), 0.1 + 20e-6,
-              1e-12);
+  EXPECT_NEAR(tree_cost(CollectiveKind::kAllReduce, group, round_parameters(), kGb).time.value(), 0.1 + 20e-6, 1e-12);
 }
 
 TEST(TreeLaw, LogarithmicLatencyWinsForSmallSizes) {
   const ClusterView view = two_tier_view(32, 1);
   const GroupTopology group(view, rank_list(32));
   // 2 * log2(32) = 10 hops of 10 us, where the ring has 62.
-  EXPECT_NEAR(tree_cost(CollectiveKind::kAllReduce, group, round_parameters(), Bytes(0)).time.value(), 100e-6,
-              1e-12);
-  EXPECT_NEAR(ring_cost(CollectiveKind::kAllReduce, group, round_parameters(), Bytes(0)).time.value(), 620e-6,
-              1e-12);
+  EXPECT_NEAR(tree_cost(CollectiveKind::kAllReduce, group, round_parameters(), Bytes(0)).time.value(), 100e-6, 1e-12);
+  EXPECT_NEAR(ring_cost(CollectiveKind::kAllReduce, group, round_parameters(), Bytes(0)).time.value(), 620e-6, 1e-12);
   const CostModel model(view, {round_parameters()});
   CollectiveAlgorithm chosen{};
-  static_cast<void>(
-      model.collective(CollectiveKind::kAllReduce, group, Bytes(8), CollectiveAlgorithm::kAuto, &chosen));
+  static_cast<void>(model.collective(CollectiveKind::kAllReduce, group, Bytes(8), CollectiveAlgorithm::kAuto, &chosen));
   EXPECT_EQ(chosen, CollectiveAlgorithm::kTree);
-  static_cast<void>(
-      model.collective(CollectiveKind::kAllReduce, group, kGb, CollectiveAlgorithm::kAuto, &chosen));
+  static_cast<void>(model.collective(CollectiveKind::kAllReduce, group, kGb, CollectiveAlgorithm::kAuto, &chosen));
   EXPECT_EQ(chosen, CollectiveAlgorithm::kRing);
 }
 
@@ -130,13 +122,12 @@ TEST(HierarchicalLaw, PhasesFollowOneAnother) {
   const LawParameters p = round_parameters();
   ASSERT_TRUE(hierarchical_applies(CollectiveKind::kAllReduce, group));
   // Inside 2*3/4 GB at 100 GB/s = 15 ms; across 2*3/4 * 1/4 GB at 10 GB/s = 37.5 ms; 2 * (3 + 30) us.
-  EXPECT_NEAR(hierarchical_cost(CollectiveKind::kAllReduce, group, p, kGb).time.value(),
-              15e-3 + 37.5e-3 + 66e-6, 1e-12);
-  EXPECT_NEAR(hierarchical_cost(CollectiveKind::kAllGather, group, p, kGb).time.value(),
-              7.5e-3 + 18.75e-3 + 33e-6, 1e-12);
+  EXPECT_NEAR(hierarchical_cost(CollectiveKind::kAllReduce, group, p, kGb).time.value(), 15e-3 + 37.5e-3 + 66e-6,
+              1e-12);
+  EXPECT_NEAR(hierarchical_cost(CollectiveKind::kAllGather, group, p, kGb).time.value(), 7.5e-3 + 18.75e-3 + 33e-6,
+              1e-12);
   // All-to-all: 3/4 GB inside, 3/4 GB across.
-  EXPECT_NEAR(hierarchical_cost(CollectiveKind::kAllToAll, group, p, kGb).time.value(),
-              7.5e-3 + 75e-3 + 33e-6, 1e-12);
+  EXPECT_NEAR(hierarchical_cost(CollectiveKind::kAllToAll, group, p, kGb).time.value(), 7.5e-3 + 75e-3 + 33e-6, 1e-12);
   const std::vector<RankId> uneven = {RankId(0), RankId(1), RankId(4)};
   EXPECT_FALSE(hierarchical_applies(CollectiveKind::kAllGather, GroupTopology(view, uneven)));
 }
@@ -153,13 +144,13 @@ TEST(PairwiseLaw, BusiestTierDecides) {
 
 TEST(PairwiseLaw, SendRecv) {
   const ClusterView view = two_tier_view(2, 4);
-  EXPECT_NEAR(send_recv_cost(GroupTopology(view, rank_list(2)), round_parameters(), kGb).time.value(),
-              10e-3 + 1e-6, 1e-12);
-  EXPECT_NEAR(send_recv_cost(GroupTopology(view, rank_list(2, 4)), round_parameters(), kGb).time.value(),
-              0.1 + 10e-6, 1e-12);
+  EXPECT_NEAR(send_recv_cost(GroupTopology(view, rank_list(2)), round_parameters(), kGb).time.value(), 10e-3 + 1e-6,
+              1e-12);
+  EXPECT_NEAR(send_recv_cost(GroupTopology(view, rank_list(2, 4)), round_parameters(), kGb).time.value(), 0.1 + 10e-6,
+              1e-12);
   const ClusterView mesh = two_tier_view(1, 5, 1, true);
-  EXPECT_NEAR(send_recv_cost(GroupTopology(mesh, rank_list(2)), round_parameters(), kGb).time.value(),
-              40e-3 + 1e-6, 1e-12);
+  EXPECT_NEAR(send_recv_cost(GroupTopology(mesh, rank_list(2)), round_parameters(), kGb).time.value(), 40e-3 + 1e-6,
+              1e-12);
 }
 
 CommCost matrix_cost(const GroupTopology& group, const std::vector<std::int64_t>& bytes) {

@@ -26,8 +26,7 @@ double bus_rate(const CostModel& model, CollectiveKind kind, const GroupTopology
 TEST(CostModel, HopperAnchors) {
   const ClusterView view = preset("h100", 8);
   const CostModel model(view);
-  const double tflops =
-      2.0 * 8192 * 8192 * 8192 / model.gemm(0, {.m = 8192, .n = 8192, .k = 8192}).time.value() / 1e12;
+  const double tflops = 2.0 * 8192 * 8192 * 8192 / model.gemm(0, {.m = 8192, .n = 8192, .k = 8192}).time.value() / 1e12;
   EXPECT_GT(tflops, 640);
   EXPECT_LT(tflops, 760);
   const GroupTopology node(view, rank_list(8));
@@ -43,8 +42,8 @@ TEST(CostModel, AlgorithmsThatDoNotApplyFallBackAndSaySo) {
   const CostModel model(view, {round_parameters()});
   const GroupTopology group(view, rank_list(4));
   CollectiveAlgorithm chosen{};
-  static_cast<void>(model.collective(CollectiveKind::kAllGather, group, Bytes(1000),
-                                     CollectiveAlgorithm::kSwitch, &chosen));
+  static_cast<void>(
+      model.collective(CollectiveKind::kAllGather, group, Bytes(1000), CollectiveAlgorithm::kSwitch, &chosen));
   EXPECT_EQ(chosen, CollectiveAlgorithm::kRing);
   static_cast<void>(
       model.collective(CollectiveKind::kAllToAll, group, Bytes(1000), CollectiveAlgorithm::kTree, &chosen));
@@ -66,17 +65,16 @@ TEST(CostModel, CollectivesNeverBeatThePortsAndGrowWithSize) {
     const ClusterView view = preset(name, 0).nodes() > 1 ? preset(name, 0) : preset(name, 2);
     const CostModel model(view);
     const GroupTopology group(view, rank_list(view.ranks()));
-    for (const auto kind :
-         {CollectiveKind::kAllReduce, CollectiveKind::kAllGather, CollectiveKind::kReduceScatter,
-          CollectiveKind::kAllToAll, CollectiveKind::kBroadcast}) {
+    for (const auto kind : {CollectiveKind::kAllReduce, CollectiveKind::kAllGather, CollectiveKind::kReduceScatter,
+                            CollectiveKind::kAllToAll, CollectiveKind::kBroadcast}) {
       double previous = 0;
       for (std::int64_t size = 1; size < (1LL << 33); size *= 2) {
         const CommCost cost = model.collective(kind, group, Bytes(size));
         EXPECT_GE(cost.time.value(), previous) << name << ' ' << collective_name(kind) << ' ' << size;
         for (int tier = 0; tier < group.tiers(); ++tier) {
           EXPECT_LE(cost.port_share[static_cast<std::size_t>(tier)], 1.0F);
-          EXPECT_GE(cost.time.value(), cost.busiest_rank_bytes[static_cast<std::size_t>(tier)] /
-                                           view.tier(tier).ports[0].out.value());
+          EXPECT_GE(cost.time.value(),
+                    cost.busiest_rank_bytes[static_cast<std::size_t>(tier)] / view.tier(tier).ports[0].out.value());
         }
         previous = cost.time.value();
       }

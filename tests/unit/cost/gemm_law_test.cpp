@@ -27,9 +27,7 @@ GemmMachine ideal() {
           .emulated = false};
 }
 
-double seconds(const GemmMachine& machine, const GemmWork& work) {
-  return gemm_cost(machine, work).time.value();
-}
+double seconds(const GemmMachine& machine, const GemmWork& work) { return gemm_cost(machine, work).time.value(); }
 
 TEST(GemmLaw, FullWavesRunAtTheRate) {
   // 1280 x 1280 in 128x128: 100 tiles, one wave of 2*128*128*1000/1e12 = 32.768 us. Larger tiles: 50 of twice
@@ -102,8 +100,7 @@ TEST(GemmLaw, PowerLimitSlowsLongKernels) {
 TEST(GemmLaw, FewTilesSplitTheReduction) {
   // One 64x32 tile... of k = 80000: 8 units work on it in an eighth of the time.
   const double whole = 2.0 * 64 * 32 * 80000 / 1e12;
-  EXPECT_DOUBLE_EQ(seconds(ideal(), {.m = 64, .n = 32, .k = 80000}),
-                   whole / 8 + 2.0 * 8 * 64 * 32 * 4 / 1e15);
+  EXPECT_DOUBLE_EQ(seconds(ideal(), {.m = 64, .n = 32, .k = 80000}), whole / 8 + 2.0 * 8 * 64 * 32 * 4 / 1e15);
 }
 
 TEST(GemmLaw, NothingToDoIsFree) {
@@ -187,11 +184,8 @@ TEST(GroupedGemmLaw, OrderOfGroupsDoesNotMatterAndEmptyIsFree) {
   for (const bool reduce : {false, true}) {
     EXPECT_DOUBLE_EQ(
         grouped_gemm_cost(ideal(), {.rows = rows, .n = 700, .k = 300, .reduce_rows = reduce}).time.value(),
-        grouped_gemm_cost(ideal(), {.rows = shuffled, .n = 700, .k = 300, .reduce_rows = reduce})
-            .time.value());
-    EXPECT_EQ(
-        grouped_gemm_cost(ideal(), {.rows = none, .n = 700, .k = 300, .reduce_rows = reduce}).time.value(),
-        0);
+        grouped_gemm_cost(ideal(), {.rows = shuffled, .n = 700, .k = 300, .reduce_rows = reduce}).time.value());
+    EXPECT_EQ(grouped_gemm_cost(ideal(), {.rows = none, .n = 700, .k = 300, .reduce_rows = reduce}).time.value(), 0);
   }
 }
 

@@ -62,8 +62,7 @@ TEST(GroupTopology, RailsJoinNodesBeforeTheSpineDoes) {
 
 TEST(GroupTopology, PeersAgreeWithMeetingTiers) {
   for (const ClusterView& view : {two_tier_view(3, 4), rail_view(3, 4)}) {
-    const std::vector<RankId> ranks = {RankId(0), RankId(1), RankId(4), RankId(6),
-                                       RankId(7), RankId(9), RankId(11)};
+    const std::vector<RankId> ranks = {RankId(0), RankId(1), RankId(4), RankId(6), RankId(7), RankId(9), RankId(11)};
     const GroupTopology group(view, ranks);
     for (int tier = 0; tier < group.tiers(); ++tier) {
       int most = 0;

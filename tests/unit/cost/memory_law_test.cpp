@@ -24,8 +24,7 @@ TEST(MemoryLaw, EveryKernelPaysItsOverhead) {
 
 TEST(MemoryLaw, ShortRowsReachLess) {
   // Rows of 512 bytes with a ramp of 512 reach half.
-  const MemoryWork work{
-      .read = Bytes(500'000'000), .written = Bytes(500'000'000), .kernels = 1, .row_bytes = 512};
+  const MemoryWork work{.read = Bytes(500'000'000), .written = Bytes(500'000'000), .kernels = 1, .row_bytes = 512};
   EXPECT_DOUBLE_EQ(memory_cost(kMachine, work).time.value(), 2e-3 + 3e-6);
 }
 

@@ -41,39 +41,72 @@ inline std::string window_pattern(const ModelShape& shape) {
 }
 
 inline json mixtral() {
-  return {{"model_type", "mixtral"}, {"hidden_size", 8}, {"num_hidden_layers", 2}, {"vocab_size", 10},
-          {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"num_local_experts", 4}, {"num_experts_per_tok", 2},
-          {"intermediate_size", 16}, {"tie_word_embeddings", false}};
+  return {{"model_type", "mixtral"},  {"hidden_size", 8},
+          {"num_hidden_layers", 2},   {"vocab_size", 10},
+          {"num_attention_heads", 4}, {"num_key_value_heads", 2},
+          {"num_local_experts", 4},   {"num_experts_per_tok", 2},
+          {"intermediate_size", 16},  {"tie_word_embeddings", false}};
 }
 
 inline json deepseek() {
-  return {{"model_type", "deepseek_v3"}, {"hidden_size", 8}, {"num_hidden_layers", 5}, {"vocab_size", 10},
-          {"num_attention_heads", 4}, {"num_key_value_heads", 4}, {"n_routed_experts", 8}, {"num_experts_per_tok", 2},
-          {"intermediate_size", 32}, {"moe_intermediate_size", 16}, {"n_shared_experts", 2}, {"first_k_dense_replace", 1},
-          {"q_lora_rank", nullptr}, {"kv_lora_rank", 6}, {"qk_nope_head_dim", 3}, {"qk_rope_head_dim", 2}, {"v_head_dim", 4},
+  return {{"model_type", "deepseek_v3"},
+          {"hidden_size", 8},
+          {"num_hidden_layers", 5},
+          {"vocab_size", 10},
+          {"num_attention_heads", 4},
+          {"num_key_value_heads", 4},
+          {"n_routed_experts", 8},
+          {"num_experts_per_tok", 2},
+          {"intermediate_size", 32},
+          {"moe_intermediate_size", 16},
+          {"n_shared_experts", 2},
+          {"first_k_dense_replace", 1},
+          {"q_lora_rank", nullptr},
+          {"kv_lora_rank", 6},
+          {"qk_nope_head_dim", 3},
+          {"qk_rope_head_dim", 2},
+          {"v_head_dim", 4},
           {"tie_word_embeddings", false}};
 }
 
 inline json qwen3_moe() {
-  return {{"model_type", "qwen3_moe"}, {"hidden_size", 8}, {"num_hidden_layers", 4}, {"vocab_size", 10},
-          {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"head_dim", 6}, {"num_experts", 4},
-          {"num_experts_per_tok", 2}, {"intermediate_size", 32}, {"moe_intermediate_size", 16}, {"decoder_sparse_step", 1},
+  return {{"model_type", "qwen3_moe"},
+          {"hidden_size", 8},
+          {"num_hidden_layers", 4},
+          {"vocab_size", 10},
+          {"num_attention_heads", 4},
+          {"num_key_value_heads", 2},
+          {"head_dim", 6},
+          {"num_experts", 4},
+          {"num_experts_per_tok", 2},
+          {"intermediate_size", 32},
+          {"moe_intermediate_size", 16},
+          {"decoder_sparse_step", 1},
           {"tie_word_embeddings", false}};
 }
 
 inline json plain() {
-  return {{"model_type", "gpt_moe"}, {"layers", 4}, {"hidden", 8}, {"heads", 4}, {"vocab", 10}, {"ffn_multiple", 4},
-          {"experts", 4}, {"top_k", 2}};
+  return {{"model_type", "gpt_moe"}, {"layers", 4},  {"hidden", 8}, {"heads", 4}, {"vocab", 10},
+          {"ffn_multiple", 4},       {"experts", 4}, {"top_k", 2}};
 }
 
 inline json llama4() {
   return {{"model_type", "llama4"},
           {"vision_config", {{"hidden_size", 99}}},
           {"text_config",
-           {{"model_type", "llama4_text"}, {"hidden_size", 8}, {"num_hidden_layers", 8}, {"vocab_size", 10},
-            {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"head_dim", 2}, {"num_local_experts", 4},
-            {"num_experts_per_tok", 1}, {"intermediate_size", 16}, {"intermediate_size_mlp", 32},
-            {"interleave_moe_layer_step", 2}, {"attention_chunk_size", 64}}}};
+           {{"model_type", "llama4_text"},
+            {"hidden_size", 8},
+            {"num_hidden_layers", 8},
+            {"vocab_size", 10},
+            {"num_attention_heads", 4},
+            {"num_key_value_heads", 2},
+            {"head_dim", 2},
+            {"num_local_experts", 4},
+            {"num_experts_per_tok", 1},
+            {"intermediate_size", 16},
+            {"intermediate_size_mlp", 32},
+            {"interleave_moe_layer_step", 2},
+            {"attention_chunk_size", 64}}}};
 }
 
 }  // namespace moesim::model_files

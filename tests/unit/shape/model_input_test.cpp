@@ -17,7 +17,8 @@ using testing::HasSubstr;
 
 TEST(ModelReader, AllMissingKeysAtOnce) {
   json config = mixtral();
-  for (const char* key : {"hidden_size", "num_hidden_layers", "num_local_experts", "num_key_value_heads"}) config.erase(key);
+  for (const char* key : {"hidden_size", "num_hidden_layers", "num_local_experts", "num_key_value_heads"})
+    config.erase(key);
   config["num_hiden_layers"] = 2;
   const Error error = reject(config);
   EXPECT_THAT(error.what, AllOf(HasSubstr("'mixtral' needs hidden_size"), HasSubstr("num_hidden_layers"),
@@ -45,10 +46,16 @@ TEST(ModelReader, EveryShapeKeyIsNeeded) {
 }
 
 TEST(ModelReader, WrongTypesAndRangesNameTheKey) {
-  const std::pair<json, std::string> bad[] = {{-1, "outside the range"}, {0, "outside the range"}, {"8", "expected a whole number"},
-                                              {2.5, "expected a whole number"}, {1e30, "whole number"}, {json::array(), "expected a whole number"},
-                                              {true, "expected a whole number"}, {10000000000, "outside the range"}};
-  for (const char* key : {"hidden_size", "num_hidden_layers", "num_local_experts", "num_attention_heads", "vocab_size", "intermediate_size"}) {
+  const std::pair<json, std::string> bad[] = {{-1, "outside the range"},
+                                              {0, "outside the range"},
+                                              {"8", "expected a whole number"},
+                                              {2.5, "expected a whole number"},
+                                              {1e30, "whole number"},
+                                              {json::array(), "expected a whole number"},
+                                              {true, "expected a whole number"},
+                                              {10000000000, "outside the range"}};
+  for (const char* key : {"hidden_size", "num_hidden_layers", "num_local_experts", "num_attention_heads", "vocab_size",
+                          "intermediate_size"}) {
     for (const auto& [value, text] : bad) {
       json config = mixtral();
       config[key] = value;
@@ -84,7 +91,11 @@ TEST(ModelReader, SizesThatDoNotFitTogether) {
 
 TEST(ModelReader, LegalSizesWithAnAbsurdProduct) {
   json config = mixtral();
-  config.update({{"hidden_size", 1000000}, {"head_dim", 100}, {"num_hidden_layers", 10000}, {"num_local_experts", 100000}, {"intermediate_size", 10000000}});
+  config.update({{"hidden_size", 1000000},
+                 {"head_dim", 100},
+                 {"num_hidden_layers", 10000},
+                 {"num_local_experts", 100000},
+                 {"intermediate_size", 10000000}});
   EXPECT_THAT(reject(config).what, HasSubstr("more than 1e+16 parameters"));
 }
 
@@ -98,10 +109,21 @@ TEST(ModelReader, UnknownTypeFilledByAliases) {
 }
 
 TEST(ModelReader, OldDeepseekVocabularyWithoutType) {
-  const json config = {{"dim", 8}, {"inter_dim", 32}, {"moe_inter_dim", 16}, {"n_layers", 5}, {"n_dense_layers", 1},
-                       {"n_heads", 4}, {"n_routed_experts", 8}, {"n_shared_experts", 2}, {"n_activated_experts", 2},
-                       {"vocab_size", 10}, {"q_lora_rank", 0}, {"kv_lora_rank", 6}, {"qk_nope_head_dim", 3},
-                       {"qk_rope_head_dim", 2}, {"v_head_dim", 4}};
+  const json config = {{"dim", 8},
+                       {"inter_dim", 32},
+                       {"moe_inter_dim", 16},
+                       {"n_layers", 5},
+                       {"n_dense_layers", 1},
+                       {"n_heads", 4},
+                       {"n_routed_experts", 8},
+                       {"n_shared_experts", 2},
+                       {"n_activated_experts", 2},
+                       {"vocab_size", 10},
+                       {"q_lora_rank", 0},
+                       {"kv_lora_rank", 6},
+                       {"qk_nope_head_dim", 3},
+                       {"qk_rope_head_dim", 2},
+                       {"v_head_dim", 4}};
   EXPECT_EQ(count_parameters(accept(config).shape).total, count_parameters(accept(deepseek()).shape).total);
 }
 
@@ -116,8 +138,9 @@ TEST(ModelReader, AliasPatternList) {
 
 TEST(ModelReader, UnknownTypeListsWhatIsMissingAndTheWayOut) {
   const Error error = reject({{"model_type", "mixtrall"}, {"hidden_size", 8}});
-  EXPECT_THAT(error.what, AllOf(HasSubstr("unknown model_type 'mixtrall' (did you mean 'mixtral'?)"), HasSubstr("vocab_size"),
-                                HasSubstr("num_hidden_layers (or n_layers"), HasSubstr("num_attention_heads")));
+  EXPECT_THAT(error.what,
+              AllOf(HasSubstr("unknown model_type 'mixtrall' (did you mean 'mixtral'?)"), HasSubstr("vocab_size"),
+                    HasSubstr("num_hidden_layers (or n_layers"), HasSubstr("num_attention_heads")));
   EXPECT_THAT(error.hint, AllOf(HasSubstr("gpt_moe"), HasSubstr("deepseek_v3")));
   EXPECT_THAT(reject(json::object()).what, HasSubstr("no model_type is given"));
 }
@@ -145,8 +168,14 @@ TEST(ModelReader, ArchitectureStandsInForTheType) {
 
 TEST(ModelReader, NewSpellingsAndForeignKeysDoNotDisturb) {
   json config = mixtral();
-  config.update({{"dtype", "bfloat16"}, {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e6}}}, {"rope_scaling", nullptr},
-                 {"head_dim", nullptr}, {"sliding_window", nullptr}, {"eos_token_id", {1, 2}}, {"num_experts", 4}, {"auto_map", json::object()}});
+  config.update({{"dtype", "bfloat16"},
+                 {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e6}}},
+                 {"rope_scaling", nullptr},
+                 {"head_dim", nullptr},
+                 {"sliding_window", nullptr},
+                 {"eos_token_id", {1, 2}},
+                 {"num_experts", 4},
+                 {"auto_map", json::object()}});
   EXPECT_EQ(count_parameters(accept(config).shape).total, 3720);
 }
 
@@ -194,7 +223,8 @@ TEST_F(ModelReaderFiles, CheckpointIndexIsCompared) {
   write("model.safetensors.index.json", {{"metadata", {{"total_size", 2 * 3720}}}});
   EXPECT_TRUE(load_model(folder_.string())->notes.empty());
   write("model.safetensors.index.json", {{"metadata", {{"total_size", 4 * 3720}}}});
-  EXPECT_THAT(load_model(folder_.string())->notes, Contains(HasSubstr("holds 7440 numbers, this shape has 3720 (-50.00 %)")));
+  EXPECT_THAT(load_model(folder_.string())->notes,
+              Contains(HasSubstr("holds 7440 numbers, this shape has 3720 (-50.00 %)")));
   write("model.safetensors.index.json", json::array());
   EXPECT_THAT(load_model(folder_.string())->notes, Contains(HasSubstr("cannot be read")));
 }

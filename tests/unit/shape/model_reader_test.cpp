@@ -133,16 +133,21 @@ TEST(ModelReader, Qwen2HasBiasesAndOneGatedSharedExpert) {
   config.erase("head_dim");
   const ModelShape shape = accept(config).shape;
   const LayerParameters layer = count_layer(shape, LayerId(0));
-  EXPECT_EQ(layer.attention, 192 + 16);      // 8 + 4 + 4 biases on q, k, v
-  EXPECT_EQ(layer.shared, 3 * 8 * 24 + 8);   // and the gate's 8 weights
+  EXPECT_EQ(layer.attention, 192 + 16);     // 8 + 4 + 4 biases on q, k, v
+  EXPECT_EQ(layer.shared, 3 * 8 * 24 + 8);  // and the gate's 8 weights
   EXPECT_TRUE(shape.first_moe()->shared_gate);
 }
 
 TEST(ModelReader, Qwen3NextMixesTwoKindsOfAttention) {
   json config = qwen3_moe();
-  config.update({{"model_type", "qwen3_next"}, {"shared_expert_intermediate_size", 16}, {"full_attention_interval", 4},
-                 {"linear_num_value_heads", 4}, {"linear_num_key_heads", 2}, {"linear_key_head_dim", 3},
-                 {"linear_value_head_dim", 5}, {"linear_conv_kernel_dim", 4}});
+  config.update({{"model_type", "qwen3_next"},
+                 {"shared_expert_intermediate_size", 16},
+                 {"full_attention_interval", 4},
+                 {"linear_num_value_heads", 4},
+                 {"linear_num_key_heads", 2},
+                 {"linear_key_head_dim", 3},
+                 {"linear_value_head_dim", 5},
+                 {"linear_conv_kernel_dim", 4}});
   const ModelShape shape = accept(config).shape;
   // keys 6, values 20: q, k, v 8*32, gate 8*20, out 20*8, decay and step 2*8*4 = 640 matrices;
   // convolution 32*4, decay parameters 2*4, output norm 5 = 141.
@@ -164,10 +169,16 @@ TEST(ModelReader, OlmoeNormsSpanAllHeads) {
 }
 
 TEST(ModelReader, DbrxSizesStandOneLevelDown) {
-  const json config = {{"model_type", "dbrx"}, {"d_model", 8}, {"n_layers", 2}, {"n_heads", 4}, {"vocab_size", 10},
-                       {"max_seq_len", 64}, {"tie_word_embeddings", false},
-                       {"attn_config", {{"kv_n_heads", 2}, {"model_type", ""}}},
-                       {"ffn_config", {{"ffn_hidden_size", 16}, {"moe_num_experts", 4}, {"moe_top_k", 2}, {"model_type", ""}}}};
+  const json config = {
+      {"model_type", "dbrx"},
+      {"d_model", 8},
+      {"n_layers", 2},
+      {"n_heads", 4},
+      {"vocab_size", 10},
+      {"max_seq_len", 64},
+      {"tie_word_embeddings", false},
+      {"attn_config", {{"kv_n_heads", 2}, {"model_type", ""}}},
+      {"ffn_config", {{"ffn_hidden_size", 16}, {"moe_num_experts", 4}, {"moe_top_k", 2}, {"model_type", ""}}}};
   EXPECT_EQ(count_parameters(accept(config).shape).total, 3720);
   json bare = config;
   bare.erase("ffn_config");
@@ -177,8 +188,11 @@ TEST(ModelReader, DbrxSizesStandOneLevelDown) {
 
 TEST(ModelReader, PhimoeBiases) {
   json config = mixtral();
-  config.update({{"model_type", "phimoe"}, {"attention_bias", true}, {"lm_head_bias", true},
-                 {"sliding_window", 64}, {"max_position_embeddings", 64}});
+  config.update({{"model_type", "phimoe"},
+                 {"attention_bias", true},
+                 {"lm_head_bias", true},
+                 {"sliding_window", 64},
+                 {"max_position_embeddings", 64}});
   const ModelShape shape = accept(config).shape;
   // Per layer 8 + 4 + 4 + 8 attention biases and 16 norm biases; final norm 8, head 10.
   EXPECT_EQ(count_parameters(shape).vectors, 2 * 40 + 18);
@@ -193,7 +207,7 @@ TEST(ModelReader, GptOssBiasesAndWindows) {
   EXPECT_EQ(window_pattern(model.shape), "w-w-");
   EXPECT_THAT(model.notes, Contains(HasSubstr("layer_types")));
   const LayerParameters layer = count_layer(model.shape, LayerId(0));
-  EXPECT_EQ(layer.attention, 192 + 16 + 8 + 4);      // q, k, v and output biases, sinks
+  EXPECT_EQ(layer.attention, 192 + 16 + 8 + 4);  // q, k, v and output biases, sinks
   EXPECT_EQ(layer.router, 32 + 4);
   EXPECT_EQ(layer.one_expert, 384 + 2 * 16 + 8);
   config["layer_types"] = {"full_attention", "full_attention", "sliding_attention", "full_attention"};
@@ -236,8 +250,14 @@ TEST(ModelReader, Llama4Lists) {
 
 TEST(ModelReader, Glm4HasNoOutputBias) {
   json config = qwen3_moe();
-  config.update({{"model_type", "glm4_moe"}, {"n_routed_experts", 4}, {"n_shared_experts", nullptr}, {"attention_bias", true},
-                 {"first_k_dense_replace", 1}, {"use_qk_norm", true}, {"n_group", 1}, {"topk_group", 1}});
+  config.update({{"model_type", "glm4_moe"},
+                 {"n_routed_experts", 4},
+                 {"n_shared_experts", nullptr},
+                 {"attention_bias", true},
+                 {"first_k_dense_replace", 1},
+                 {"use_qk_norm", true},
+                 {"n_group", 1},
+                 {"topk_group", 1}});
   config.erase("num_experts");
   const ModelShape shape = accept(config).shape;
   EXPECT_EQ(moe_pattern(shape), "dMMM");
@@ -249,8 +269,12 @@ TEST(ModelReader, Glm4HasNoOutputBias) {
 
 TEST(ModelReader, MinimaxM2) {
   json config = mixtral();
-  config.update({{"model_type", "minimax_m2"}, {"head_dim", 2}, {"use_mtp", true}, {"num_mtp_modules", 3},
-                 {"attn_type_list", {1, 1}}, {"shared_intermediate_size", 0}});
+  config.update({{"model_type", "minimax_m2"},
+                 {"head_dim", 2},
+                 {"use_mtp", true},
+                 {"num_mtp_modules", 3},
+                 {"attn_type_list", {1, 1}},
+                 {"shared_intermediate_size", 0}});
   const ModelShape shape = accept(config).shape;
   EXPECT_EQ(count_layer(shape, LayerId(0)).attention, 192 + 8 + 4);  // norms over all heads
   EXPECT_EQ(shape.mtp_layers, 3);
@@ -263,10 +287,18 @@ TEST(ModelReader, KimiLinear) {
   config.erase("n_routed_experts");
   config.erase("num_experts_per_tok");
   config.erase("n_shared_experts");
-  config.update({{"model_type", "kimi_linear"}, {"num_experts", 8}, {"num_experts_per_token", 2}, {"num_shared_experts", 1},
-                 {"num_expert_group", 1}, {"topk_group", 1},
-                 {"linear_attn_config", {{"num_heads", 2}, {"head_dim", 3}, {"short_conv_kernel_size", 4},
-                                         {"full_attn_layers", {4}}, {"kda_layers", {1, 2, 3, 5}}}}});
+  config.update({{"model_type", "kimi_linear"},
+                 {"num_experts", 8},
+                 {"num_experts_per_token", 2},
+                 {"num_shared_experts", 1},
+                 {"num_expert_group", 1},
+                 {"topk_group", 1},
+                 {"linear_attn_config",
+                  {{"num_heads", 2},
+                   {"head_dim", 3},
+                   {"short_conv_kernel_size", 4},
+                   {"full_attn_layers", {4}},
+                   {"kda_layers", {1, 2, 3, 5}}}}});
   const ModelShape shape = accept(config).shape;
   EXPECT_EQ(moe_pattern(shape), "dMMMM");
   EXPECT_EQ(shape.layer(LayerId(3)).attention.kind, AttentionKind::kMla);
@@ -303,9 +335,19 @@ TEST(ModelReader, PlainFields) {
 TEST(ModelReader, PlainFieldsInFull) {
   json config = plain();
   config.erase("ffn_multiple");
-  config.update({{"name", "mine"}, {"kv_heads", 2}, {"head_dim", 6}, {"gated", true}, {"bias", false}, {"norm", "rmsnorm"},
-                 {"tied_embeddings", false}, {"learned_positions", 20}, {"moe_every", 2}, {"ffn_width", 32},
-                 {"expert_width", 16}, {"shared_width", 8}, {"_note", "keys with an underscore are for people"}});
+  config.update({{"name", "mine"},
+                 {"kv_heads", 2},
+                 {"head_dim", 6},
+                 {"gated", true},
+                 {"bias", false},
+                 {"norm", "rmsnorm"},
+                 {"tied_embeddings", false},
+                 {"learned_positions", 20},
+                 {"moe_every", 2},
+                 {"ffn_width", 32},
+                 {"expert_width", 16},
+                 {"shared_width", 8},
+                 {"_note", "keys with an underscore are for people"}});
   const LoadedModel model = accept(config);
   EXPECT_EQ(model.shape.name, "mine");
   EXPECT_EQ(moe_pattern(model.shape), "dMdM");

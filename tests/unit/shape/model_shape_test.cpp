@@ -62,9 +62,11 @@ TEST(ModelShape, CheckNamesTheField) {
   EXPECT_THAT(broken([](ModelShape& s) { s.layers.clear(); }), HasSubstr("number of layers is 0"));
   EXPECT_THAT(broken([](ModelShape& s) { s.layers[0] = 1; }), HasSubstr("layer kind is 1"));
   EXPECT_THAT(broken([](ModelShape& s) { s.kinds.push_back(s.kinds[0]); }), HasSubstr("used by no layer"));
-  EXPECT_THAT(broken([](ModelShape& s) { s.kinds[0].dense = FfnShape{.width = 1}; }), HasSubstr("either a dense FFN or"));
+  EXPECT_THAT(broken([](ModelShape& s) { s.kinds[0].dense = FfnShape{.width = 1}; }),
+              HasSubstr("either a dense FFN or"));
   EXPECT_THAT(broken([](ModelShape& s) { s.kinds[0].moe.reset(); }), HasSubstr("either a dense FFN or"));
-  EXPECT_THAT(broken([](ModelShape& s) { s.kinds[0].attention.value_head_dim = 0; }), HasSubstr("layer 0: value_head_dim is 0"));
+  EXPECT_THAT(broken([](ModelShape& s) { s.kinds[0].attention.value_head_dim = 0; }),
+              HasSubstr("layer 0: value_head_dim is 0"));
   EXPECT_THAT(broken([](ModelShape& s) { s.kinds[0].moe->shared_gate = true; }), HasSubstr("without a shared expert"));
   EXPECT_THAT(broken([](ModelShape& s) { s.kinds[0].moe->expert.width = 0; }), HasSubstr("expert width is 0"));
   EXPECT_THAT(broken([](ModelShape& s) {
@@ -101,7 +103,8 @@ TEST(ModelFlops, KeysSeen) {
 // A delta net of one head, 2 x 2 state: q, k, v 3*8, gate 8, out 8, decay and step 2*4 = 48 weights, state 3*4 products.
 TEST(ModelFlops, LinearAttentionDoesNotGrowWithTheSequence) {
   ModelShape shape = tiny();
-  shape.kinds[0].attention = {.kind = AttentionKind::kLinear, .heads = 1, .kv_heads = 1, .head_dim = 2, .value_head_dim = 2};
+  shape.kinds[0].attention = {
+      .kind = AttentionKind::kLinear, .heads = 1, .kv_heads = 1, .head_dim = 2, .value_head_dim = 2};
   EXPECT_EQ(model_flops_per_token(shape, 6).value(), 6 * (48 + 64 + 40 + 12));
   EXPECT_EQ(model_flops_per_token(shape, 6), model_flops_per_token(shape, 4096));
 }
@@ -120,17 +123,21 @@ TEST(ModelDescribe, RowsSayWhatMatters) {
   EXPECT_THAT(rows, Contains(DescriptionRow{"MoE layers", "58"}));
   EXPECT_THAT(rows, Contains(DescriptionRow{"parameters", "671026279424 (671.03 B)"}));
   EXPECT_THAT(rows, Contains(DescriptionRow{"active per token", "37552157696 (37.55 B)"}));
-  EXPECT_THAT(rows, Contains(DescriptionRow{"layers 0-2", "latent (MLA), 128 heads, latents q 1536 kv 512, head dims 128+64 and 128"}));
   EXPECT_THAT(rows, Contains(DescriptionRow{
-                        "  MoE", "256 experts, 8 per token, width 2048, 3 matrices; shared width 2048; 4 of 8 groups per token"}));
+                        "layers 0-2", "latent (MLA), 128 heads, latents q 1536 kv 512, head dims 128+64 and 128"}));
+  EXPECT_THAT(
+      rows,
+      Contains(DescriptionRow{
+          "  MoE", "256 experts, 8 per token, width 2048, 3 matrices; shared width 2048; 4 of 8 groups per token"}));
   EXPECT_THAT(rows, Contains(DescriptionRow{"MTP modules", "1, not counted below"}));
   EXPECT_THAT(rows, Contains(DescriptionRow{"weights in bf16", "1.22 TiB"}));
 }
 
 TEST(ModelDescribe, AlternatingLayersAreShortened) {
   const std::vector<DescriptionRow> rows = describe(*load_model("zoo:gpt-oss-20b"));
-  EXPECT_THAT(rows, Contains(DescriptionRow{
-                        "layers 0, 2, 4, ... 22", "grouped-query, 64 heads, 8 key-value heads, head dim 64, window of 128 tokens"}));
+  EXPECT_THAT(
+      rows, Contains(DescriptionRow{"layers 0, 2, 4, ... 22",
+                                    "grouped-query, 64 heads, 8 key-value heads, head dim 64, window of 128 tokens"}));
 }
 
 TEST(ModelDescribe, NotesComeLast) {

@@ -52,9 +52,8 @@ LoadedModel load(const std::string& source) {
 
 // The published row of Qwen3-Next counts every layer as grouped attention without output gate.
 ModelShape as_the_table_counts(ModelShape shape) {
-  const auto full = std::find_if(shape.kinds.begin(), shape.kinds.end(), [](const LayerShape& kind) {
-    return kind.attention.kind != AttentionKind::kLinear;
-  });
+  const auto full = std::find_if(shape.kinds.begin(), shape.kinds.end(),
+                                 [](const LayerShape& kind) { return kind.attention.kind != AttentionKind::kLinear; });
   if (full == shape.kinds.end()) return shape;
   const AttentionShape attention = full->attention;
   for (LayerShape& kind : shape.kinds) {
@@ -112,16 +111,18 @@ INSTANTIATE_TEST_SUITE_P(Models, ZooTable, testing::ValuesIn(kTable), [](const a
 //   gpt-oss-20b  + 24 * (5120 qkv + 2880 out + 64 sinks + 32 router + 32 * (5760 + 2880) expert biases)
 //   phi-3.5-moe  + 32 * 10240 attention biases + 65 * 4096 norm biases + 32064 head bias
 TEST(Zoo, StoredTotalsHoldTheVectors) {
-  const auto stored = [](const char* name) { return count_parameters(load(std::string("zoo:") + name).shape).stored(); };
+  const auto stored = [](const char* name) {
+    return count_parameters(load(std::string("zoo:") + name).shape).stored();
+  };
   EXPECT_EQ(stored("mixtral-8x7b"), 46702792704);
   EXPECT_EQ(stored("deepseek-v3"), 671026419200);
   EXPECT_EQ(stored("deepseek-v2-lite"), 15706484224);
   EXPECT_EQ(stored("kimi-k2"), 1026408232448);
   EXPECT_EQ(stored("gpt-oss-20b"), 20914757184);
   EXPECT_EQ(stored("phi-3.5-moe"), 41873153344);
-  EXPECT_EQ(stored("qwen3-30b-a3b"), 30532122624);   // + 48 * 2 * 128 query and key norms
+  EXPECT_EQ(stored("qwen3-30b-a3b"), 30532122624);      // + 48 * 2 * 128 query and key norms
   EXPECT_EQ(stored("qwen1.5-moe-a2.7b"), 14315784192);  // + 24 * (6144 qkv biases + 2048 shared gate)
-  EXPECT_EQ(stored("olmoe-1b-7b"), 6919161856);      // + 16 * 4096: norms over all heads
+  EXPECT_EQ(stored("olmoe-1b-7b"), 6919161856);         // + 16 * 4096: norms over all heads
 }
 
 // 36 of 48 layers are gated delta nets. Matrices of one: q, k, v 2048 * (2 * 2048 + 4096) = 16 777 216, output gate
@@ -142,7 +143,9 @@ TEST(Zoo, DenseModels) {
   EXPECT_EQ(load("zoo:llama3-8b").shape.first_moe(), nullptr);
 }
 
-TEST(Zoo, NamesAreFoundWithoutRegardToCase) { EXPECT_EQ(load("zoo:Qwen1.5-MoE-A2.7B").shape.name, "qwen1.5-moe-a2.7b"); }
+TEST(Zoo, NamesAreFoundWithoutRegardToCase) {
+  EXPECT_EQ(load("zoo:Qwen1.5-MoE-A2.7B").shape.name, "qwen1.5-moe-a2.7b");
+}
 
 TEST(Zoo, EveryNameLoads) {
   EXPECT_EQ(zoo_names().size(), std::size(kTable) + 2);

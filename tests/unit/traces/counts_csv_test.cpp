@@ -43,7 +43,8 @@ TEST(CountsCsv, ReadsCrLfByteOrderMarkAndWholeFloats) {
 
 TEST(CountsCsv, AcceptsOtherColumnOrdersAndTasks) {
   const TempFolder folder;
-  const SelectionTrace ranks = load_or_fail(folder.write("r.csv", "iter,layer,rank,micro_batch,e0,e1\n1,0,0,1,4,5\n1,0,0,0,2,3\n"));
+  const SelectionTrace ranks =
+      load_or_fail(folder.write("r.csv", "iter,layer,rank,micro_batch,e0,e1\n1,0,0,1,4,5\n1,0,0,0,2,3\n"));
   EXPECT_EQ(ranks.dims(), (TraceDims{1, 1, 2, 1, 2}));
   EXPECT_THAT(row_of(ranks, 0, 0, 1, 0), ElementsAre(4, 5));
   const auto tasks = load_trace(folder.write("t.csv", "task,layer,e0,e1\nlaw,1,4,5\nintent,1,2,3\n"));
@@ -54,7 +55,8 @@ TEST(CountsCsv, AcceptsOtherColumnOrdersAndTasks) {
 
 TEST(CountsCsv, TakesTheSideFile) {
   const TempFolder folder;
-  folder.write("t.csv.json", R"({"model": "tiny", "top_k": 2, "phase": "training", "origin": "synthetic", "drops": "none"})");
+  folder.write("t.csv.json",
+               R"({"model": "tiny", "top_k": 2, "phase": "training", "origin": "synthetic", "drops": "none"})");
   const SelectionTrace trace = load_or_fail(folder.write("t.csv", kSmall));
   EXPECT_EQ(trace.info.model, "tiny");
   EXPECT_EQ(trace.info.top_k, 2);
@@ -88,27 +90,27 @@ TEST_P(BadCountsCsv, IsOneClearError) {
 }
 
 const std::string kHead = "iter,layer,e0,e1\n";
-INSTANTIATE_TEST_SUITE_P(
-    All, BadCountsCsv,
-    testing::Values(BadCase{"Empty", "", "file is empty"}, BadCase{"HeaderOnly", kHead, "no rows"},
-                    BadCase{"Negative", kHead + "1,0,-3,1\n", "negative: -3 @"},
-                    BadCase{"NaN", kHead + "1,0,3,nan\n", "NaN"},
-                    BadCase{"Fraction", kHead + "1,0,3,1.5\n", "not a whole number: 1.5"},
-                    BadCase{"Word", kHead + "1,0,3,x\n", "'x' is not a number"},
-                    BadCase{"TooLarge", kHead + "1,0,3,5000000000\n", "too large"},
-                    BadCase{"Missing", kHead + "1,0,,4\n", "column e0: a count is missing"},
-                    BadCase{"Short", kHead + "1,0,3\n", "fewer columns"},
-                    BadCase{"ShortLabels", kHead + "1,0,3,4\n1\n", "t.csv:3"},
-                    BadCase{"Long", kHead + "1,0,3,4,5\n", "more columns"},
-                    BadCase{"BadLabel", kHead + "1,x,3,4\n", "'x' is not a whole number"},
-                    BadCase{"Duplicate", kHead + "1,0,3,4\n2,0,3,4\n1,0,3,4\n", "appears twice: iteration 1, layer 0"},
-                    BadCase{"AllZero", kHead + "1,0,0,0\n1,1,0,0\n", "all counts are zero"},
-                    BadCase{"UnknownColumn", "iter,layr,e0,e1\n1,0,3,4\n", "did you mean 'layer'"},
-                    BadCase{"NoLayer", "iter,e0,e1\n1,3,4\n", "no column 'layer'"},
-                    BadCase{"Gap", "layer,e0,e2\n1,3,4\n", "unexpected column 'e2'"},
-                    BadCase{"OneExpert", "layer,e0\n1,3\n", "1 experts"},
-                    BadCase{"MixedRanks", "layer,rank,e0,e1\n0,-1,3,4\n0,0,3,4\n", "mixed"}),
-    [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(All, BadCountsCsv,
+                         testing::Values(BadCase{"Empty", "", "file is empty"}, BadCase{"HeaderOnly", kHead, "no rows"},
+                                         BadCase{"Negative", kHead + "1,0,-3,1\n", "negative: -3 @"},
+                                         BadCase{"NaN", kHead + "1,0,3,nan\n", "NaN"},
+                                         BadCase{"Fraction", kHead + "1,0,3,1.5\n", "not a whole number: 1.5"},
+                                         BadCase{"Word", kHead + "1,0,3,x\n", "'x' is not a number"},
+                                         BadCase{"TooLarge", kHead + "1,0,3,5000000000\n", "too large"},
+                                         BadCase{"Missing", kHead + "1,0,,4\n", "column e0: a count is missing"},
+                                         BadCase{"Short", kHead + "1,0,3\n", "fewer columns"},
+                                         BadCase{"ShortLabels", kHead + "1,0,3,4\n1\n", "t.csv:3"},
+                                         BadCase{"Long", kHead + "1,0,3,4,5\n", "more columns"},
+                                         BadCase{"BadLabel", kHead + "1,x,3,4\n", "'x' is not a whole number"},
+                                         BadCase{"Duplicate", kHead + "1,0,3,4\n2,0,3,4\n1,0,3,4\n",
+                                                 "appears twice: iteration 1, layer 0"},
+                                         BadCase{"AllZero", kHead + "1,0,0,0\n1,1,0,0\n", "all counts are zero"},
+                                         BadCase{"UnknownColumn", "iter,layr,e0,e1\n1,0,3,4\n", "did you mean 'layer'"},
+                                         BadCase{"NoLayer", "iter,e0,e1\n1,3,4\n", "no column 'layer'"},
+                                         BadCase{"Gap", "layer,e0,e2\n1,3,4\n", "unexpected column 'e2'"},
+                                         BadCase{"OneExpert", "layer,e0\n1,3\n", "1 experts"},
+                                         BadCase{"MixedRanks", "layer,rank,e0,e1\n0,-1,3,4\n0,0,3,4\n", "mixed"}),
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace moesim

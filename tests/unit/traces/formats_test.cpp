@@ -83,7 +83,8 @@ TEST(SmartMoeTables, FolderAndArchives) {
   expect_smartmoe(load_or_fail(folder.write("t.tar", tar)));
   expect_smartmoe(load_or_fail(folder.write("t.tar.zst", zstd(tar))));
   expect_smartmoe(load_or_fail(folder.write("t.tar.gz", gzip(tar))));
-  EXPECT_THAT(describe(error_of(folder.write("pax.tar", tar_file("a.txt", "x") + kTarEnd))), HasSubstr("no file named"));
+  EXPECT_THAT(describe(error_of(folder.write("pax.tar", tar_file("a.txt", "x") + kTarEnd))),
+              HasSubstr("no file named"));
   const std::string record = "path=deep/table_iter11_rank1.log\n";
   const std::string pax = std::to_string(record.size() + 3) + " " + record;
   expect_smartmoe(load_or_fail(folder.write(
@@ -104,7 +105,8 @@ TEST(SmartMoeTables, BadInputIsOneClearError) {
     return describe(error_of(folder.write("table_iter1_rank0.log", content)));
   };
   EXPECT_THAT(error("0:[[1.0, -2.0]]\n"), HasSubstr("negative: -2.0"));
-  EXPECT_THAT(error("0:[[1.0, 2.0]]\n1:[[nan, 2.0]]\n"), HasSubstr("NaN @ " + folder.path("table_iter1_rank0.log") + ":2"));
+  EXPECT_THAT(error("0:[[1.0, 2.0]]\n1:[[nan, 2.0]]\n"),
+              HasSubstr("NaN @ " + folder.path("table_iter1_rank0.log") + ":2"));
   EXPECT_THAT(error("0:[[1.0, 2.0"), HasSubstr("is the file complete"));
   EXPECT_THAT(error("0:[[1.0, 2.0], [3.0]]"), HasSubstr("row has 1 experts"));
   EXPECT_THAT(error("0:[[1.0, 2.0]] tail"), HasSubstr("after the closing bracket"));
@@ -147,7 +149,8 @@ TEST(TokensCsv, BadInputIsOneClearError) {
   EXPECT_THAT(describe(error_of(folder.write("t.csv", head + "0,0,0,1,x\n"))), HasSubstr("'x'"));
   EXPECT_THAT(describe(error_of(folder.write("t.csv", head + "0,0,0,1,-2\n"))), HasSubstr("'-2'"));
   EXPECT_THAT(describe(error_of(folder.write("t.csv", head + "0,0,0,1,99999\n"))), HasSubstr("99999 is out of range"));
-  EXPECT_THAT(describe(error_of(folder.write("t.csv", head + "0,0,0,0,1\n1,0,0,0,7\n"))), HasSubstr("id 7 is out of range"));
+  EXPECT_THAT(describe(error_of(folder.write("t.csv", head + "0,0,0,0,1\n1,0,0,0,7\n"))),
+              HasSubstr("id 7 is out of range"));
   folder.write("t.csv.json", R"({"num_experts": 4})");
   EXPECT_THAT(describe(error_of(folder.write("t.csv", head + "0,0,0,1,5\n"))), HasSubstr("side file says 4"));
 }
@@ -200,7 +203,8 @@ TEST(LongCsv, ReadsOneRecordingOfSeveral) {
   EXPECT_EQ(loaded->findings.worst(), Severity::kDataLoss);
   EXPECT_EQ(load_or_fail(folder.write("s.csv", "layer_id,expert_id,count\n3,1,2\n3,0,2\n")).dims(),
             (TraceDims{1, 1, 1, 1, 2}));
-  EXPECT_THAT(describe(error_of(folder.write("s.csv", "layer,expert,count\n3,1,2\n3,1,2\n"))), HasSubstr("appears twice"));
+  EXPECT_THAT(describe(error_of(folder.write("s.csv", "layer,expert,count\n3,1,2\n3,1,2\n"))),
+              HasSubstr("appears twice"));
   EXPECT_THAT(describe(error_of(folder.write("s.csv", "layer,expert,count\n3,1,-2\n"))), HasSubstr("negative"));
 }
 
@@ -261,7 +265,8 @@ TEST(TensorRtLlm, ReadsCountsBySourceRank) {
   EXPECT_THAT(error(safetensors("{", "")), HasSubstr("rank1.safetensors"));
   EXPECT_THAT(error(safetensors(R"({"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}})", std::string(8, '\1'))),
               HasSubstr("<iter>_<layer>"));
-  EXPECT_THAT(error(safetensors(R"({"1_1":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}})", "ab")), HasSubstr("BF16"));
+  EXPECT_THAT(error(safetensors(R"({"1_1":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}})", "ab")),
+              HasSubstr("BF16"));
   EXPECT_THAT(error(safetensors(R"({"1_1":{"dtype":"I64","shape":[4611686018427387904,8],"data_offsets":[0,0]}})", "")),
               HasSubstr("does not fit its 0 bytes"));
   std::filesystem::remove(folder.path("s/meta_info.json"));
@@ -288,8 +293,9 @@ std::string zip(const std::vector<std::pair<std::string, std::string>>& members,
     const std::string common = little_endian(20, 2) + little_endian(0, 2) + little_endian(compress ? 8 : 0, 2) +
                                little_endian(0, 4) + little_endian(0, 4) + little_endian(data.size(), 4) +
                                little_endian(content.size(), 4) + little_endian(name.size(), 2) + little_endian(0, 2);
-    directory += std::string("PK\x01\x02", 4) + little_endian(20, 2) + common + little_endian(0, 2) + little_endian(0, 2) +
-                 little_endian(0, 2) + little_endian(0, 4) + little_endian(files.size(), 4) + name;
+    directory += std::string("PK\x01\x02", 4) + little_endian(20, 2) + common + little_endian(0, 2) +
+                 little_endian(0, 2) + little_endian(0, 2) + little_endian(0, 4) + little_endian(files.size(), 4) +
+                 name;
     files += std::string("PK\x03\x04", 4) + common + name + data;
   }
   return files + directory + std::string("PK\x05\x06", 4) + little_endian(0, 4) + little_endian(members.size(), 2) +
@@ -302,8 +308,8 @@ TEST(NumpyArrays, CountsOfARingBuffer) {
   // Three buffer rows, the last unused; layer 0 is dense.
   const std::string array = npy("<i4", "(3, 2, 2)", int32s({0, 0, 1, 2, 0, 0, 3, 4, 0, 0, 0, 0}));
   for (const bool compress : {false, true}) {
-    const auto loaded =
-        load_trace(folder.write("s.npz", zip({{"logical_count.npy", array}, {"rank.npy", npy("<i8", "()", std::string(8, '\0'))}}, compress)));
+    const auto loaded = load_trace(folder.write(
+        "s.npz", zip({{"logical_count.npy", array}, {"rank.npy", npy("<i8", "()", std::string(8, '\0'))}}, compress)));
     ASSERT_TRUE(loaded) << describe(loaded.error());
     EXPECT_EQ(loaded->trace.dims(), (TraceDims{2, 1, 1, 1, 2}));
     EXPECT_THAT(loaded->trace.layers(), ElementsAre(1));
@@ -311,10 +317,13 @@ TEST(NumpyArrays, CountsOfARingBuffer) {
     EXPECT_TRUE(loaded->findings.has("unused-buffer-rows"));
     EXPECT_TRUE(loaded->findings.has("dense-layers"));
   }
-  const auto full = load_trace(folder.write("c.npy", npy("<i8", "(2, 1, 2)", little_endian(1, 8) + little_endian(2, 8) + little_endian(3, 8) + little_endian(4, 8))));
+  const auto full = load_trace(folder.write(
+      "c.npy",
+      npy("<i8", "(2, 1, 2)", little_endian(1, 8) + little_endian(2, 8) + little_endian(3, 8) + little_endian(4, 8))));
   ASSERT_TRUE(full) << describe(full.error());
   EXPECT_TRUE(full->findings.has("ring-buffer-full"));
-  EXPECT_EQ(load_or_fail(folder.write("two.npy", npy("<i4", "(1, 2)", int32s({1, 2})))).dims(), (TraceDims{1, 1, 1, 1, 2}));
+  EXPECT_EQ(load_or_fail(folder.write("two.npy", npy("<i4", "(1, 2)", int32s({1, 2})))).dims(),
+            (TraceDims{1, 1, 1, 1, 2}));
 }
 
 TEST(NumpyArrays, RoutedExperts) {
@@ -350,12 +359,14 @@ TEST(NumpyArrays, BadInputIsOneClearError) {
   EXPECT_THAT(error(npy("<i4", "(1, 2)", int32s({1, 2}), "True")), HasSubstr("Fortran"));
   EXPECT_THAT(error(npy("<i4", "(2,)", int32s({1, 2}))), HasSubstr("expected [steps, layers, experts]"));
   EXPECT_THAT(error(npy("<i4", "(1, 2)", int32s({1, -2}))), HasSubstr("-2 is not a whole number"));
-  const std::string two = zip({{"a.npy", npy("<i4", "(1, 2)", int32s({1, 2}))}, {"b.npy", npy("<i4", "(1, 2)", int32s({1, 2}))}}, true);
+  const std::string two =
+      zip({{"a.npy", npy("<i4", "(1, 2)", int32s({1, 2}))}, {"b.npy", npy("<i4", "(1, 2)", int32s({1, 2}))}}, true);
   EXPECT_THAT(error(two), HasSubstr("the archive has: a, b"));
   EXPECT_THAT(error(two.substr(0, two.size() - 40)), HasSubstr("complete"));
   ImportOptions small;
   small.memory_limit_bytes = 200;
-  EXPECT_THAT(describe(error_of(folder.write("x.npy", npy("<i4", "(1, 100)", std::string(400, '\1'))), small)), HasSubstr("limit"));
+  EXPECT_THAT(describe(error_of(folder.write("x.npy", npy("<i4", "(1, 100)", std::string(400, '\1'))), small)),
+              HasSubstr("limit"));
 }
 
 TEST(Formats, RefusedOnesNameTheWayOut) {

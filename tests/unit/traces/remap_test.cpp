@@ -25,8 +25,8 @@ std::vector<std::int32_t> rounded(std::vector<std::uint64_t> weights, std::int64
 }
 
 TEST(ProportionalRounder, SharesByLargestRemainder) {
-  EXPECT_THAT(rounded({5, 3, 2}, 8, 8), ElementsAre(4, 2, 2));    // quotas 4, 2.4, 1.6
-  EXPECT_THAT(rounded({1, 1, 1}, 2, 2), ElementsAre(1, 1, 0));    // equal fractions: the lower index first
+  EXPECT_THAT(rounded({5, 3, 2}, 8, 8), ElementsAre(4, 2, 2));  // quotas 4, 2.4, 1.6
+  EXPECT_THAT(rounded({1, 1, 1}, 2, 2), ElementsAre(1, 1, 0));  // equal fractions: the lower index first
   EXPECT_THAT(rounded({3, 0, 1}, 4, 4), ElementsAre(3, 0, 1));
   EXPECT_THAT(rounded({1, 0}, 0, 0), ElementsAre(0, 0));
 }
@@ -103,7 +103,9 @@ TEST(Remap, RowsSumExactlyAndStayUnderTheCap) {
 TEST(Remap, IdentityWhenTheRequestIsTheRecording) {
   SelectionTrace trace = make_trace(1, 1, 1, {0, 1}, 3);
   const std::vector<std::vector<std::uint32_t>> rows{{3, 2, 1}, {1, 3, 2}};
-  for (int r = 0; r < 2; ++r) std::copy(rows[static_cast<std::size_t>(r)].begin(), rows[static_cast<std::size_t>(r)].end(), trace.counts(0, 0, 0, r).begin());
+  for (int r = 0; r < 2; ++r)
+    std::copy(rows[static_cast<std::size_t>(r)].begin(), rows[static_cast<std::size_t>(r)].end(),
+              trace.counts(0, 0, 0, r).begin());
   trace.info.top_k = 2;
   trace.info.tokens_per_rank_per_microbatch = 3;
   const auto loads = map_loads(trace, {1, 3, 2, 3, 2, 1, 0});

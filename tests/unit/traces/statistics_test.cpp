@@ -41,9 +41,7 @@ TEST(Statistics, BalanceOfOneRow) {
 
 TEST(Statistics, LagsAndRankVariation) {
   // Lag 10: cos({3,4},{4,3}) = 24/25. Ranks {2,1},{1,3}: deviations 0.5 and 1, means 1.5 and 2: CV 1.5/3.5.
-  const TraceStatistics s = statistics_of({{{10, 0, 0, 0}, {4, 3}},
-                                           {{0, 0, 0, 0}, {2, 1}},
-                                           {{0, 0, 0, 1}, {1, 3}}});
+  const TraceStatistics s = statistics_of({{{10, 0, 0, 0}, {4, 3}}, {{0, 0, 0, 0}, {2, 1}}, {{0, 0, 0, 1}, {1, 3}}});
   EXPECT_DOUBLE_EQ(*s.lags[0].cosine.value(), 24.0 / 25);
   EXPECT_FALSE(s.lags[0].cosine_settled.value());
   EXPECT_EQ(s.lags[1].cosine.count, 0U);
@@ -119,12 +117,13 @@ TEST(Statistics, EqualThoseOfTheSmartMoeRecording) {
     double entropy;
     std::uint64_t zeros;
   };
-  const std::vector<Row> table = {{1, 1.54, 2, 0.994, 0},   {11, 14.0, 1, 0.408, 244},  {51, 14.2, 1, 0.419, 281},
+  const std::vector<Row> table = {{1, 1.54, 2, 0.994, 0},     {11, 14.0, 1, 0.408, 244},  {51, 14.2, 1, 0.419, 281},
                                   {101, 12.1, 1, 0.435, 337}, {501, 9.1, 1, 0.654, 60},   {1001, 10.5, 1, 0.611, 73},
                                   {2001, 11.6, 1, 0.583, 88}, {5001, 12.6, 1, 0.551, 216}};
   for (const Row& row : table) {
-    const auto step = std::find_if(s.steps.begin(), s.steps.end(),
-                                   [&](const StepStatistics& candidate) { return candidate.iteration == row.iteration; });
+    const auto step = std::find_if(s.steps.begin(), s.steps.end(), [&](const StepStatistics& candidate) {
+      return candidate.iteration == row.iteration;
+    });
     ASSERT_NE(step, s.steps.end());
     EXPECT_DOUBLE_EQ(rounded(step->max_over_mean, row.digits), row.max_over_mean) << row.iteration;
     EXPECT_DOUBLE_EQ(rounded(step->entropy_mean, 3), row.entropy) << row.iteration;
@@ -152,7 +151,8 @@ TEST(Statistics, EqualThoseOfTheSmartMoeRecording) {
   const std::vector<std::pair<double, int>> devices = {{1.36, 2}, {2.06, 2}, {3.43, 2}, {6.16, 2}, {11.6, 1}};
   ASSERT_EQ(s.devices.size(), 5U);
   for (std::size_t i = 0; i < 5; ++i)
-    EXPECT_DOUBLE_EQ(rounded(*s.devices[i].max_over_mean.value(), devices[i].second), devices[i].first) << s.devices[i].ep;
+    EXPECT_DOUBLE_EQ(rounded(*s.devices[i].max_over_mean.value(), devices[i].second), devices[i].first)
+        << s.devices[i].ep;
 }
 
 }  // namespace

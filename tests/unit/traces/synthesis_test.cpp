@@ -26,7 +26,8 @@ TEST(Random, IsTheSameEverywhere) {
 TEST(Random, LogarithmAndExponential) {
   for (const double x : {1e-300, 1e-9, 0.3, 0.7071, 1.0, 1.5, 2.718281828, 1e10, 1e300})
     EXPECT_NEAR(portable_log(x), std::log(x), 1e-15 * (1 + std::abs(std::log(x))));
-  for (const double x : {-600.0, -3.3, -1e-9, 0.0, 0.5, 1.0, 20.0}) EXPECT_NEAR(portable_exp(x) / std::exp(x), 1, 1e-13);
+  for (const double x : {-600.0, -3.3, -1e-9, 0.0, 0.5, 1.0, 20.0})
+    EXPECT_NEAR(portable_exp(x) / std::exp(x), 1, 1e-13);
   EXPECT_EQ(portable_exp(-1e9), 0);
 }
 
@@ -114,7 +115,8 @@ TEST(Synthesis, DriftMovesTheDistribution) {
     const auto trace = synthesize_trace(request);
     double moved = 0;
     for (std::size_t e = 0; e < 16; ++e)
-      moved += std::abs(static_cast<double>(trace->counts(0, 0, 0, 0)[e]) - static_cast<double>(trace->counts(2, 0, 0, 0)[e]));
+      moved += std::abs(static_cast<double>(trace->counts(0, 0, 0, 0)[e]) -
+                        static_cast<double>(trace->counts(2, 0, 0, 0)[e]));
     return moved / 400000;
   };
   EXPECT_LT(change(0), 0.02);
@@ -180,7 +182,8 @@ TEST(Conversion, IsLossless) {
 
 TEST(Conversion, KeepsTokens) {
   const TempFolder folder;
-  const std::string text = "iter,layer,micro_batch,src_rank,token,id0,id1\n3,1,0,0,0,2,0\n3,1,0,0,1,-1,1\n4,1,0,0,0,2,1\n";
+  const std::string text =
+      "iter,layer,micro_batch,src_rank,token,id0,id1\n3,1,0,0,0,2,0\n3,1,0,0,1,-1,1\n4,1,0,0,0,2,1\n";
   ASSERT_TRUE(convert_trace(folder.write("t.csv", text), folder.path("u.csv"), TraceRows::kTokens));
   std::ifstream file(folder.path("u.csv"));
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), text);

@@ -17,7 +17,8 @@ struct Case {
   Places queries, keys;
 };
 
-AttentionHeads heads(std::int64_t q, std::int64_t kv, std::int64_t dim, std::int64_t value_dim, std::int64_t window = 0) {
+AttentionHeads heads(std::int64_t q, std::int64_t kv, std::int64_t dim, std::int64_t value_dim,
+                     std::int64_t window = 0) {
   return {q, kv, dim, value_dim, window};
 }
 
@@ -67,8 +68,11 @@ Result reference(const Case& c, const Values& q, const Values& k, const Values& 
   const AttentionHeads& s = c.shape;
   const auto queries = static_cast<std::int64_t>(c.queries.positions.size());
   const auto keys = static_cast<std::int64_t>(c.keys.positions.size());
-  Result result{Values(static_cast<std::size_t>(queries * s.heads * s.value_head_dim), 0.0), {}, Values(q.size(), 0.0),
-                Values(k.size(), 0.0), Values(v.size(), 0.0)};
+  Result result{Values(static_cast<std::size_t>(queries * s.heads * s.value_head_dim), 0.0),
+                {},
+                Values(q.size(), 0.0),
+                Values(k.size(), 0.0),
+                Values(v.size(), 0.0)};
   result.lse.assign(static_cast<std::size_t>(queries * s.heads), -std::numeric_limits<double>::infinity());
   const double scale = 1.0 / std::sqrt(static_cast<double>(s.head_dim));
   for (std::int64_t i = 0; i < queries; ++i)
@@ -137,7 +141,8 @@ TEST_P(AttentionTest, ForwardAndGradientsMatchFloat64) {
 
     const DeviceMatrix o(GetParam(), queries, s.heads * s.value_head_dim);
     const DeviceMatrix lse(DType::kFp32, queries, s.heads);
-    expect_ok(backend().attention(stream(), {s, query_places, key_places, q.view(), k.view(), v.view(), o.view(), lse.view()}));
+    expect_ok(backend().attention(stream(),
+                                  {s, query_places, key_places, q.view(), k.view(), v.view(), o.view(), lse.view()}));
     expect_close("o", o.values(), expected.o, GetParam());
     const Values lses = lse.values();
     for (std::size_t i = 0; i < lses.size(); ++i) {
@@ -152,8 +157,8 @@ TEST_P(AttentionTest, ForwardAndGradientsMatchFloat64) {
       const DeviceMatrix gk(GetParam(), keys, s.kv_heads * s.head_dim);
       const DeviceMatrix gv(GetParam(), keys, s.kv_heads * s.value_head_dim);
       const std::optional<MatrixView> kept = keep_lse ? std::optional<MatrixView>(lse.view()) : std::nullopt;
-      expect_ok(backend().attention_grad(stream(), {s, query_places, key_places, go.view(), q.view(), k.view(), v.view(),
-                                                    o.view(), kept, gq.view(), gk.view(), gv.view()}));
+      expect_ok(backend().attention_grad(stream(), {s, query_places, key_places, go.view(), q.view(), k.view(),
+                                                    v.view(), o.view(), kept, gq.view(), gk.view(), gv.view()}));
       expect_close("gq", gq.values(), expected.gq, GetParam());
       expect_close("gk", gk.values(), expected.gk, GetParam());
       expect_close("gv", gv.values(), expected.gv, GetParam());
@@ -196,7 +201,8 @@ TEST(AttentionFusedTest, PartsOfFusedColumnsGiveTheSame) {
   const auto part = [&](const Values& from, std::int64_t first, std::int64_t count) {
     Values result;
     for (std::int64_t r = 0; r < kRows; ++r)
-      for (std::int64_t i = 0; i < count; ++i) result.push_back(from[static_cast<std::size_t>(r * columns + first + i)]);
+      for (std::int64_t i = 0; i < count; ++i)
+        result.push_back(from[static_cast<std::size_t>(r * columns + first + i)]);
     return result;
   };
   const Result expected = reference(c, part(all, 0, 24), part(all, 24, 12), part(all, 36, 10), go.values());
@@ -219,7 +225,8 @@ TEST(AttentionLargeScoresTest, StayFinite) {
   const DeviceMatrix k(DType::kFp32, 2, 1, {100, -100});
   const DeviceMatrix v(DType::kFp32, 2, 1, {3, 5});
   const DeviceMatrix o(DType::kFp32, 2, 1);
-  expect_ok(backend().attention(stream(), {heads(1, 1, 1, 1), places, places, q.view(), k.view(), v.view(), o.view(), {}}));
+  expect_ok(
+      backend().attention(stream(), {heads(1, 1, 1, 1), places, places, q.view(), k.view(), v.view(), o.view(), {}}));
   EXPECT_EQ(o.values(), (Values{3, 3}));
 }
 

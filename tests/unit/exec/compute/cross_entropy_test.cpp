@@ -35,7 +35,8 @@ TEST_P(CrossEntropyTest, ShardsTogetherMatchFloat64) {
   for (std::int64_t shard = 0; shard < 3; ++shard) {
     Values columns;
     for (std::int64_t r = 0; r < kRows; ++r)
-      for (std::int64_t i = 0; i < kShard; ++i) columns.push_back(padded[static_cast<std::size_t>((r * 3 + shard) * kShard + i)]);
+      for (std::int64_t i = 0; i < kShard; ++i)
+        columns.push_back(padded[static_cast<std::size_t>((r * 3 + shard) * kShard + i)]);
     logits.push_back(std::make_unique<DeviceMatrix>(GetParam(), kRows, kShard, columns));
     parts.push_back(std::make_unique<DeviceMatrix>(DType::kFp32, kRows, 3));
     gradients.push_back(std::make_unique<DeviceMatrix>(GetParam(), kRows, kShard));

@@ -148,7 +148,8 @@ TEST_P(GateTest, GradientMatchesDifferences) {
       const Values expected = numeric_gradient(outputs, logits.values(), gy);
       const Values actual = gradient.values();
       for (std::size_t i = 0; i < actual.size(); ++i)
-        ASSERT_NEAR(actual[i], expected[i], (GetParam() == DType::kBf16 ? std::abs(expected[i]) / 256 : 0.0) + 1e-6) << i;
+        ASSERT_NEAR(actual[i], expected[i], (GetParam() == DType::kBf16 ? std::abs(expected[i]) / 256 : 0.0) + 1e-6)
+            << i;
     }
 }
 
@@ -190,7 +191,8 @@ TEST(GateReplayTest, MeetsAnyPossibleCounts) {
       std::int32_t& to = counts[random.below(static_cast<std::uint32_t>(experts))];
       if (from > 0 && to < tokens) --from, ++to;
     }
-    const DeviceMatrix logits(DType::kFp32, tokens, experts, random_values(static_cast<std::uint64_t>(round), tokens * experts));
+    const DeviceMatrix logits(DType::kFp32, tokens, experts,
+                              random_values(static_cast<std::uint64_t>(round), tokens * experts));
     const DeviceMatrix out(DType::kFp32, tokens, 2 * k);
     const GateSettings gate{k, RouterScore::kSoftmax, true, 1.0F};
     expect_ok(backend().top_k(stream(), {gate, logits.view(), counts, out.view(), {}}));

@@ -162,7 +162,8 @@ TEST(GemmErrorTest, NamesTheOperandAndWritesNothing) {
   const std::int64_t too_few[] = {1};
   const std::int64_t negative[] = {3, -1};
   EXPECT_THAT(refusal(backend().grouped_gemm(stream(), {x.view(), w.view(), y.view(), too_few})), HasSubstr("add up"));
-  EXPECT_THAT(refusal(backend().grouped_gemm(stream(), {x.view(), w.view(), y.view(), negative})), HasSubstr("negative"));
+  EXPECT_THAT(refusal(backend().grouped_gemm(stream(), {x.view(), w.view(), y.view(), negative})),
+              HasSubstr("negative"));
 }
 
 }  // namespace

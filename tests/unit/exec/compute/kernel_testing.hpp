@@ -175,7 +175,9 @@ inline Values sum_of(const Values& a, const Values& b) {
   return result;
 }
 
-inline std::string format_name(const ::testing::TestParamInfo<DType>& info) { return std::string(dtype_name(info.param)); }
+inline std::string format_name(const ::testing::TestParamInfo<DType>& info) {
+  return std::string(dtype_name(info.param));
+}
 
 // Tests that run with FP32 and with BF16 operands.
 class InBothFormats : public ::testing::TestWithParam<DType> {};

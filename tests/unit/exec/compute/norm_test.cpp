@@ -76,7 +76,8 @@ TEST(NormErrorTest, RefusesMoreWeightsThanColumns) {
   const DeviceMatrix x(DType::kFp32, 1, 2, {3, 4});
   const DeviceMatrix w(DType::kFp32, 1, 3, {1, 2, 3});
   const DeviceMatrix y(DType::kFp32, 1, 2);
-  EXPECT_THAT(refusal(backend().norm(stream(), {x.view(), w.view(), y.view()})), ::testing::HasSubstr("more columns than x"));
+  EXPECT_THAT(refusal(backend().norm(stream(), {x.view(), w.view(), y.view()})),
+              ::testing::HasSubstr("more columns than x"));
   EXPECT_TRUE(y.untouched());
 }
 

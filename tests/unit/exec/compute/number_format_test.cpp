@@ -15,8 +15,8 @@ TEST(Bf16Test, RoundsToNearestAndTiesToEven) {
   // Numbers next to 1 are 1 + 2^-7 and 1 + 2 * 2^-7.
   const float step = 0.0078125F;
   EXPECT_EQ(rounded(1.0F + step), 1.0F + step);
-  EXPECT_EQ(rounded(1.0F + 0.5F * step), 1.0F);                       // tie: the even one is below
-  EXPECT_EQ(rounded(1.0F + 1.5F * step), 1.0F + 2 * step);            // tie: the even one is above
+  EXPECT_EQ(rounded(1.0F + 0.5F * step), 1.0F);             // tie: the even one is below
+  EXPECT_EQ(rounded(1.0F + 1.5F * step), 1.0F + 2 * step);  // tie: the even one is above
   EXPECT_EQ(rounded(1.0F + 0.5078125F * step), 1.0F + step);
   EXPECT_EQ(rounded(-1.0F - 1.5F * step), -1.0F - 2 * step);
 }

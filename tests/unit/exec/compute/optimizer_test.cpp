@@ -18,7 +18,8 @@ TEST_P(AdamWTest, ThreeStepsMatchFloat64) {
   const double b1 = static_cast<double>(kSettings.beta1), b2 = static_cast<double>(kSettings.beta2);
   for (int step = 1; step <= 3; ++step) {
     const DeviceMatrix g(DType::kFp32, 1, kCount, random_values(static_cast<std::uint64_t>(step + 1), kCount));
-    expect_ok(backend().adamw(stream(), {kSettings, step, 0.5F, g.view(), master.view(), m.view(), v.view(), parameter.view()}));
+    expect_ok(backend().adamw(stream(),
+                              {kSettings, step, 0.5F, g.view(), master.view(), m.view(), v.view(), parameter.view()}));
     const Values gradient = g.values();
     for (std::size_t i = 0; i < kCount; ++i) {
       const double scaled = 0.5 * gradient[i];
@@ -40,7 +41,8 @@ INSTANTIATE_TEST_SUITE_P(Formats, AdamWTest, ::testing::Values(DType::kFp32, DTy
 TEST(AdamWExampleTest, FirstStepIsTheRateAndMasterMayBeTheParameter) {
   const DeviceMatrix master(DType::kFp32, 1, 1, {1}), g(DType::kFp32, 1, 1, {2});
   const DeviceMatrix m(DType::kFp32, 1, 1, {0}), v(DType::kFp32, 1, 1, {0});
-  expect_ok(backend().adamw(stream(), {{.rate = 0.25F}, 1, 1.0F, g.view(), master.view(), m.view(), v.view(), master.view()}));
+  expect_ok(backend().adamw(stream(),
+                            {{.rate = 0.25F}, 1, 1.0F, g.view(), master.view(), m.view(), v.view(), master.view()}));
   EXPECT_NEAR(master.values()[0], 0.75, 1e-6);
 }
 

@@ -22,9 +22,11 @@ Values probabilities_of(const std::vector<Int32s>& choices, std::uint64_t seed) 
 
 class Routing {
  public:
-  Routing(std::vector<Int32s> choices, std::int64_t top_k, std::int64_t experts, std::int64_t capacity, CapacityPadding padding)
+  Routing(std::vector<Int32s> choices, std::int64_t top_k, std::int64_t experts, std::int64_t capacity,
+          CapacityPadding padding)
       : choices_(std::move(choices)),
-        probabilities_(DType::kFp32, static_cast<std::int64_t>(choices_.size()), 2 * top_k, probabilities_of(choices_, 11)),
+        probabilities_(DType::kFp32, static_cast<std::int64_t>(choices_.size()), 2 * top_k,
+                       probabilities_of(choices_, 11)),
         expert_rows_(Int32s(static_cast<std::size_t>(experts), -7)),
         row_of_copy_(Int32s(choices_.size() * static_cast<std::size_t>(top_k), -7)),
         copy_of_row_(Int32s(static_cast<std::size_t>(std::max(experts * capacity, top_k * std::ssize(choices_))), -7)),
@@ -141,7 +143,8 @@ TEST_P(PermuteTest, CopiesAndTheirGradients) {
         if (copies[row] >= 0) expected_gx[at] += gys[row * kWidth + static_cast<std::size_t>(i)];
       }
       expected_w.push_back(copies[row] < 0 ? 0.0 : r.weight(copies[row]));
-      if (copies[row] >= 0) expected_gp[static_cast<std::size_t>(token * 2 * c.top_k + copies[row] % c.top_k)] = gws[row];
+      if (copies[row] >= 0)
+        expected_gp[static_cast<std::size_t>(token * 2 * c.top_k + copies[row] % c.top_k)] = gws[row];
     }
     EXPECT_EQ(y.values(), expected_y);
     EXPECT_EQ(w.values(), expected_w);
@@ -167,7 +170,8 @@ TEST_P(PermuteTest, SumsOfCopiesAndTheirGradients) {
       expect_ok(backend().unpermute_grad(stream(), {r.map(), gx.view(), p, y.view(), gy.view(), gp_wanted}));
 
       const Values ys = y.values(), gxs = gx.values();
-      Values expected_x(gxs.size(), 0.0), expected_gy, expected_gp(static_cast<std::size_t>(c.tokens * 2 * c.top_k), 0.0);
+      Values expected_x(gxs.size(), 0.0), expected_gy,
+          expected_gp(static_cast<std::size_t>(c.tokens * 2 * c.top_k), 0.0);
       for (std::size_t row = 0; row < copies.size(); ++row) {
         const double weight = copies[row] < 0 ? 0.0 : weighted ? r.weight(copies[row]) : 1.0;
         const std::int64_t token = std::max(copies[row], 0) / c.top_k;
@@ -190,7 +194,8 @@ TEST_P(PermuteTest, SumsOfCopiesAndTheirGradients) {
 }
 
 TEST_P(PermuteTest, SortsBlocksByExpertAndBack) {
-  const std::vector<std::vector<std::int64_t>> tables = {{1, 2, 3, 4}, {0, 0, 0, 5}, {0, 0, 0, 0}, {}, {2, 0, 1, 3, 0, 4}};
+  const std::vector<std::vector<std::int64_t>> tables = {
+      {1, 2, 3, 4}, {0, 0, 0, 5}, {0, 0, 0, 0}, {}, {2, 0, 1, 3, 0, 4}};
   for (const std::vector<std::int64_t>& counts : tables) {
     const std::int64_t rows = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
     const std::int64_t experts = counts.empty() ? 0 : 2;

@@ -14,7 +14,11 @@ struct Case {
   Norms norms;
 };
 RotaryShape shape(std::int64_t q_heads, std::int64_t k_heads, std::int64_t head_dim, std::int64_t rotary_dim) {
-  return {.q_heads = q_heads, .k_heads = k_heads, .head_dim = head_dim, .rotary_dim = rotary_dim, .theta = 500.0,
+  return {.q_heads = q_heads,
+          .k_heads = k_heads,
+          .head_dim = head_dim,
+          .rotary_dim = rotary_dim,
+          .theta = 500.0,
           .norm_epsilon = 1e-3F};
 }
 const Case kCases[] = {
@@ -50,7 +54,8 @@ struct Reference {
       if (q_width > 0)
         for (double* x = row; x < keys; x += q_width) normalise(x, q_weight, q_width, epsilon);
       if (k_width > 0)
-        for (double* x = keys; x < keys + s.k_heads * s.head_dim; x += k_width) normalise(x, k_weight, k_width, epsilon);
+        for (double* x = keys; x < keys + s.k_heads * s.head_dim; x += k_width)
+          normalise(x, k_weight, k_width, epsilon);
       for (std::int64_t head = 0; head < s.q_heads + s.k_heads; ++head)
         for (std::int64_t i = 0; i < s.rotary_dim / 2; ++i) {
           const double angle = kPositions[static_cast<std::size_t>(r)] *
@@ -101,7 +106,8 @@ TEST_P(RotaryTest, ForwardAndGradientsMatchFloat64) {
     const auto weights = static_cast<std::size_t>(rows * columns);
     Values norms_before = gq.values();
     for (const double g : gk.values()) norms_before.push_back(g);
-    const std::optional<MatrixView> x_given = c.norms == Norms::kNone ? std::nullopt : std::optional<MatrixView>(x.view());
+    const std::optional<MatrixView> x_given =
+        c.norms == Norms::kNone ? std::nullopt : std::optional<MatrixView>(x.view());
     expect_ok(backend().rotary_grad(stream(), {s, positions.view(), gy.view(), x_given, given(q_norm), given(k_norm),
                                                gx.view(), given(gq), given(gk)}));
     expect_close("gx", gx.values(), Values(expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(weights)),
@@ -137,10 +143,12 @@ TEST(RotaryErrorTest, RefusesWhatDoesNotFit) {
   EXPECT_THAT(rotary(shape(1, 1, 2, 1), positions.view(), {}), ::testing::HasSubstr("rotary_dim"));
   EXPECT_THAT(rotary(shape(1, 1, 0, 0), positions.view(), {}), ::testing::HasSubstr("no columns"));
   EXPECT_THAT(rotary(shape(1, 1, 2, 2), {}, {}), ::testing::HasSubstr("positions has 0 entries"));
-  EXPECT_THAT(rotary(shape(1, 1, 2, 2), positions.view(), norm.view()), ::testing::HasSubstr("neither one head nor all"));
+  EXPECT_THAT(rotary(shape(1, 1, 2, 2), positions.view(), norm.view()),
+              ::testing::HasSubstr("neither one head nor all"));
   EXPECT_TRUE(y.untouched());
   const DeviceMatrix q_norm(DType::kFp32, 1, 2, {1, 1});
-  const RotaryGradArgs without_x{shape(1, 1, 2, 2), positions.view(), x.view(), {}, q_norm.view(), {}, y.view(), {}, {}};
+  const RotaryGradArgs without_x{
+      shape(1, 1, 2, 2), positions.view(), x.view(), {}, q_norm.view(), {}, y.view(), {}, {}};
   EXPECT_THAT(refusal(backend().rotary_grad(stream(), without_x)), ::testing::HasSubstr("needs x"));
 }
 

@@ -1,12 +1,12 @@
 #include "sim/engine/chrome_trace.hpp"
 
-#include <cmath>
-#include <filesystem>
 #include <gtest/gtest.h>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <zlib.h>
 #include <zstd.h>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
 
 #include "base/file.hpp"
 #include "program_builder.hpp"
@@ -35,8 +35,12 @@ class ChromeTraceFile : public ::testing::Test {
     trace_.result = &result_;
     trace_.entity_name = [](std::uint32_t entity) { return "stage " + std::to_string(entity); };
     trace_.label = [](std::uint32_t, std::uint32_t, std::uint32_t op) {
-      return SliceLabel{.name = "gemm \"a\\b\"\n", .category = "compute", .group = "ep0", .layer = static_cast<int>(op),
-                        .bytes = 42, .flop = 1.5};
+      return SliceLabel{.name = "gemm \"a\\b\"\n",
+                        .category = "compute",
+                        .group = "ep0",
+                        .layer = static_cast<int>(op),
+                        .bytes = 42,
+                        .flop = 1.5};
     };
   }
   ~ChromeTraceFile() override { std::filesystem::remove(path_); }
@@ -84,8 +88,7 @@ TEST_F(ChromeTraceFile, SlicesCarryTimeNameAndArguments) {
   EXPECT_EQ(slice["cat"], "compute");
   EXPECT_EQ(slice["ts"], 0.0);
   EXPECT_DOUBLE_EQ(slice["dur"].get<double>(), 1234.567891);
-  EXPECT_EQ(slice["args"],
-            json({{"layer", 1}, {"micro_batch", 7}, {"bytes", 42}, {"flop", 1.5}, {"group", "ep0"}}));
+  EXPECT_EQ(slice["args"], json({{"layer", 1}, {"micro_batch", 7}, {"bytes", 42}, {"flop", 1.5}, {"group", "ep0"}}));
 }
 
 TEST_F(ChromeTraceFile, WhatIsNotKnownIsLeftOut) {

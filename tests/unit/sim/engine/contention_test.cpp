@@ -47,9 +47,7 @@ TEST(Contention, TwoFullSharesTakeTwiceAsLong) {
 TEST(Contention, AStaggeredStartIsExact) { EXPECT_EQ(ends_of({{1, 0, 100}, {1, 50, 100}}), (Ends{150, 200})); }
 
 // Load 1.5 until the shorter has done its 60 at 90, then alone: 90 + 40.
-TEST(Contention, OverloadSlowsAllInProportion) {
-  EXPECT_EQ(ends_of({{1.0F, 0, 100}, {0.5F, 0, 60}}), (Ends{130, 90}));
-}
+TEST(Contention, OverloadSlowsAllInProportion) { EXPECT_EQ(ends_of({{1.0F, 0, 100}, {0.5F, 0, 60}}), (Ends{130, 90})); }
 
 TEST(Contention, SharesUpToOneDoNotInterfere) {
   EXPECT_EQ(ends_of({{0.5F, 0, 100}, {0.25F, 3, 70}, {0.25F, 5, 11}}), (Ends{100, 73, 16}));

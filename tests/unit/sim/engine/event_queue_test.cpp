@@ -1,7 +1,7 @@
 #include "sim/engine/event_queue.hpp"
 
-#include <algorithm>
 #include <gtest/gtest.h>
+#include <algorithm>
 #include <limits>
 #include <tuple>
 #include <vector>

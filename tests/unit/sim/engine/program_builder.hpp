@@ -64,7 +64,8 @@ class ProgramBuilder {
 
   // One port for each entity at one tier.
   void own_ports() {
-    for (std::uint32_t e = 0; e < program.entities.size(); ++e) program.entities[e].ports = {static_cast<std::int32_t>(e)};
+    for (std::uint32_t e = 0; e < program.entities.size(); ++e)
+      program.entities[e].ports = {static_cast<std::int32_t>(e)};
     program.ports = static_cast<std::int32_t>(program.entities.size());
   }
   std::uint32_t port_use(std::vector<float> share) {

@@ -37,7 +37,8 @@ TEST(ReplayCheck, NamesTheFirstFault) {
             "block 0 op 1: dependency 1 does not come before it");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.blocks[0].ops[1].dep_count = 2; }),
             "block 0 op 1: its dependencies lie beyond the block's list");
-  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.blocks[0].ops[0].port_use = 9; }), "block 0 op 0: port use 9 does not exist");
+  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.blocks[0].ops[0].port_use = 9; }),
+            "block 0 op 0: port use 9 does not exist");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.blocks[0].ops[0].wait_streams = 1U << kStreams; }),
             "block 0 op 0: waits for a stream that does not exist");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.blocks[0].ops[0].stream = static_cast<Stream>(kStreams); }),
@@ -47,13 +48,17 @@ TEST(ReplayCheck, NamesTheFirstFault) {
             "port use 1: share 1.5 is not between 0 and 1");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.compute_slowdown = 0.5; }),
             "compute slowdown 0.5 is not between 1 and 1024");
-  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.entities[0].calls[0].block = 7; }), "entity 0: call 0: block 7 does not exist");
-  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.entities[1].durations = 2; }), "entity 1: duration table 2 does not exist");
-  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.durations[0].pop_back(); }), "entity 0: call 0 op 2: duration 2 does not exist");
+  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.entities[0].calls[0].block = 7; }),
+            "entity 0: call 0: block 7 does not exist");
+  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.entities[1].durations = 2; }),
+            "entity 1: duration table 2 does not exist");
+  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.durations[0].pop_back(); }),
+            "entity 0: call 0 op 2: duration 2 does not exist");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.entities[0].compute_scale = 0; }),
             "entity 0: the compute scale is not positive");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.entities[0].ports[0] = 2; }), "entity 0: port 2 does not exist");
-  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.entities[0].groups[0] = 1; }), "entity 0: rendezvous 1 does not exist");
+  EXPECT_EQ(fault_after([](ReplayProgram& p) { p.entities[0].groups[0] = 1; }),
+            "entity 0: rendezvous 1 does not exist");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.entities[0].groups.clear(); }),
             "entity 0: call 0 op 1: group slot 0 does not exist");
   EXPECT_EQ(fault_after([](ReplayProgram& p) { p.entities[0].groups[0] = -1; }),

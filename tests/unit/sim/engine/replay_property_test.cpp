@@ -1,9 +1,9 @@
 // Random programs against a second evaluator that knows nothing of events: it repeats "start = latest of what the
 // operation waits for" over all operations until nothing changes.
+#include <gtest/gtest.h>
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <gtest/gtest.h>
 #include <map>
 #include <numeric>
 #include <tuple>
@@ -126,7 +126,8 @@ class Reference {
         if (!own.empty()) instance.after.push_back(own.back());
         for (std::uint32_t d = 0; d < op.dep_count; ++d) instance.after.push_back(first + block.deps[op.first_dep + d]);
         for (std::size_t s = 0; s < kStreams; ++s) {
-          if ((op.wait_streams >> s & 1) != 0) instance.after.insert(instance.after.end(), issued[s].begin(), issued[s].end());
+          if ((op.wait_streams >> s & 1) != 0)
+            instance.after.insert(instance.after.end(), issued[s].begin(), issued[s].end());
         }
         const std::size_t number = instances_.size();
         own.push_back(number);
@@ -136,7 +137,8 @@ class Reference {
     }
   }
 
-  void add_to_meeting(const ReplayOp& op, std::uint32_t e, std::size_t number, Picoseconds duration, std::uint32_t& sequence) {
+  void add_to_meeting(const ReplayOp& op, std::uint32_t e, std::size_t number, Picoseconds duration,
+                      std::uint32_t& sequence) {
     Key key{0, static_cast<std::int64_t>(number), 0, 0};
     if (op.op_class == ReplayOpClass::kCollective && program_.entities[e].groups[op.group] >= 0) {
       key = {1, program_.entities[e].groups[op.group], static_cast<int>(op.stream), sequence++};
@@ -240,7 +242,9 @@ TEST_P(RandomPrograms, AReplayRepeatsItself) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomPrograms, ::testing::Range<std::uint64_t>(0, 10));
 
-Picoseconds sum(const std::vector<Picoseconds>& times) { return std::accumulate(times.begin(), times.end(), Picoseconds{0}); }
+Picoseconds sum(const std::vector<Picoseconds>& times) {
+  return std::accumulate(times.begin(), times.end(), Picoseconds{0});
+}
 
 TEST(ReplayJoined, EndsAtTheSamePicosecondWithoutContention) {
   std::size_t runs = 0;

@@ -20,7 +20,8 @@ ReplayResult run(const ReplayProgram& program) {
   return replay(program, {.record_intervals = true});
 }
 
-const Interval& interval_of(const ReplayResult& result, std::uint32_t entity, std::uint32_t op, std::uint32_t call = 0) {
+const Interval& interval_of(const ReplayResult& result, std::uint32_t entity, std::uint32_t op,
+                            std::uint32_t call = 0) {
   for (const Interval& interval : result.intervals) {
     if (interval.entity == entity && interval.op == op && interval.call == call) return interval;
   }

@@ -29,7 +29,8 @@ std::vector<ChunkPasses> passes_of(const Program& program) {
   for (const Block& block : program.blocks) {
     ChunkPasses& own = passes[static_cast<std::size_t>(block.chunk)];
     if (block.kind == BlockKind::kForward) own.forward = outputs_of(block);
-    if (block.kind == BlockKind::kBackward || block.kind == BlockKind::kBackwardInput) own.input_gradient.merge(outputs_of(block));
+    if (block.kind == BlockKind::kBackward || block.kind == BlockKind::kBackwardInput)
+      own.input_gradient.merge(outputs_of(block));
   }
   return passes;
 }
@@ -53,7 +54,8 @@ class Walk {
   std::optional<std::string> fault() {
     for (std::size_t i = 0; i < block_.ops.size(); ++i) {
       const Op& op = block_.ops[i];
-      if (op.after >= static_cast<std::int32_t>(i)) return fmt::format("op {} ({}) comes after a later one", i, op.name);
+      if (op.after >= static_cast<std::int32_t>(i))
+        return fmt::format("op {} ({}) comes after a later one", i, op.name);
       if (op.after >= 0 && block_.ops[static_cast<std::size_t>(op.after)].second_half != op.second_half)
         return fmt::format("op {} ({}) waits for the other half", i, op.name);
       for (const TensorId id : op.inputs)
@@ -73,8 +75,9 @@ class Walk {
     const Chunk& chunk = program_.chunk_of(block_, op);
     if (chunk.tensors[id.index()].role == TensorRole::kWeight) return true;
     if (made_[static_cast<std::size_t>(op.second_half)].contains(id)) return true;
-    const bool forward = op.second_half == 0 && (block_.kind == BlockKind::kForward || block_.kind == BlockKind::kForwardFirst ||
-                                                 block_.kind == BlockKind::kPair);
+    const bool forward =
+        op.second_half == 0 && (block_.kind == BlockKind::kForward || block_.kind == BlockKind::kForwardFirst ||
+                                block_.kind == BlockKind::kPair);
     const ChunkPasses& passes = passes_[static_cast<std::size_t>(chunk.index)];
     if (id == chunk.input && neighbours_meet(program_, chunk, -1)) return true;
     if (forward) return false;

@@ -49,13 +49,16 @@ void expect_each_gradient_once(Plan plan, const ModelShape& model) {
           EXPECT_EQ(payload(block, OpKind::kReduceGrads), all) << plan.pipeline << " zero " << zero;
         }
         if (is_other_gradient_pass(block.kind, split) && !(split && block.kind == BlockKind::kBackward)) {
-          EXPECT_EQ(payload(block, OpKind::kReduceGrads), every_pass ? all : Payload{}) << plan.pipeline << " zero " << zero;
+          EXPECT_EQ(payload(block, OpKind::kReduceGrads), every_pass ? all : Payload{})
+              << plan.pipeline << " zero " << zero;
         }
         if (block.kind == BlockKind::kForwardFirst) {
-          EXPECT_EQ(payload(block, OpKind::kGatherParams), zero == 0 ? Payload{} : all) << plan.pipeline << " zero " << zero;
+          EXPECT_EQ(payload(block, OpKind::kGatherParams), zero == 0 ? Payload{} : all)
+              << plan.pipeline << " zero " << zero;
         }
         if (block.kind == BlockKind::kForward) {
-          EXPECT_EQ(payload(block, OpKind::kGatherParams), zero == 3 ? all : Payload{}) << plan.pipeline << " zero " << zero;
+          EXPECT_EQ(payload(block, OpKind::kGatherParams), zero == 3 ? all : Payload{})
+              << plan.pipeline << " zero " << zero;
         }
       }
     }
@@ -103,7 +106,7 @@ TEST(GradSync, TpRanksSumTheGradientsOfWhatTheyAllHold) {
         if (op.kind == OpKind::kReduceGrads && op.group == GroupKind::kTp) sum += op.payload_elements;
     return sum;
   };
-  EXPECT_EQ(shared(), 17 * 64);  // two norms per layer and the last one
+  EXPECT_EQ(shared(), 17 * 64);    // two norms per layer and the last one
   plan.sequence_parallel = false;  // every rank sees all rows
   EXPECT_EQ(shared(), 0);
 }
@@ -146,8 +149,9 @@ TEST(GradSync, DualPipeSumsItsTwoCopies) {
 TEST(GradSync, OneCopyNeedsNoSum) {
   for (const std::string_view pipeline : kPipelines) {
     if (pipeline == "dualpipe") continue;
-    for (const auto& sums : sums_by_stage(lowered(with_pipeline(plan_of({.pp = 2, .dp = 2, .ep = 2}, 4), pipeline), small_moe()),
-                                          GroupKind::kMirror))
+    for (const auto& sums :
+         sums_by_stage(lowered(with_pipeline(plan_of({.pp = 2, .dp = 2, .ep = 2}, 4), pipeline), small_moe()),
+                       GroupKind::kMirror))
       EXPECT_TRUE(sums.empty()) << pipeline;
   }
 }
@@ -163,7 +167,8 @@ TEST(GradSync, TiedEmbeddingsAreSummedOverBothEnds) {
       for (std::size_t stage = 0; stage < sums.size(); ++stage) {
         const bool end = stage == 0 || stage + 1 == sums.size();
         EXPECT_EQ(sums[stage], (end ? std::map<std::string_view, std::int64_t>{{"sync.tied_grads", 512 * 64}}
-                                    : std::map<std::string_view, std::int64_t>{})) << pipeline << " stage " << stage;
+                                    : std::map<std::string_view, std::int64_t>{}))
+            << pipeline << " stage " << stage;
       }
     }
   // A shard of the gradients is all that ZeRO 2 has: 2 data-parallel ranks.
@@ -183,7 +188,8 @@ TEST(GradSync, TiedEmbeddingsOnOneStageAreSummedThere) {
     for (const auto& sums : sums_by_stage(program, GroupKind::kMirror)) EXPECT_EQ(sums.count("sync.tied_grads"), 0U);
   }
   const Program whole = lowered(plan_of({.dp = 2, .edp = 2}, 4), tied);  // one chunk: one tensor
-  for (const GroupKind group : {GroupKind::kSelf, GroupKind::kMirror}) EXPECT_TRUE(sums_by_stage(whole, group)[0].empty());
+  for (const GroupKind group : {GroupKind::kSelf, GroupKind::kMirror})
+    EXPECT_TRUE(sums_by_stage(whole, group)[0].empty());
 }
 
 // FP8 primary weights travel as FP8, although each layer begins with a norm in BF16.
@@ -192,7 +198,8 @@ TEST(GradSync, GathersInTheFormatOfTheMatrices) {
   plan.precision = "fp8-params";
   for (const Block& block : lowered(plan, small_dense()).blocks)
     for (const Op& op : block.ops)
-      if (op.kind == OpKind::kGatherParams && op.payload_elements != 1024 * 64 && op.payload_elements != 1024 * 64 + 64) {
+      if (op.kind == OpKind::kGatherParams && op.payload_elements != 1024 * 64 &&
+          op.payload_elements != 1024 * 64 + 64) {
         EXPECT_EQ(op.payload_type, DType::kFp8);
       }
 }

@@ -28,13 +28,16 @@ PassCounts count_passes(const Program& program) {
       const Block& block = program.blocks[static_cast<std::size_t>(call.block)];
       Passes& passes = counts[{block.chunk, call.micro_batch}];
       switch (block.kind) {
-        case BlockKind::kForward: case BlockKind::kForwardFirst: ++passes.forward; break;
-        case BlockKind::kBackward: case BlockKind::kBackwardLast:
+        case BlockKind::kForward:
+        case BlockKind::kForwardFirst: ++passes.forward; break;
+        case BlockKind::kBackward:
+        case BlockKind::kBackwardLast:
           ++passes.input_gradient;
           ++passes.weight_gradient;
           break;
         case BlockKind::kBackwardInput: ++passes.input_gradient; break;
-        case BlockKind::kBackwardWeight: case BlockKind::kBackwardWeightLast: ++passes.weight_gradient; break;
+        case BlockKind::kBackwardWeight:
+        case BlockKind::kBackwardWeightLast: ++passes.weight_gradient; break;
         case BlockKind::kPair: {
           ++passes.forward;
           Passes& second = counts[{block.second_chunk, call.second_micro_batch}];
@@ -42,7 +45,8 @@ PassCounts count_passes(const Program& program) {
           ++second.weight_gradient;
           break;
         }
-        case BlockKind::kPrologue: case BlockKind::kEpilogue: counts.erase({block.chunk, call.micro_batch}); break;
+        case BlockKind::kPrologue:
+        case BlockKind::kEpilogue: counts.erase({block.chunk, call.micro_batch}); break;
       }
     }
   return counts;
@@ -55,7 +59,8 @@ struct Message {
 };
 using Channel = std::tuple<int, int, bool>;  // from stage, to stage, gradient
 
-std::pair<std::map<Channel, std::vector<Message>>, std::map<Channel, std::vector<Message>>> messages_of(const Program& program) {
+std::pair<std::map<Channel, std::vector<Message>>, std::map<Channel, std::vector<Message>>> messages_of(
+    const Program& program) {
   std::map<Channel, std::vector<Message>> sent, received;
   for (std::size_t s = 0; s < program.stages.size(); ++s)
     for (const Call& call : program.stages[s].calls) {
@@ -80,7 +85,9 @@ using Shape = std::tuple<std::string_view, std::int32_t, std::int64_t, std::int6
 void expect_one_gradient_per_matrix(const Program& program, const std::string& what) {
   for (const Chunk& chunk : program.chunks) {
     std::vector<Shape> weights, gradients;
-    const auto shape = [&](const Tensor& t) { return Shape{t.name, t.layer.value(), t.rows.count, t.columns, t.groups}; };
+    const auto shape = [&](const Tensor& t) {
+      return Shape{t.name, t.layer.value(), t.rows.count, t.columns, t.groups};
+    };
     for (const Tensor& tensor : chunk.tensors)
       if (tensor.role == TensorRole::kWeight && tensor.rows.count > 1) weights.push_back(shape(tensor));
     const auto collect = [&](BlockKind kind) {
@@ -88,7 +95,8 @@ void expect_one_gradient_per_matrix(const Program& program, const std::string& w
         if (block.kind != kind || block.chunk != chunk.index) continue;
         for (const Op& op : block.ops)
           for (const TensorId id : op.outputs)
-            if (chunk.tensors[id.index()].role == TensorRole::kWeightGradient) gradients.push_back(shape(chunk.tensors[id.index()]));
+            if (chunk.tensors[id.index()].role == TensorRole::kWeightGradient)
+              gradients.push_back(shape(chunk.tensors[id.index()]));
         return;
       }
     };
@@ -125,7 +133,8 @@ void expect_conserved(const Plan& plan, const ModelShape& model) {
   EXPECT_EQ(sent, received) << what;
   for (const auto& [channel, messages] : sent)
     for (const Message& message : messages)
-      EXPECT_EQ(message.bytes, plan.tokens_per_micro_batch() / (plan.sequence_parallel ? plan.sizes().tp : 1) * model.hidden * 2);
+      EXPECT_EQ(message.bytes,
+                plan.tokens_per_micro_batch() / (plan.sequence_parallel ? plan.sizes().tp : 1) * model.hidden * 2);
   expect_one_gradient_per_matrix(program, what);
 }
 
@@ -134,7 +143,8 @@ TEST(ScheduleCalls, EveryPipelineConservesMicroBatchesMessagesAndGradients) {
     for (const int pp : {2, 4})
       for (const int micro_batches : {8, 12}) {
         expect_conserved(with_pipeline(plan_of({.pp = pp, .dp = 2, .ep = 2}, micro_batches), pipeline), small_moe());
-        expect_conserved(with_pipeline(plan_of({.tp = 2, .pp = pp, .dp = 1, .edp = 2}, micro_batches), pipeline), small_dense());
+        expect_conserved(with_pipeline(plan_of({.tp = 2, .pp = pp, .dp = 1, .edp = 2}, micro_batches), pipeline),
+                         small_dense());
       }
 }
 

@@ -68,7 +68,7 @@ struct Walked {
 Walked simulate(const Program& program, const StageProgram& stage) {
   const std::vector<Step> steps = steps_of(program, stage);
   // A tensor may be made again (recomputation): each time it lives until its last reader before the next time.
-  std::map<Key, std::size_t> last_use;                // of the making that runs
+  std::map<Key, std::size_t> last_use;  // of the making that runs
   std::vector<std::vector<Key>> dies(steps.size());
   for (std::size_t i = 0; i < steps.size(); ++i) {
     for (const Key& key : steps[i].makes) {
@@ -83,7 +83,10 @@ Walked simulate(const Program& program, const StageProgram& stage) {
   for (const auto& [key, step] : last_use) dies[step].push_back(key);
   const LargestRows rows = largest_rows(program);
   const auto bytes = [&](const Key& key) {
-    return largest_bytes(program.chunks[static_cast<std::size_t>(std::get<0>(key))].tensors[static_cast<std::size_t>(std::get<2>(key))], rows).count();
+    return largest_bytes(program.chunks[static_cast<std::size_t>(std::get<0>(key))]
+                             .tensors[static_cast<std::size_t>(std::get<2>(key))],
+                         rows)
+        .count();
   };
   Walked walked;
   walked.peak_by_call.assign(stage.calls.size(), 0);
@@ -108,8 +111,8 @@ void expect_equal(const Plan& plan, const ModelShape& model) {
   const MemoryReport report = walk_memory(program);
   for (std::size_t s = 0; s < program.stages.size(); ++s) {
     const Walked reference = simulate(program, program.stages[s]);
-    const std::string what = fmt::format("{} {} recompute {} stage {}", model.name, plan.pipeline,
-                                         recompute_name(plan.recompute), s);
+    const std::string what =
+        fmt::format("{} {} recompute {} stage {}", model.name, plan.pipeline, recompute_name(plan.recompute), s);
     EXPECT_EQ(reference.left, 0) << what;
     ASSERT_EQ(report.stages[s].activation_by_call.size(), reference.peak_by_call.size());
     for (std::size_t c = 0; c < reference.peak_by_call.size(); ++c)

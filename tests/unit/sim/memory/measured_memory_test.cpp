@@ -19,9 +19,12 @@ std::vector<std::string> cells(const std::string& line) {
   std::vector<std::string> out(1);
   bool quoted = false;
   for (const char c : line) {
-    if (c == '"') quoted = !quoted;
-    else if (c == ',' && !quoted) out.emplace_back();
-    else out.back() += c;
+    if (c == '"')
+      quoted = !quoted;
+    else if (c == ',' && !quoted)
+      out.emplace_back();
+    else
+      out.back() += c;
   }
   return out;
 }
@@ -62,8 +65,13 @@ TEST(MeasuredMemory, SimuMaxB200) {
     const bool moe = row["is_moe"] == "1";
     const ModelShape model = cut(zoo(moe ? "deepseek-v3" : "llama3-70b"), number(row["layers"], 0),
                                  moe ? number(row["dense_layers"], 0) : 0);
-    ParallelSizes sizes{.tp = number(row["tp"], 1), .cp = number(row["cp"], 1), .pp = number(row["pp"], 1), .vpp = 1,
-                        .dp = number(row["dp"], 1), .ep = number(row["ep"], 1), .esp = 1};
+    ParallelSizes sizes{.tp = number(row["tp"], 1),
+                        .cp = number(row["cp"], 1),
+                        .pp = number(row["pp"], 1),
+                        .vpp = 1,
+                        .dp = number(row["dp"], 1),
+                        .ep = number(row["ep"], 1),
+                        .esp = 1};
     sizes.edp = sizes.world() / (sizes.pp * sizes.ep);
     Plan plan = plan_of(sizes, 1);
     plan.seq_length = number(row["seq_len"], 0);
@@ -77,10 +85,12 @@ TEST(MeasuredMemory, SimuMaxB200) {
     const double predicted = static_cast<double>(stage.peak.count()) / gib;
     const double measured = std::atof(row["peak_mem_gib"].c_str());
     const double error = predicted / measured - 1;
-    fmt::print("{} {:12} tp{} cp{} pp{} ep{} seq {:6} predicted {:6.2f} measured {:6.2f} GiB {:+5.1f} % (static {:.2f} saved {:.2f} working {:.2f})\n",
-               row["id"], row["model"], sizes.tp, sizes.cp, sizes.pp, sizes.ep, plan.seq_length, predicted, measured, 100 * error,
-               static_cast<double>(stage.static_bytes().count()) / gib, static_cast<double>(stage.saved_activations.count()) / gib,
-               static_cast<double>(stage.working.count()) / gib);
+    fmt::print(
+        "{} {:12} tp{} cp{} pp{} ep{} seq {:6} predicted {:6.2f} measured {:6.2f} GiB {:+5.1f} % (static {:.2f} saved "
+        "{:.2f} working {:.2f})\n",
+        row["id"], row["model"], sizes.tp, sizes.cp, sizes.pp, sizes.ep, plan.seq_length, predicted, measured,
+        100 * error, static_cast<double>(stage.static_bytes().count()) / gib,
+        static_cast<double>(stage.saved_activations.count()) / gib, static_cast<double>(stage.working.count()) / gib);
     worst = std::max(worst, std::abs(error));
   }
   EXPECT_LT(worst, 0.03);  // all rows between -2.5 and +1.5 %

@@ -129,7 +129,8 @@ TEST(SavedActivations, LinearAttentionHasNoSoftmax) {
     model.kinds[0].attention.kind = kind;
     const Program program = lowered(plan, model);
     const auto& tensors = program.chunks[1].tensors;
-    EXPECT_EQ(std::count_if(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.name == "attention.log_sum_exp"; }),
+    EXPECT_EQ(std::count_if(tensors.begin(), tensors.end(),
+                            [](const Tensor& t) { return t.name == "attention.log_sum_exp"; }),
               kind == AttentionKind::kGrouped ? 2 : 0);
   }
 }

@@ -12,7 +12,8 @@ namespace {
 TEST(ActivationFront, EqualsTheWalkOverTheSlotsForAnySizes) {
   std::mt19937 random(7);
   for (const PipelineSchedule* schedule : pipeline_schedules())
-    for (const PipelineShape shape : {PipelineShape{1, 4, 1}, {2, 8, 1}, {4, 8, 2}, {4, 16, 1}, {4, 16, 3}, {8, 32, 2}}) {
+    for (const PipelineShape shape :
+         {PipelineShape{1, 4, 1}, {2, 8, 1}, {4, 8, 2}, {4, 16, 1}, {4, 16, 3}, {8, 32, 2}}) {
       if (!schedule->check(shape)) continue;
       const CompiledPipeline pipeline = compile_pipeline(*schedule, shape).value();
       const ActivationFront front(pipeline);
@@ -20,7 +21,8 @@ TEST(ActivationFront, EqualsTheWalkOverTheSlotsForAnySizes) {
         ActivationBytes bytes;
         for (int chunk = 0; chunk < pipeline.chunks; ++chunk) {
           bytes.forward.push_back(static_cast<std::int64_t>(random() % 1000));
-          bytes.weight_part.push_back(static_cast<std::int64_t>(random() % (static_cast<std::uint64_t>(bytes.forward.back()) + 1)));
+          bytes.weight_part.push_back(
+              static_cast<std::int64_t>(random() % (static_cast<std::uint64_t>(bytes.forward.back()) + 1)));
         }
         std::vector<std::int64_t> walked(static_cast<std::size_t>(shape.stages));
         std::vector<std::int64_t> found(walked.size(), -1);

@@ -38,7 +38,8 @@ TEST(Bubbles, Interleaved) {
 TEST(Bubbles, Zb1p) {  // (p-1)(F+B-2W) = (p-1)(F+I-W) as long as W is not longer than what it hides behind
   for (const auto& [p, m] : {std::pair{1, 3}, {2, 4}, {4, 4}, {4, 8}, {8, 24}, {3, 9}})
     for (const ChunkTimes& t : kTimes)
-      EXPECT_THAT(played("zb1p", {p, m, 1}, t).bubble, Each((p - 1) * (t.forward + t.input - t.weight))) << p << " " << m;
+      EXPECT_THAT(played("zb1p", {p, m, 1}, t).bubble, Each((p - 1) * (t.forward + t.input - t.weight)))
+          << p << " " << m;
   // With W longer than I the cool-down is bound by the weight halves and only the filling, (p-1)F, remains.
   EXPECT_THAT(played("zb1p", {4, 8, 1}, {1, 1, 2}).bubble, Each(3));
 }
@@ -70,7 +71,8 @@ TEST(Bubbles, DualPipe) {
   // of an overlapped pair. Stages away from the middle may wait less: their pairs replace unpaired slots, which changes
   // their busy time when F&B is not F + B, so the paper's form is that of the middle stages, the largest.
   for (const auto& [p, m] : {std::pair{2, 4}, {4, 8}, {4, 12}, {8, 16}, {8, 20}, {8, 32}})
-    for (const auto& [t, pair] : {std::pair{ChunkTimes{1, 1, 1}, 3.0}, {ChunkTimes{2, 2, 1}, 5.0}, {ChunkTimes{2, 2, 2}, 5.0}}) {
+    for (const auto& [t, pair] :
+         {std::pair{ChunkTimes{1, 1, 1}, 3.0}, {ChunkTimes{2, 2, 1}, 5.0}, {ChunkTimes{2, 2, 2}, 5.0}}) {
       const PipelineTimes times = played("dualpipe", {p, m, 2}, t, pair);
       const double expected = (p / 2 - 1) * (pair + t.input + t.weight - 3 * t.weight);
       EXPECT_EQ(*std::max_element(times.bubble.begin(), times.bubble.end()), expected) << p << " " << m << " " << pair;
@@ -103,7 +105,8 @@ TEST(InFlight, InterleavedHoldsItsWarmUpAndOneMore) {
   for (const auto& [p, m, v] : {std::tuple{2, 4, 2}, {4, 4, 2}, {4, 16, 3}, {8, 16, 2}}) {
     const auto peaks = stage_peaks("interleaved", {p, m, v});
     for (int s = 0; s < p; ++s)
-      EXPECT_EQ(peaks[static_cast<std::size_t>(s)], std::min(2 * (p - 1 - s) + (v - 1) * p + 1, m * v)) << p << m << v << s;
+      EXPECT_EQ(peaks[static_cast<std::size_t>(s)], std::min(2 * (p - 1 - s) + (v - 1) * p + 1, m * v))
+          << p << m << v << s;
   }
 }
 

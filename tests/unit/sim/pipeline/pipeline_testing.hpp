@@ -21,7 +21,8 @@ struct ChunkTimes {
   double weight;
 };
 
-inline PipelineTimes played(std::string_view name, const PipelineShape& shape, const ChunkTimes& times, double pair = 0) {
+inline PipelineTimes played(std::string_view name, const PipelineShape& shape, const ChunkTimes& times,
+                            double pair = 0) {
   const PipelineSchedule& schedule = schedule_named(name);
   SlotTimes table = uniform_times(shape.chunks(), times.forward, times.input, times.weight);
   if (pair > 0) table.pair.assign(table.pair.size(), pair);

@@ -19,7 +19,8 @@ TEST(PipelineSchedules, AreFoundByTheirUniqueNames) {
     EXPECT_FALSE(schedule->description().empty());
     EXPECT_TRUE(names.insert(schedule->name()).second);
   }
-  EXPECT_EQ(names, (std::set<std::string_view>{"1f1b", "gpipe", "interleaved", "zb1p", "zbv", "dualpipe", "dualpipev"}));
+  EXPECT_EQ(names,
+            (std::set<std::string_view>{"1f1b", "gpipe", "interleaved", "zb1p", "zbv", "dualpipe", "dualpipev"}));
 }
 
 TEST(PipelineSchedules, UnknownNameSuggestsTheNearest) {

@@ -44,19 +44,23 @@ TEST(CheckSlots, NamesWhatIsWrong) {
   EXPECT_THAT(verdict({{{F, 0, 0}}}, 1), HasSubstr("chunk 0 never finishes micro-batch 0"));
   EXPECT_THAT(verdict({{{F, 0, 0}, {I, 0, 0}}}, 1), HasSubstr("chunk 0 never finishes micro-batch 0"));
   EXPECT_THAT(verdict({{{F, 0, 0}, {B, 0, 0}}}, 2), HasSubstr("chunk 0 never finishes micro-batch 1"));
-  EXPECT_THAT(verdict({{{F, 0, 0}, {F, 0, 0}, {B, 0, 0}}}, 1), HasSubstr("stage 0 repeats forward of chunk 0, micro-batch 0"));
+  EXPECT_THAT(verdict({{{F, 0, 0}, {F, 0, 0}, {B, 0, 0}}}, 1),
+              HasSubstr("stage 0 repeats forward of chunk 0, micro-batch 0"));
   EXPECT_THAT(verdict({{{F, 0, 0}, {B, 0, 0}, {B, 0, 0}}}, 1), HasSubstr("repeats backward"));
   EXPECT_THAT(verdict({{{F, 0, 0}, {B, 0, 0}, {W, 0, 0}}}, 1), HasSubstr("repeats weight backward"));
   EXPECT_THAT(verdict({{{F, 0, 1}, {B, 0, 1}}}, 1), HasSubstr("does not exist"));
-  EXPECT_THAT(verdict({{{F, 1, 0}, {B, 0, 0}}, {}}, 1), HasSubstr("stage 0 has forward of chunk 1, micro-batch 0, whose chunk stands on stage 1"));
+  EXPECT_THAT(verdict({{{F, 1, 0}, {B, 0, 0}}, {}}, 1),
+              HasSubstr("stage 0 has forward of chunk 1, micro-batch 0, whose chunk stands on stage 1"));
 }
 
 TEST(CheckSlots, FindsOrdersThatCannotRun) {
   EXPECT_THAT(verdict({{{B, 0, 0}, {F, 0, 0}}}, 1), HasSubstr("deadlock: stage 0 at backward of chunk 0"));
   EXPECT_THAT(verdict({{{F, 0, 0}, {W, 0, 0}, {I, 0, 0}}}, 1), HasSubstr("deadlock: stage 0 at weight backward"));
   // Stage 0 wants the gradient of 0 before it sends 1; stage 1 wants 1 before it returns the gradient of 0.
-  EXPECT_THAT(verdict({{{F, 0, 0}, {B, 0, 0}, {F, 0, 1}, {B, 0, 1}}, {{F, 1, 0}, {F, 1, 1}, {B, 1, 0}, {B, 1, 1}}}, 2),
-              HasSubstr("deadlock: stage 0 at backward of chunk 0, micro-batch 0; stage 1 at forward of chunk 1, micro-batch 1"));
+  EXPECT_THAT(
+      verdict({{{F, 0, 0}, {B, 0, 0}, {F, 0, 1}, {B, 0, 1}}, {{F, 1, 0}, {F, 1, 1}, {B, 1, 0}, {B, 1, 1}}}, 2),
+      HasSubstr(
+          "deadlock: stage 0 at backward of chunk 0, micro-batch 0; stage 1 at forward of chunk 1, micro-batch 1"));
 }
 
 TEST(CheckSlots, DualPipeKeepsMicroBatchesOnTheirCopy) {

@@ -76,8 +76,9 @@ TEST(SlotPlayer, IsMonotone) {
     times.send_forward.assign(chunks, 0.5);
     times.send_backward.assign(chunks, 0.5);
     const double before = player.play(pipeline, times);
-    for (auto table : {&SlotTimes::forward, &SlotTimes::backward, &SlotTimes::backward_input, &SlotTimes::backward_weight,
-                       &SlotTimes::pair, &SlotTimes::send_forward, &SlotTimes::send_backward})
+    for (auto table :
+         {&SlotTimes::forward, &SlotTimes::backward, &SlotTimes::backward_input, &SlotTimes::backward_weight,
+          &SlotTimes::pair, &SlotTimes::send_forward, &SlotTimes::send_backward})
       for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
         SlotTimes slower = times;
         (slower.*table)[chunk] += 1;

@@ -65,19 +65,45 @@ ExportText exported(const PlanFile& file, const ModelShape& model, MegatronForm 
 
 TEST(ExportMegatron, MixtralFlags) {
   const auto flags = parsed_args(exported(mixtral_file(), mixtral_like(), MegatronForm::kArgs).text);
-  const std::map<std::string, std::string> expected = {
-      {"--num-layers", "32"}, {"--hidden-size", "4096"}, {"--ffn-hidden-size", "14336"}, {"--num-attention-heads", "32"},
-      {"--kv-channels", "128"}, {"--group-query-attention", ""}, {"--num-query-groups", "8"}, {"--swiglu", ""},
-      {"--normalization", "RMSNorm"}, {"--disable-bias-linear", ""}, {"--position-embedding-type", "rope"},
-      {"--max-position-embeddings", "32768"}, {"--untie-embeddings-and-output-weights", ""}, {"--vocab-size", "32000"},
-      {"--make-vocab-size-divisible-by", "128"}, {"--num-experts", "8"}, {"--moe-router-topk", "2"},
-      {"--moe-ffn-hidden-size", "14336"}, {"--moe-layer-freq", "1"}, {"--moe-router-score-function", "softmax"},
-      {"--moe-router-pre-softmax", ""}, {"--moe-router-dtype", "fp32"}, {"--tensor-model-parallel-size", "2"},
-      {"--pipeline-model-parallel-size", "4"}, {"--context-parallel-size", "1"}, {"--expert-model-parallel-size", "8"},
-      {"--expert-tensor-parallel-size", "1"}, {"--sequence-parallel", ""}, {"--micro-batch-size", "1"},
-      {"--global-batch-size", "128"}, {"--seq-length", "4096"}, {"--moe-token-dispatcher-type", "alltoall"},
-      {"--moe-grouped-gemm", ""}, {"--moe-permute-fusion", ""}, {"--use-distributed-optimizer", ""},
-      {"--overlap-grad-reduce", ""}, {"--overlap-param-gather", ""}, {"--ddp-bucket-size", "40000000"}, {"--bf16", ""}};
+  const std::map<std::string, std::string> expected = {{"--num-layers", "32"},
+                                                       {"--hidden-size", "4096"},
+                                                       {"--ffn-hidden-size", "14336"},
+                                                       {"--num-attention-heads", "32"},
+                                                       {"--kv-channels", "128"},
+                                                       {"--group-query-attention", ""},
+                                                       {"--num-query-groups", "8"},
+                                                       {"--swiglu", ""},
+                                                       {"--normalization", "RMSNorm"},
+                                                       {"--disable-bias-linear", ""},
+                                                       {"--position-embedding-type", "rope"},
+                                                       {"--max-position-embeddings", "32768"},
+                                                       {"--untie-embeddings-and-output-weights", ""},
+                                                       {"--vocab-size", "32000"},
+                                                       {"--make-vocab-size-divisible-by", "128"},
+                                                       {"--num-experts", "8"},
+                                                       {"--moe-router-topk", "2"},
+                                                       {"--moe-ffn-hidden-size", "14336"},
+                                                       {"--moe-layer-freq", "1"},
+                                                       {"--moe-router-score-function", "softmax"},
+                                                       {"--moe-router-pre-softmax", ""},
+                                                       {"--moe-router-dtype", "fp32"},
+                                                       {"--tensor-model-parallel-size", "2"},
+                                                       {"--pipeline-model-parallel-size", "4"},
+                                                       {"--context-parallel-size", "1"},
+                                                       {"--expert-model-parallel-size", "8"},
+                                                       {"--expert-tensor-parallel-size", "1"},
+                                                       {"--sequence-parallel", ""},
+                                                       {"--micro-batch-size", "1"},
+                                                       {"--global-batch-size", "128"},
+                                                       {"--seq-length", "4096"},
+                                                       {"--moe-token-dispatcher-type", "alltoall"},
+                                                       {"--moe-grouped-gemm", ""},
+                                                       {"--moe-permute-fusion", ""},
+                                                       {"--use-distributed-optimizer", ""},
+                                                       {"--overlap-grad-reduce", ""},
+                                                       {"--overlap-param-gather", ""},
+                                                       {"--ddp-bucket-size", "40000000"},
+                                                       {"--bf16", ""}};
   EXPECT_EQ(flags, expected);
 }
 
@@ -126,12 +152,19 @@ TEST(ExportMegatron, WhatItCannotDoBecomesANote) {
   };
   const Case cases[] = {
       {[](Plan& p) { p.pipeline = "zb1p"; }, "pipeline schedule zb1p; Megatron-LM has none"},
-      {[](Plan& p) { p.pipeline = "dualpipe"; p.layout.sizes.vpp = 2; }, "pipeline schedule dualpipe"},
+      {[](Plan& p) {
+         p.pipeline = "dualpipe";
+         p.layout.sizes.vpp = 2;
+       },
+       "pipeline schedule dualpipe"},
       {[](Plan& p) { p.pipeline = "gpipe"; }, "pipeline schedule gpipe"},
       {[](Plan& p) { p.moe_schedule = "parm-s1"; }, "MoE schedule parm-s1"},
       {[](Plan& p) { p.layout.order = "pp-tp-cp-ep-dp"; }, "rank order pp-tp-cp-ep-dp"},
       {[](Plan& p) { p.layout.order = "tp-cp-ep-pp-dp"; }, "refuses this rank order"},
-      {[](Plan& p) { for (int r = 63; r >= 0; --r) p.layout.device_map.emplace_back(r); }, "device_map"},
+      {[](Plan& p) {
+         for (int r = 63; r >= 0; --r) p.layout.device_map.emplace_back(r);
+       },
+       "device_map"},
       {[](Plan& p) { p.zero_expert = ZeroStage::kNone; }, "ZeRO 1 for dense and 0 for expert"},
       {[](Plan& p) { p.zero_dense = p.zero_expert = ZeroStage::kParameters; }, "Megatron-FSDP"},
       {[](Plan& p) { p.overlap_grad_reduce = false; }, "only with overlapped gradient reduction"},
@@ -187,7 +220,8 @@ TEST(ExportMegatron, DenseModelHasNoMoeFlags) {
 
 TEST(ExportMegatron, ScriptCallsTorchrun) {
   const std::string text = exported(deepseek_file(), deepseek_like(), MegatronForm::kScript).text;
-  EXPECT_TRUE(text.starts_with("#!/usr/bin/env bash\n# TP1PP8EP64CP1VPP4-MBS1GBS8192: zoo:deepseek-v3 on preset:h100\n"));
+  EXPECT_TRUE(
+      text.starts_with("#!/usr/bin/env bash\n# TP1PP8EP64CP1VPP4-MBS1GBS8192: zoo:deepseek-v3 on preset:h100\n"));
   EXPECT_THAT(text, HasSubstr("torchrun --nnodes \"${NNODES:?}\""));  // the plan does not say how many nodes
   EXPECT_THAT(text, HasSubstr("  --pipeline-model-parallel-layout 'Et|(tt|)*30L' \\\n"));
   EXPECT_THAT(text, HasSubstr("  --moe-layer-freq '([0]*3+[1]*58)' \\\n"));
@@ -198,7 +232,8 @@ TEST(ExportMegatron, ScriptCallsTorchrun) {
 
 TEST(ExportMegatron, EnvironmentHasTheUsualVariables) {
   const std::string text = exported(mixtral_file(), mixtral_like(), MegatronForm::kEnv).text;
-  EXPECT_THAT(text, HasSubstr("\nTP=2\nPP=4\nVPP=1\nCP=1\nEP=8\nETP=1\nDP=8\nMBS=1\nGBS=128\nSEQ_LEN=4096\nPRECISION=bf16\n"));
+  EXPECT_THAT(
+      text, HasSubstr("\nTP=2\nPP=4\nVPP=1\nCP=1\nEP=8\nETP=1\nDP=8\nMBS=1\nGBS=128\nSEQ_LEN=4096\nPRECISION=bf16\n"));
 }
 
 TEST(ExportMegatron, YamlQuotesWhatYamlWouldMisread) {
@@ -245,7 +280,8 @@ TEST(PipelineLayoutText, SaysTheLayersOfEveryVirtualStage) {
   EXPECT_EQ(pipeline_layout_text({1, 2, 2, 0}), "Et|(tt|)*2L");
   EXPECT_EQ(pipeline_layout_text({3}), "EtttL");
   EXPECT_EQ(pipeline_layout_text({0, 2, 1}), "E|tt|tL");
-  for (const std::vector<int>& layers : {std::vector<int>{7, 7, 8, 8, 8, 7}, {1, 1, 1, 1}, {0, 1, 2, 2, 1, 1, 0}, {2, 3}})
+  for (const std::vector<int>& layers :
+       {std::vector<int>{7, 7, 8, 8, 8, 7}, {1, 1, 1, 1}, {0, 1, 2, 2, 1, 1, 0}, {2, 3}})
     EXPECT_EQ(expanded(pipeline_layout_text(layers)), layers);
 }
 
@@ -296,9 +332,10 @@ TEST(ExportDeepSpeed, MoeArgumentsAreTheFirstNote) {
   PlanFile file = mixtral_file();
   file.plan.capacity_factor = 1.25;
   const auto text = export_deepspeed(file, mixtral_like()).value();
-  EXPECT_EQ(text.notes.front(),
-            "MoE layers: deepspeed.moe.layer.MoE(num_experts=8, ep_size=8, k=2, capacity_factor=1.25, drop_tokens=True, "
-            "enable_expert_tensor_parallelism=False)");
+  EXPECT_EQ(
+      text.notes.front(),
+      "MoE layers: deepspeed.moe.layer.MoE(num_experts=8, ep_size=8, k=2, capacity_factor=1.25, drop_tokens=True, "
+      "enable_expert_tensor_parallelism=False)");
   EXPECT_THAT(text.notes, Contains(HasSubstr("PipelineModule(num_stages=4)")));
   EXPECT_THAT(text.notes, Contains(HasSubstr("--tensor-model-parallel-size 2")));
 }
@@ -307,8 +344,8 @@ TEST(ExportDeepSpeed, WhatItCannotDoBecomesANote) {
   PlanFile file = deepseek_file();
   file.plan.zero_dense = ZeroStage::kGradients;
   const auto notes = export_deepspeed(file, deepseek_like()).value().notes;
-  for (const char* what : {"k above 2", "shared experts", "score function", "pipeline schedule interleaved", "precision fp8",
-                           "refuses ZeRO 2 and 3", "ZeRO 1 for expert", "recompute selective"})
+  for (const char* what : {"k above 2", "shared experts", "score function", "pipeline schedule interleaved",
+                           "precision fp8", "refuses ZeRO 2 and 3", "ZeRO 1 for expert", "recompute selective"})
     EXPECT_THAT(notes, Contains(HasSubstr(what)));
   file = mixtral_file();
   file.plan.layout.sizes = {.tp = 2, .cp = 2, .pp = 1, .vpp = 1, .dp = 16, .ep = 8, .esp = 4, .edp = 2};

@@ -102,8 +102,8 @@ TEST(Layout, ExpertMeshLiesOverTheRanksOfTheStage) {
   // pp and counts through the stage's eight ranks in order.
   const Layout uneven = layout({.tp = 4, .pp = 2, .dp = 2, .ep = 2, .esp = 1, .edp = 4}, "tp-cp-ep-pp-dp");
   EXPECT_FALSE(meshes_nest_alike(uneven.spec()));
-  EXPECT_THAT(uneven.stage_ranks(StageId(0)), ElementsAre(RankId(0), RankId(1), RankId(2), RankId(3), RankId(8), RankId(9),
-                                                          RankId(10), RankId(11)));
+  EXPECT_THAT(uneven.stage_ranks(StageId(0)),
+              ElementsAre(RankId(0), RankId(1), RankId(2), RankId(3), RankId(8), RankId(9), RankId(10), RankId(11)));
   EXPECT_EQ(groups(uneven, GroupKind::kEp), "0 1 | 2 3 | 4 5 | 6 7 | 8 9 | 10 11 | 12 13 | 14 15");
 }
 
@@ -121,7 +121,8 @@ TEST(Layout, DeviceMapMovesTheRanks) {
 
 TEST(Layout, StagesMirrorEachOther) {
   EXPECT_EQ(groups(layout({.tp = 2, .pp = 4, .esp = 2}), GroupKind::kMirror), "0 6 | 1 7 | 2 4 | 3 5");
-  EXPECT_EQ(groups(layout({.pp = 3, .dp = 2, .edp = 2}), GroupKind::kMirror), "0 4 | 1 5 | 2 | 3");  // the middle is alone
+  EXPECT_EQ(groups(layout({.pp = 3, .dp = 2, .edp = 2}), GroupKind::kMirror),
+            "0 4 | 1 5 | 2 | 3");  // the middle is alone
   EXPECT_EQ(groups(layout({.dp = 2, .edp = 2}), GroupKind::kMirror), "0 | 1");
 }
 
@@ -157,7 +158,8 @@ TEST(Layout, GroupsPartitionTheWorld) {
             }
           }
           if (kind == GroupKind::kPp || kind == GroupKind::kMirror || kind == GroupKind::kWorld) continue;
-          for (const RankId member : group) ASSERT_EQ(made.at(member).pp, made.at(rank).pp) << order << group_name(kind);
+          for (const RankId member : group)
+            ASSERT_EQ(made.at(member).pp, made.at(rank).pp) << order << group_name(kind);
         }
       }
       for (int r = 0; r < size.world(); ++r) {
@@ -188,8 +190,10 @@ std::string refusal(const LayoutSpec& spec, int world) {
 }
 
 TEST(LayoutErrors, UseTheWordsOfTheLauncher) {
-  EXPECT_THAT(refusal({{.tp = 3, .dp = 21}}, 64),
-              HasSubstr("world size (64) is not divisible by tensor-model-parallel size (3) x pipeline-model-parallel size (1)"));
+  EXPECT_THAT(
+      refusal({{.tp = 3, .dp = 21}}, 64),
+      HasSubstr(
+          "world size (64) is not divisible by tensor-model-parallel size (3) x pipeline-model-parallel size (1)"));
   EXPECT_THAT(refusal({{.tp = 2, .dp = 16, .edp = 64}}, 64), HasSubstr("data-parallel size is 16, but world size 64"));
   EXPECT_THAT(refusal({{.dp = 64, .ep = 48}}, 64),
               HasSubstr("not divisible by expert_tensor_model_pipeline_parallel size (esp 1 x ep 48 x pp 1)"));

@@ -25,8 +25,8 @@ std::vector<int> split(int layers, int pp, int vpp = 1, std::string pipeline = "
 TEST(SplitLayers, EvenWhereItDivides) { EXPECT_THAT(split(32, 4), ElementsAre(8, 8, 8, 8)); }
 
 TEST(SplitLayers, EmbeddingAndHeadTakeThePlaceOfALayer) {
-  EXPECT_THAT(split(30, 4), ElementsAre(7, 8, 8, 7));   // 30 + 2 divides by 4
-  EXPECT_THAT(split(31, 4), ElementsAre(8, 8, 8, 7));   // 31 + 1 divides by 4: the head stands for a layer
+  EXPECT_THAT(split(30, 4), ElementsAre(7, 8, 8, 7));              // 30 + 2 divides by 4
+  EXPECT_THAT(split(31, 4), ElementsAre(8, 8, 8, 7));              // 31 + 1 divides by 4: the head stands for a layer
   EXPECT_THAT(split(61, 8), ElementsAre(7, 7, 8, 8, 8, 8, 8, 7));  // 5 longer stages, short ones first at the ends
   EXPECT_THAT(split(29, 4), ElementsAre(7, 7, 8, 7));
 }

@@ -36,12 +36,25 @@ inline ModelShape deepseek_like() {
   model.max_positions = 163840;
   model.mtp_layers = 1;
   LayerShape dense;
-  dense.attention = {.kind = AttentionKind::kMla, .heads = 128, .kv_heads = 128, .head_dim = 192, .value_head_dim = 128,
-                     .q_lora = 1536, .kv_lora = 512, .qk_nope = 128, .qk_rope = 64};
+  dense.attention = {.kind = AttentionKind::kMla,
+                     .heads = 128,
+                     .kv_heads = 128,
+                     .head_dim = 192,
+                     .value_head_dim = 128,
+                     .q_lora = 1536,
+                     .kv_lora = 512,
+                     .qk_nope = 128,
+                     .qk_rope = 64};
   LayerShape moe = dense;
   dense.dense = FfnShape{.width = 18432};
-  moe.moe = MoeShape{.experts = 256, .top_k = 8, .expert = {.width = 2048}, .shared = {.width = 2048},
-                     .score = RouterScore::kSigmoid, .score_correction_bias = true, .groups = 8, .top_groups = 4};
+  moe.moe = MoeShape{.experts = 256,
+                     .top_k = 8,
+                     .expert = {.width = 2048},
+                     .shared = {.width = 2048},
+                     .score = RouterScore::kSigmoid,
+                     .score_correction_bias = true,
+                     .groups = 8,
+                     .top_groups = 4};
   model.kinds = {dense, moe};
   model.layers.assign(61, 1);
   model.layers[0] = model.layers[1] = model.layers[2] = 0;

@@ -17,9 +17,13 @@ struct Products {  // multiply-adds of one rank and micro-batch, by pass
 std::int64_t multiply_adds(const Op& op, const Chunk& chunk) {
   const auto tensor = [&](TensorId id) { return chunk.tensors[id.index()]; };
   switch (op.kind) {
-    case OpKind::kGemm: case OpKind::kGroupedGemm: case OpKind::kGemmDgrad: case OpKind::kGroupedGemmDgrad:
+    case OpKind::kGemm:
+    case OpKind::kGroupedGemm:
+    case OpKind::kGemmDgrad:
+    case OpKind::kGroupedGemmDgrad:
       return tensor(op.inputs[0]).rows.count * tensor(op.inputs[1]).rows.count * tensor(op.inputs[1]).columns;
-    case OpKind::kGemmWgrad: case OpKind::kGroupedGemmWgrad:
+    case OpKind::kGemmWgrad:
+    case OpKind::kGroupedGemmWgrad:
       return tensor(op.inputs[0]).rows.count * tensor(op.outputs[0]).rows.count * tensor(op.outputs[0]).columns;
     default: return 0;
   }
@@ -31,7 +35,8 @@ Products products_of(const Program& program) {
     const Chunk& chunk = program.chunks[static_cast<std::size_t>(block.chunk)];
     if (chunk.model_copy != 0) continue;
     if (block.kind != BlockKind::kForward && block.kind != BlockKind::kBackwardInput &&
-        block.kind != BlockKind::kBackwardWeight && !(block.kind == BlockKind::kBackward && program.plan.pipeline == "1f1b"))
+        block.kind != BlockKind::kBackwardWeight &&
+        !(block.kind == BlockKind::kBackward && program.plan.pipeline == "1f1b"))
       continue;
     for (const Op& op : block.ops) {
       const std::int64_t work = multiply_adds(op, chunk);
@@ -66,8 +71,8 @@ void expect_model_flops(const ModelShape& model, const ParallelSizes& sizes, std
 }
 
 TEST(ProgramFlops, MatrixProductsAreThoseOfTheModel) {
-  for (const char* name : {"mixtral-8x7b", "qwen3-30b-a3b", "olmoe-1b-7b", "gpt-oss-20b", "deepseek-v2-lite", "deepseek-v3",
-                           "qwen3-next-80b-a3b"}) {
+  for (const char* name : {"mixtral-8x7b", "qwen3-30b-a3b", "olmoe-1b-7b", "gpt-oss-20b", "deepseek-v2-lite",
+                           "deepseek-v3", "qwen3-next-80b-a3b"}) {
     const ModelShape model = zoo(name);
     expect_model_flops(model, {.dp = 4, .ep = 4}, "1f1b");
     expect_model_flops(model, {.tp = 2, .pp = 2, .dp = 2, .ep = 2, .esp = 2}, "1f1b");

@@ -47,9 +47,9 @@ void expect_all_parameters(const ModelShape& model, const ParallelSizes& sizes, 
 }
 
 TEST(ProgramParameters, MoeModelsOnEveryKindOfMesh) {
-  for (const char* name : {"mixtral-8x7b", "qwen3-30b-a3b", "olmoe-1b-7b", "gpt-oss-20b", "deepseek-v2-lite", "deepseek-v3",
-                           "phi-3.5-moe", "glm-4.5-air", "minimax-m2", "qwen1.5-moe-a2.7b", "llama4-scout", "dbrx",
-                           "qwen3-next-80b-a3b"}) {
+  for (const char* name :
+       {"mixtral-8x7b", "qwen3-30b-a3b", "olmoe-1b-7b", "gpt-oss-20b", "deepseek-v2-lite", "deepseek-v3", "phi-3.5-moe",
+        "glm-4.5-air", "minimax-m2", "qwen1.5-moe-a2.7b", "llama4-scout", "dbrx", "qwen3-next-80b-a3b"}) {
     const ModelShape model = zoo(name);
     expect_all_parameters(model, {.dp = 4, .ep = 4}, "1f1b", 1);
     expect_all_parameters(model, {.tp = 2, .cp = 1, .pp = 2, .dp = 2, .ep = 4}, "1f1b", 1);

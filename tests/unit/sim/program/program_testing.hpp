@@ -59,8 +59,15 @@ inline ModelShape small_mla() {
   ModelShape model = small_moe();
   model.name = "small-mla";
   for (LayerShape& kind : model.kinds)
-    kind.attention = {.kind = AttentionKind::kMla, .heads = 8, .kv_heads = 8, .head_dim = 24, .value_head_dim = 16,
-                      .q_lora = 48, .kv_lora = 32, .qk_nope = 16, .qk_rope = 8};
+    kind.attention = {.kind = AttentionKind::kMla,
+                      .heads = 8,
+                      .kv_heads = 8,
+                      .head_dim = 24,
+                      .value_head_dim = 16,
+                      .q_lora = 48,
+                      .kv_lora = 32,
+                      .qk_nope = 16,
+                      .qk_rope = 8};
   return model;
 }
 
@@ -88,8 +95,8 @@ inline Plan with_pipeline(Plan plan, std::string_view name) {
 
 // Skewed rows that are legal: a token takes top_k neighbouring experts, starting at floor(experts * u^n) behind the hot
 // expert; which one is hot and how much (n from 1, even, to 3) differs by layer and micro-batch.
-inline std::shared_ptr<const RoutedLoads> skewed_loads(const Plan& plan, const ModelShape& model, int sources, int variants,
-                                                       std::uint64_t seed) {
+inline std::shared_ptr<const RoutedLoads> skewed_loads(const Plan& plan, const ModelShape& model, int sources,
+                                                       int variants, std::uint64_t seed) {
   const MoeShape& moe = *model.first_moe();
   RoutedLoads loads;
   loads.moe_layers = model.moe_layer_count();

@@ -11,14 +11,17 @@
 namespace moesim {
 namespace {
 
-std::int64_t sum(std::span<const std::int64_t> values) { return std::accumulate(values.begin(), values.end(), std::int64_t{0}); }
+std::int64_t sum(std::span<const std::int64_t> values) {
+  return std::accumulate(values.begin(), values.end(), std::int64_t{0});
+}
 
 void expect_conserved(const ParallelSizes& sizes, int sources, int variants, const std::string& order) {
   Plan plan = plan_of(sizes, 4 * sizes.pp);
   plan.layout.order = order;
   const ModelShape model = small_moe();
   const Layout layout = Layout::make(plan.layout, sizes.world()).value();
-  const auto loads = skewed_loads(plan, model, sources, variants, static_cast<std::uint64_t>(sizes.world() * 31 + sources));
+  const auto loads =
+      skewed_loads(plan, model, sources, variants, static_cast<std::uint64_t>(sizes.world() * 31 + sources));
   const auto classes = load_classes(layout, *loads);
   const std::int64_t copies = loads->tokens_per_source * loads->top_k;
   std::set<int> positions;

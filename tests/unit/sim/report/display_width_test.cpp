@@ -8,10 +8,10 @@ namespace {
 TEST(DisplayWidth, CountsColumnsNotBytes) {
   EXPECT_EQ(display_width(""), 0U);
   EXPECT_EQ(display_width("step"), 4U);
-  EXPECT_EQ(display_width("Z\xC3\xBCrich"), 6U);                 // u umlaut is two bytes
-  EXPECT_EQ(display_width("\xE6\xA8\xA1\xE5\x9E\x8B"), 4U);      // two CJK characters of two columns
-  EXPECT_EQ(display_width("e\xCC\x81"), 1U);                     // combining acute
-  EXPECT_EQ(display_width("\xF0\x9F\x98\x80"), 2U);              // an emoji
+  EXPECT_EQ(display_width("Z\xC3\xBCrich"), 6U);             // u umlaut is two bytes
+  EXPECT_EQ(display_width("\xE6\xA8\xA1\xE5\x9E\x8B"), 4U);  // two CJK characters of two columns
+  EXPECT_EQ(display_width("e\xCC\x81"), 1U);                 // combining acute
+  EXPECT_EQ(display_width("\xF0\x9F\x98\x80"), 2U);          // an emoji
 }
 
 TEST(DisplayWidth, BrokenBytesCountOneEach) {

@@ -19,7 +19,8 @@ MetricTable plan_table() {
                      {"hash", MetricUnit::kNone, "hash", "", MetricShown::kMachinesOnly},
                      {"reason", MetricUnit::kNone, "reason", "Why"}});
   table.add_row({std::int64_t{1}, std::int64_t{8}, 1.25, true, std::string("ab"), std::string("best")});
-  table.add_row({std::int64_t{16}, std::int64_t{1}, {}, false, std::string("cd"), std::string("needs \"80\", more")}, RowTone::kBad);
+  table.add_row({std::int64_t{16}, std::int64_t{1}, {}, false, std::string("cd"), std::string("needs \"80\", more")},
+                RowTone::kBad);
   return table;
 }
 

@@ -62,8 +62,8 @@ TEST(ValidationSummary, ErrorsByMetricAndQuality) {
 }
 
 TEST(ValidationSummary, SkippedRowsAreCountedByReasonAndNotJudged) {
-  const ValidationSummary summary =
-      summarize_validation({skipped("a", "no preset"), row("b", 1, 1), skipped("c", "unknown op"), skipped("d", "unknown op")});
+  const ValidationSummary summary = summarize_validation(
+      {skipped("a", "no preset"), row("b", 1, 1), skipped("c", "unknown op"), skipped("d", "unknown op")});
   EXPECT_EQ(summary.rows, 4);
   EXPECT_EQ(summary.predicted, 1);
   const std::vector<std::pair<std::string, std::int64_t>> expected = {{"unknown op", 2}, {"no preset", 1}};
@@ -85,7 +85,8 @@ TEST(ValidationSummary, RankGroupsOrderAndRegret) {
 }
 
 TEST(ValidationSummary, RegretOfTiedPredictionsIsTheWorst) {
-  const ValidationSummary summary = summarize_validation({row("a", 1, 10, "g"), row("b", 1, 15, "g"), row("c", 2, 20, "g")});
+  const ValidationSummary summary =
+      summarize_validation({row("a", 1, 10, "g"), row("b", 1, 15, "g"), row("c", 2, 20, "g")});
   EXPECT_DOUBLE_EQ(summary.rank_groups[0].regret, 0.5);
   EXPECT_EQ(summary.rank_groups[0].our_choice, "b");
 }

@@ -52,7 +52,8 @@ TEST(Search, BoundIsNeverAboveTheReplay) {
   ASSERT_GT(all.plans.size(), 500U);
   for (const RankedPlan& ranked : all.plans)
     EXPECT_LE(ranked.bound.value(), ranked.metrics.step_time.value() * (1 + 1e-9))
-        << run_name(ranked.plan) << ' ' << ranked.plan.pipeline << " recompute " << recompute_name(ranked.plan.recompute);
+        << run_name(ranked.plan) << ' ' << ranked.plan.pipeline << " recompute "
+        << recompute_name(ranked.plan.recompute);
 }
 
 TEST(Search, TheListIsTheTopOfTheWholeSpace) {
@@ -75,8 +76,9 @@ TEST(Search, EveryCombinationIsAccountedFor) {
   const CostModel costs(view);
   const RankResult result = rank_all(model, costs, small_space(model, view), 3);
   const auto& certificate = result.certificate;
-  EXPECT_EQ(std::accumulate(certificate.pruned.begin(), certificate.pruned.end(), std::int64_t{0}) + certificate.replayed,
-            certificate.considered);
+  EXPECT_EQ(
+      std::accumulate(certificate.pruned.begin(), certificate.pruned.end(), std::int64_t{0}) + certificate.replayed,
+      certificate.considered);
 }
 
 TEST(Search, ThreadsDoNotChangeTheResult) {

@@ -58,8 +58,9 @@ TEST(SpanGraph, HeadStartEndsWhereTheAwaitedTensorIsRead) {
 
 TEST(SpanGraph, JoinsComputationThatNothingInterrupts) {
   // The second and third computation run through; the last waits for the exchange.
-  const std::vector<Op> ops = {compute({}, {TensorId(0)}), exchange({TensorId(0)}, {TensorId(1)}), compute({}, {TensorId(2)}),
-                               compute({TensorId(2)}, {TensorId(3)}), compute({TensorId(1)}, {TensorId(4)})};
+  const std::vector<Op> ops = {compute({}, {TensorId(0)}), exchange({TensorId(0)}, {TensorId(1)}),
+                               compute({}, {TensorId(2)}), compute({TensorId(2)}, {TensorId(3)}),
+                               compute({TensorId(1)}, {TensorId(4)})};
   EXPECT_EQ(SpanGraph(ops).size(), 4U);
 }
 

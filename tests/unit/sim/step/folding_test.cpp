@@ -42,13 +42,15 @@ Program program_of(const Case& one, std::string_view pipeline, std::uint64_t see
 TEST(Folding, SkewCostsTimeHere) {  // or the tests below would compare nothing
   const Case& one = cases().front();
   const TestCluster cluster(small_nodes(2, 4));
-  EXPECT_GT(static_cast<double>(played(program_of(one, "1f1b", 5), cluster.costs(), Folding::kRoles, without_contention()).end),
-            1.2 * static_cast<double>(played(program_of(one, "1f1b", 0), cluster.costs(), Folding::kRoles, without_contention()).end));
+  EXPECT_GT(static_cast<double>(
+                played(program_of(one, "1f1b", 5), cluster.costs(), Folding::kRoles, without_contention()).end),
+            1.2 * static_cast<double>(
+                      played(program_of(one, "1f1b", 0), cluster.costs(), Folding::kRoles, without_contention()).end));
 }
 
 std::string name_of(const Case& one, std::string_view pipeline) {
-  return fmt::format("{} tp{} cp{} pp{} dp{} ep{} esp{} {}", pipeline, one.sizes.tp, one.sizes.cp, one.sizes.pp, one.sizes.dp,
-                     one.sizes.ep, one.sizes.esp, one.order);
+  return fmt::format("{} tp{} cp{} pp{} dp{} ep{} esp{} {}", pipeline, one.sizes.tp, one.sizes.cp, one.sizes.pp,
+                     one.sizes.dp, one.sizes.ep, one.sizes.esp, one.order);
 }
 
 double ratio_of(const Program& program, const CostModel& costs, const ReplayOptions& options) {
@@ -62,7 +64,8 @@ TEST(Folding, BalancedStepsAreEqualToThePicosecond) {
     const TestCluster cluster(small_nodes(2, one.sizes.world() / 2));
     for (const std::string_view pipeline : kPipelines) {
       if (one.sizes.pp == 1 && pipeline != "1f1b") continue;
-      EXPECT_EQ(ratio_of(program_of(one, pipeline, 0), cluster.costs(), without_contention()), 1) << name_of(one, pipeline);
+      EXPECT_EQ(ratio_of(program_of(one, pipeline, 0), cluster.costs(), without_contention()), 1)
+          << name_of(one, pipeline);
     }
   }
 }

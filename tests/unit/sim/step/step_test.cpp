@@ -17,7 +17,8 @@ Plan mixtral_plan() {
   return plan;
 }
 
-SimulatedStep step_of(const Plan& plan, const ModelShape& model, const CostModel& costs, const StepOptions& options = {}) {
+SimulatedStep step_of(const Plan& plan, const ModelShape& model, const CostModel& costs,
+                      const StepOptions& options = {}) {
   auto step = simulate_step(plan, model, costs, nullptr, options);
   EXPECT_TRUE(step.has_value()) << (step ? std::string() : step.error().what);
   return step ? std::move(*step) : SimulatedStep{};
@@ -37,7 +38,8 @@ TEST(Step, SummaryIsConsistent) {
   const StepMetrics& m = step.metrics;
   EXPECT_DOUBLE_EQ(m.step_time.value() * kPicosecondsPerSecond, static_cast<double>(step.replay.end));
   EXPECT_DOUBLE_EQ(m.tokens_per_second_per_gpu, 64.0 * 4096 / m.step_time.value() / 64);
-  EXPECT_DOUBLE_EQ(m.model_flops_per_second_per_gpu, m.tokens_per_second_per_gpu * model_flops_per_token(model, 4096).value());
+  EXPECT_DOUBLE_EQ(m.model_flops_per_second_per_gpu,
+                   m.tokens_per_second_per_gpu * model_flops_per_token(model, 4096).value());
   EXPECT_NEAR(m.mfu, m.model_flops_per_second_per_gpu / 989.4e12, 1e-3);
   EXPECT_GT(m.mfu, 0.05);
   EXPECT_LT(m.mfu, 0.8);
@@ -85,7 +87,8 @@ TEST(Step, FasterNicsAreNeverSlower) {
 
 TEST(Step, BalancedRoutingIsNeverSlowerThanSkewed) {
   const TestCluster cluster(small_nodes(2, 4));
-  for (const ParallelSizes& sizes : {ParallelSizes{.dp = 8, .ep = 8}, ParallelSizes{.tp = 2, .dp = 4, .ep = 4, .esp = 2}}) {
+  for (const ParallelSizes& sizes :
+       {ParallelSizes{.dp = 8, .ep = 8}, ParallelSizes{.tp = 2, .dp = 4, .ep = 4, .esp = 2}}) {
     Plan plan = plan_of(sizes, 4);
     plan.seq_length = 4096;
     const ModelShape model = wide_moe();

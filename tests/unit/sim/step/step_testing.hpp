@@ -35,7 +35,8 @@ inline ClusterSpec small_nodes(int nodes, int devices) {
   return spec;
 }
 
-inline ReplayResult played(const Program& program, const CostModel& costs, Folding folding, const ReplayOptions& options) {
+inline ReplayResult played(const Program& program, const CostModel& costs, Folding folding,
+                           const ReplayOptions& options) {
   PriceOptions price_options;
   price_options.folding = folding;
   price_options.most_load_classes = 1 << 20;

@@ -27,8 +27,8 @@ TEST(WhatIf, NothingBetterIsSlower) {
   for (const WhatIf& experiment : experiments) EXPECT_LE(experiment.step_time, now * (1 + 1e-9)) << experiment.key;
   EXPECT_TRUE(std::is_sorted(experiments.begin(), experiments.end(),
                              [](const WhatIf& a, const WhatIf& b) { return a.step_time < b.step_time; }));
-  const auto recompute = std::find_if(experiments.begin(), experiments.end(),
-                                      [](const WhatIf& e) { return e.key == "no_recompute"; });
+  const auto recompute =
+      std::find_if(experiments.begin(), experiments.end(), [](const WhatIf& e) { return e.key == "no_recompute"; });
   ASSERT_NE(recompute, experiments.end());
   EXPECT_LT(recompute->step_time, now);
 }

@@ -46,7 +46,8 @@ TEST(Axis, SaysWhatIsWrong) {
   EXPECT_EQ(integer_error("1,two"), "'two' in 'two' is no whole number");
   EXPECT_EQ(integer_error("1.5"), "'1.5' in '1.5' is no whole number");
   EXPECT_EQ(integer_error("0"), "0 is outside 1 to 1000000");
-  EXPECT_EQ(integer_error("99999999999999999999"), "'99999999999999999999' in '99999999999999999999' is no whole number");
+  EXPECT_EQ(integer_error("99999999999999999999"),
+            "'99999999999999999999' in '99999999999999999999' is no whole number");
   EXPECT_EQ(integer_error("1:4"), "'1:4' is neither a number nor a range START:END:STEP");
   EXPECT_EQ(integer_error("1:4:2"), "the step '2' of '1:4:2' is neither xN nor +N");
   EXPECT_EQ(integer_error("1:4:x"), "the step 'x' of '1:4:x' is neither xN nor +N");

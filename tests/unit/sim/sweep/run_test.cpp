@@ -59,7 +59,8 @@ TEST(SweepRun, RowsSayWhyAPlanIsInvalid) {
   ASSERT_TRUE(evaluator.has_value());
   const SweepRow row = evaluator->evaluate(8);
   EXPECT_EQ(row[sweep_column("status")], MetricValue(std::string("invalid")));
-  EXPECT_EQ(row[sweep_column("error")], MetricValue(std::string("world size (8) is not divisible by tp x cp x pp (3 x 1 x 1)")));
+  EXPECT_EQ(row[sweep_column("error")],
+            MetricValue(std::string("world size (8) is not divisible by tp x cp x pp (3 x 1 x 1)")));
   EXPECT_EQ(row[sweep_column("dp")], MetricValue());
   EXPECT_EQ(row[sweep_column("step_time_s")], MetricValue());
 }
@@ -190,8 +191,9 @@ TEST(SweepRun, TwoSweepsDoNotShareAJournal) {
 
 TEST(SweepRun, UnreadableSourcesAreErrorsBeforeAnyWork) {
   const TemporaryFolder folder;
-  for (const auto& [field, text] : {std::pair(SweepField::kModel, "zoo:no-such-model"), std::pair(SweepField::kCluster, "preset:none"),
-                                    std::pair(SweepField::kTrace, "bundled:none,balanced"), std::pair(SweepField::kTrace, "-")}) {
+  for (const auto& [field, text] :
+       {std::pair(SweepField::kModel, "zoo:no-such-model"), std::pair(SweepField::kCluster, "preset:none"),
+        std::pair(SweepField::kTrace, "bundled:none,balanced"), std::pair(SweepField::kTrace, "-")}) {
     SweepSpec spec = small_sweep();
     const auto axis = parse_axis(field, text);
     ASSERT_TRUE(axis.has_value());

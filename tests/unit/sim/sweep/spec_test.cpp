@@ -20,7 +20,8 @@ TEST(SweepSpec, LastAxisVariesFastest) {
   std::vector<std::string> seen;
   for (std::int64_t i = 0; i < 5; ++i) {
     const Plan plan = spec.point(i).plan;
-    seen.push_back(std::to_string(plan.sizes().tp) + std::to_string(plan.sizes().ep) + std::to_string(plan.micro_batch));
+    seen.push_back(std::to_string(plan.sizes().tp) + std::to_string(plan.sizes().ep) +
+                   std::to_string(plan.micro_batch));
   }
   EXPECT_EQ(seen, (std::vector<std::string>{"121", "122", "141", "142", "221"}));
   EXPECT_EQ(spec.point(11).plan.sizes().tp, 3);
@@ -70,7 +71,8 @@ TEST(SweepSpec, AxesReplaceThoseOfTheFile) {
 TEST(SweepSpec, CanonicalTextDoesNotDependOnTheSpelling) {
   const auto other = SweepSpec::parse(R"({"axes": {"micro_batch": "1:2:+1", "ep": [2, 4], "tp": "1:3:+1"},
     "base": {"global_batch": 16, "seq_length": 512, "nodes": 1, "cluster": "preset:h100", "model": "zoo:olmoe-1b-7b"},
-    "schema_version": 1})", "other.json");
+    "schema_version": 1})",
+                                      "other.json");
   ASSERT_TRUE(other.has_value()) << other.error().what;
   EXPECT_EQ(other->canonical_text(), small_sweep().canonical_text());
 }
@@ -93,7 +95,8 @@ TEST(SweepSpec, ErrorsNameThePlace) {
 }
 
 TEST(SweepSpec, DemandsWhatHasNoDefault) {
-  const auto spec = SweepSpec::parse(R"({"schema_version": 1, "base": {"model": "zoo:olmoe-1b-7b", "seq_length": 8}})", "s.json");
+  const auto spec =
+      SweepSpec::parse(R"({"schema_version": 1, "base": {"model": "zoo:olmoe-1b-7b", "seq_length": 8}})", "s.json");
   ASSERT_TRUE(spec.has_value());
   const Status complete = spec->check();
   ASSERT_FALSE(complete.has_value());
@@ -102,7 +105,8 @@ TEST(SweepSpec, DemandsWhatHasNoDefault) {
 
 TEST(SweepSpec, BoundsItsPoints) {
   SweepSpec spec = small_sweep();
-  for (const auto& [field, text] : {std::pair(SweepField::kSeqLength, "1:10000:+1"), std::pair(SweepField::kDp, "1:1000:+1")}) {
+  for (const auto& [field, text] :
+       {std::pair(SweepField::kSeqLength, "1:10000:+1"), std::pair(SweepField::kDp, "1:1000:+1")}) {
     const auto axis = parse_axis(field, text);
     ASSERT_TRUE(axis.has_value());
     spec.set_axis(*axis);

@@ -113,7 +113,8 @@ TEST(SweepTransport, ARankWithoutItsFilesSaysWhy) {
   const auto many = parse_axis(SweepField::kGlobalBatch, "16:16000:+16");
   ASSERT_TRUE(many.has_value());
   spec.set_axis(*many);
-  const Together together = run_together(spec, {invalid_input("cannot open: gone", "sweep.json")}, folder.file("a.csv"));
+  const Together together =
+      run_together(spec, {invalid_input("cannot open: gone", "sweep.json")}, folder.file("a.csv"));
   ASSERT_FALSE(together.led.has_value());
   EXPECT_EQ(together.led.error().kind, ErrorKind::kInvalidInput);
   EXPECT_EQ(together.led.error().what, "process 1: cannot open: gone");

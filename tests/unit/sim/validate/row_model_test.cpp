@@ -62,13 +62,15 @@ TEST(RowModel, DenseLayersComeFirst) {
 }
 
 TEST(RowModel, DenseModelHasNoExperts) {
-  const ModelShape shape = model({{"experts", ""}, {"topk", ""}, {"ffn_moe", ""}, {"shared_experts", ""}, {"dense_layers", "4"}});
+  const ModelShape shape =
+      model({{"experts", ""}, {"topk", ""}, {"ffn_moe", ""}, {"shared_experts", ""}, {"dense_layers", "4"}});
   EXPECT_EQ(shape.moe_layer_count(), 0);
   EXPECT_EQ(shape.layer_count(), 4);
 }
 
 TEST(RowModel, LatentAttentionReadsItsSizesFromTheText) {
-  const ModelShape shape = model({{"attention", "MLA q_lora1536 kv_lora512 rope64"}, {"head_dim", "qk192/v128"}, {"kv_heads", "16"}});
+  const ModelShape shape =
+      model({{"attention", "MLA q_lora1536 kv_lora512 rope64"}, {"head_dim", "qk192/v128"}, {"kv_heads", "16"}});
   const AttentionShape& attention = shape.layer(LayerId(0)).attention;
   EXPECT_EQ(attention.kind, AttentionKind::kMla);
   EXPECT_EQ(attention.q_lora, 1536);
@@ -81,7 +83,8 @@ TEST(RowModel, LatentAttentionReadsItsSizesFromTheText) {
 
 TEST(RowModel, BareMlaTakesTheSmallModelsLatents) {
   RowNotes notes;
-  const auto shape = model_of(read_row(changed({{"attention", "MLA"}, {"head_dim", "qk192/v128"}, {"kv_heads", "16"}})), notes);
+  const auto shape =
+      model_of(read_row(changed({{"attention", "MLA"}, {"head_dim", "qk192/v128"}, {"kv_heads", "16"}})), notes);
   ASSERT_TRUE(shape.has_value());
   EXPECT_EQ(shape->layer(LayerId(0)).attention.q_lora, 0);
   EXPECT_EQ(shape->layer(LayerId(0)).attention.kv_lora, 512);
@@ -97,7 +100,8 @@ TEST(RowModel, AlternatingWindowsStartWithASlidingLayer) {
 
 TEST(RowModel, GptAndFastMoeFfnsHaveTwoMatrices) {
   EXPECT_FALSE(model({{"attention", "MHA, GELU FFN"}}).layer(LayerId(0)).dense->gated);
-  const ModelShape fast = model({{"framework", "Megatron-LM + FastMoE (fastmoe)"}, {"ffn_moe", "4h/topk (FastMoE default)"}});
+  const ModelShape fast =
+      model({{"framework", "Megatron-LM + FastMoE (fastmoe)"}, {"ffn_moe", "4h/topk (FastMoE default)"}});
   EXPECT_FALSE(fast.first_moe()->expert.gated);
   EXPECT_EQ(fast.first_moe()->expert.width, 2048);  // 4 * 1024 / 2
 }
@@ -138,7 +142,8 @@ TEST(RowPlan, BatchFromWhatIsPublished) {
   EXPECT_EQ(from_global.micro_batch, 2);  // 32 / (2 * 8)
   EXPECT_EQ(plan({{"mbs", ""}}).micro_batch, 1);
   EXPECT_THAT(plan_notes_of({{"mbs", ""}}), Contains(HasSubstr("micro-batch not published")));
-  EXPECT_EQ(plan({{"gbs", ""}, {"mbs", "2"}, {"zero_fsdp", "FSDP2 8"}}).global_batch, 16);  // one micro-batch on 8 ranks
+  EXPECT_EQ(plan({{"gbs", ""}, {"mbs", "2"}, {"zero_fsdp", "FSDP2 8"}}).global_batch,
+            16);  // one micro-batch on 8 ranks
   EXPECT_EQ(plan_refusal({{"gbs", ""}}), "batch not published");
   EXPECT_EQ(plan_refusal({{"gbs", "36"}}), "the batch is no multiple of micro-batch times data parallelism");
   EXPECT_EQ(plan_refusal({{"mbs", "0"}}), "the batch makes no sense");
@@ -150,7 +155,7 @@ TEST(RowPlan, ExpertShardsByFramework) {
     more.insert(wide.begin(), wide.end());
     return plan(more).sizes();
   };
-  EXPECT_EQ(with({}).esp, 2);   // Megatron's default: as wide as tp
+  EXPECT_EQ(with({}).esp, 2);  // Megatron's default: as wide as tp
   EXPECT_EQ(with({}).edp, 1);
   EXPECT_EQ(with({{"schedule", "MCore w/ Folding"}}).esp, 1);
   EXPECT_EQ(with({{"framework", "Megatron-Bridge"}}).esp, 1);
@@ -210,9 +215,11 @@ TEST(RowPlan, RecomputationChoices) {
   EXPECT_THAT(recompute_choices(read_row(changed({{"recompute", ""}})), notes),
               ElementsAre(Recompute::kNone, Recompute::kSelective, Recompute::kFull));
   EXPECT_THAT(recompute_choices(read_row(changed({{"recompute", "full AC"}})), notes), ElementsAre(Recompute::kFull));
-  EXPECT_THAT(recompute_choices(read_row(changed({{"recompute", "selective AC"}})), notes), ElementsAre(Recompute::kSelective));
+  EXPECT_THAT(recompute_choices(read_row(changed({{"recompute", "selective AC"}})), notes),
+              ElementsAre(Recompute::kSelective));
   EXPECT_THAT(notes, IsEmpty());
-  EXPECT_THAT(recompute_choices(read_row(changed({{"recompute", "mla_up_proj"}})), notes), ElementsAre(Recompute::kSelective));
+  EXPECT_THAT(recompute_choices(read_row(changed({{"recompute", "mla_up_proj"}})), notes),
+              ElementsAre(Recompute::kSelective));
   EXPECT_THAT(notes, ElementsAre(AllOf(HasSubstr("mla_up_proj"), HasSubstr("selective"))));
 }
 
@@ -247,7 +254,8 @@ TEST(RowCluster, PartOfANodeAndOfARack) {
   ASSERT_TRUE(part.has_value()) << part.error();
   EXPECT_EQ((*part)->view.ranks(), 4);
   EXPECT_EQ((*part)->view.nodes(), 1);
-  const auto rack = clusters.find(read_row(changed({{"hardware", "GB200-NVL72"}, {"n_gpus", "8"}, {"gpus_per_node", "4"}})));
+  const auto rack =
+      clusters.find(read_row(changed({{"hardware", "GB200-NVL72"}, {"n_gpus", "8"}, {"gpus_per_node", "4"}})));
   ASSERT_TRUE(rack.has_value()) << rack.error();
   EXPECT_EQ((*rack)->view.nodes(), 2);
   EXPECT_EQ((*rack)->view.domain_size(RankId(0)), 8);  // both nodes in one NVLink domain
@@ -256,7 +264,8 @@ TEST(RowCluster, PartOfANodeAndOfARack) {
 // 256 GPUs are 64 nodes; racks hold 18, of which 16 divide them.
 TEST(RowCluster, FillsRacksEvenly) {
   RowClusters clusters({});
-  const auto racks = clusters.find(read_row(changed({{"hardware", "GB200-NVL72"}, {"n_gpus", "256"}, {"gpus_per_node", "4"}})));
+  const auto racks =
+      clusters.find(read_row(changed({{"hardware", "GB200-NVL72"}, {"n_gpus", "256"}, {"gpus_per_node", "4"}})));
   ASSERT_TRUE(racks.has_value()) << racks.error();
   EXPECT_EQ((*racks)->view.domain_size(RankId(0)), 64);
   EXPECT_THAT((*racks)->notes, ElementsAre("16 nodes taken in each rack of 18"));
@@ -264,7 +273,8 @@ TEST(RowCluster, FillsRacksEvenly) {
 
 TEST(RowCluster, SharesNicsAsPublished) {
   RowClusters clusters({});
-  const auto found = clusters.find(read_row(changed({{"hardware", "A100-SXM4-80GB"}, {"interconnect", "NVLink3; 4x HDR200 IB per node"}})));
+  const auto found = clusters.find(
+      read_row(changed({{"hardware", "A100-SXM4-80GB"}, {"interconnect", "NVLink3; 4x HDR200 IB per node"}})));
   ASSERT_TRUE(found.has_value()) << found.error();
   EXPECT_THAT((*found)->notes, ElementsAre(HasSubstr("4 NICs per node")));
   int nics = 0;

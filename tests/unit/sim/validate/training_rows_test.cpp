@@ -65,7 +65,8 @@ TEST(TrainingRows, TheMetricIsTheFirstThatTheRowHas) {
   // 32 sequences of 1024 tokens on 16 GPUs: 2048 tokens per step and GPU.
   EXPECT_NEAR(tokens.compared.predicted * tokens.metrics.step_time.value(), 2048, 1e-6);
   EXPECT_EQ(one({{"tflops_per_gpu", "200"}, {"mfu_pct", "20"}}).compared.metric, "tflops_per_gpu");
-  const TrainingPrediction mfu = one({{"tflops_per_gpu", "200"}, {"mfu_pct", "20"}, {"derived_fields", "dp,tflops_per_gpu"}});
+  const TrainingPrediction mfu =
+      one({{"tflops_per_gpu", "200"}, {"mfu_pct", "20"}, {"derived_fields", "dp,tflops_per_gpu"}});
   EXPECT_EQ(mfu.compared.metric, "mfu_pct");
   EXPECT_DOUBLE_EQ(mfu.compared.predicted, 100 * mfu.metrics.mfu);
   EXPECT_EQ(one({{"peak_mem_gib", "20"}}).compared.metric, "peak_mem_gib");
@@ -73,7 +74,8 @@ TEST(TrainingRows, TheMetricIsTheFirstThatTheRowHas) {
 }
 
 TEST(TrainingRows, SkippedRowsKeepTheirReasonAndFigure) {
-  const auto results = predict({changed({{"precision", "NVFP4"}, {"peak_mem_gib", "20"}}), changed({{"layers", "1"}, {"dense_layers", "0"}})});
+  const auto results = predict(
+      {changed({{"precision", "NVFP4"}, {"peak_mem_gib", "20"}}), changed({{"layers", "1"}, {"dense_layers", "0"}})});
   ASSERT_THAT(results, SizeIs(2));  // one result for each row, though the first has two figures
   EXPECT_EQ(results[0].compared.skipped, "4-bit GEMMs have no precision recipe");
   EXPECT_EQ(results[0].compared.measured, 0.05);
@@ -83,9 +85,10 @@ TEST(TrainingRows, SkippedRowsKeepTheirReasonAndFigure) {
 
 // 12 layers a stage of width 4096 and 32768 tokens a micro-batch: far beyond 80 GB without recomputation.
 TEST(TrainingRows, UnpublishedRecomputationIsTheFirstThatFits) {
-  const RowCells large = {{"recompute", ""}, {"layers", "24"}, {"dense_layers", "24"}, {"experts", ""}, {"topk", ""},
-                          {"ffn_moe", ""}, {"shared_experts", ""}, {"hidden", "4096"}, {"ffn_dense", "14336"}, {"ep", ""},
-                          {"heads", "32"}, {"head_dim", "128"}, {"seq_len", "8192"}, {"mbs", "4"}, {"gbs", "128"}};
+  const RowCells large = {{"recompute", ""},      {"layers", "24"}, {"dense_layers", "24"}, {"experts", ""},
+                          {"topk", ""},           {"ffn_moe", ""},  {"shared_experts", ""}, {"hidden", "4096"},
+                          {"ffn_dense", "14336"}, {"ep", ""},       {"heads", "32"},        {"head_dim", "128"},
+                          {"seq_len", "8192"},    {"mbs", "4"},     {"gbs", "128"}};
   const TrainingPrediction predicted = predict({changed(large)}).at(0);
   EXPECT_NE(predicted.plan.recompute, Recompute::kNone);
   EXPECT_THAT(predicted.notes, Contains(HasSubstr("recomputation not published: ")));
@@ -95,7 +98,8 @@ TEST(TrainingRows, UnpublishedRecomputationIsTheFirstThatFits) {
 }
 
 TEST(TrainingRows, MoreRecomputationTakesLonger) {
-  const auto results = predict({changed({{"recompute", "none"}}), changed({{"recompute", "core_attn"}}), changed({{"recompute", "full"}})});
+  const auto results = predict(
+      {changed({{"recompute", "none"}}), changed({{"recompute", "core_attn"}}), changed({{"recompute", "full"}})});
   ASSERT_THAT(results, SizeIs(3));
   EXPECT_LT(results[0].compared.predicted, results[1].compared.predicted);
   EXPECT_LT(results[1].compared.predicted, results[2].compared.predicted);
@@ -119,7 +123,8 @@ TEST(TrainingRows, RefusesOtherFilesAndWrongResults) {
 double median_error(const std::vector<TrainingPrediction>& results, bool moe) {
   std::vector<double> errors;
   for (const TrainingPrediction& one : results)
-    if (one.compared.skipped.empty() && one.compared.quality == "A" && one.compared.metric != "peak_mem_gib" && one.is_moe == moe)
+    if (one.compared.skipped.empty() && one.compared.quality == "A" && one.compared.metric != "peak_mem_gib" &&
+        one.is_moe == moe)
       errors.push_back(std::abs(one.compared.relative_error()));
   return errors.empty() ? -1 : interpolated_quantile(errors, 0.5);
 }
@@ -135,11 +140,13 @@ TEST(TrainingRows, PublishedRuns) {
   EXPECT_EQ(summary.rows, 1131);  // 1058 rows, 73 of the predicted ones with a second figure: memory
   EXPECT_EQ(summary.predicted, 1091);
   using Reason = std::pair<std::string, std::int64_t>;
-  EXPECT_THAT(summary.skipped, ::testing::UnorderedElementsAre(
-      Reason{"tensor or pipeline parallelism not published", 15}, Reason{"number of GPUs not published", 8},
-      Reason{"4-bit GEMMs have no precision recipe", 4}, Reason{"no speed and no memory published", 3},
-      Reason{"sequence length not published", 3}, Reason{"trains adapters only (LoRA)", 3}, Reason{"batch not published", 2},
-      Reason{"expert parallelism not published", 1}, Reason{"the expert layout does not divide the GPUs", 1}));
+  EXPECT_THAT(summary.skipped,
+              ::testing::UnorderedElementsAre(
+                  Reason{"tensor or pipeline parallelism not published", 15}, Reason{"number of GPUs not published", 8},
+                  Reason{"4-bit GEMMs have no precision recipe", 4}, Reason{"no speed and no memory published", 3},
+                  Reason{"sequence length not published", 3}, Reason{"trains adapters only (LoRA)", 3},
+                  Reason{"batch not published", 2}, Reason{"expert parallelism not published", 1},
+                  Reason{"the expert layout does not divide the GPUs", 1}));
   // 0.16 and 0.44 when this was written; the dense rows are mostly small models that the host, not the GPU, holds up.
   EXPECT_LT(median_error(*results, true), 0.22);
   EXPECT_LT(median_error(*results, false), 0.55);
