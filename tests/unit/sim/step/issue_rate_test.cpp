@@ -33,7 +33,10 @@ TEST(IssueRate, NormsOfHeadsAreKernelsOfTheirOwn) {
   int rotations = 0;
   for (const Block& block : lowered(plan_of({.dp = 1}, 1), model).blocks)
     for (const Op& op : block.ops)
-      if (op.kind == OpKind::kRotary && ++rotations > 0) EXPECT_EQ(kernels_of(op), 4);
+      if (op.kind == OpKind::kRotary) {
+        ++rotations;
+        EXPECT_EQ(kernels_of(op), 4);
+      }
   EXPECT_GT(rotations, 0);
 }
 
