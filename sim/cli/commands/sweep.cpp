@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <tuple>
 
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/launcher.hpp"
@@ -101,9 +102,10 @@ RunResult sweep(Session& session, const SweepRequest& request) {
     MOESIM_ASSIGN(transport, join_mpi(processes));
   }
   if (transport->rank() != 0) {
-    // Rank 0 has been told and reports it.
-    const Status worked = work_for_sweep(spec_of(request), request.jobs, Session::stop(), *transport);
-    return worked ? kExitOk : static_cast<int>(worked.error().kind);
+    // What went wrong has been told to rank 0, which reports it and ends with its status. A status from here could make
+    // mpirun end rank 0 before it has spoken.
+    std::ignore = work_for_sweep(spec_of(request), request.jobs, Session::stop(), *transport);
+    return kExitOk;
   }
   const Result<SweepSummary> led = lead(session, request, *transport);
   dismiss_workers(*transport);

@@ -20,10 +20,18 @@ TEST(IssueRate, SmallOperationsTakeTheirLaunches) {
       if (is_communication(op.kind)) continue;
       const Picoseconds time = priced.replay.durations.front()[priced.replay.blocks[b].ops[i].duration];
       EXPECT_GE(time, kernels_of(op) * kInterval) << op_kind_name(op.kind) << " " << op.name;
-      if (op.kind == OpKind::kTopK) EXPECT_EQ(time, 4 * kInterval);
-      if (op.kind == OpKind::kNorm) EXPECT_EQ(time, kInterval);
-      if (op.kind == OpKind::kNormGrad) EXPECT_EQ(time, 2 * kInterval);
-      if (op.kind == OpKind::kRotary) EXPECT_EQ(time, 2 * kInterval);  // queries and keys
+      if (op.kind == OpKind::kTopK) {
+        EXPECT_EQ(time, 4 * kInterval);
+      }
+      if (op.kind == OpKind::kNorm) {
+        EXPECT_EQ(time, kInterval);
+      }
+      if (op.kind == OpKind::kNormGrad) {
+        EXPECT_EQ(time, 2 * kInterval);
+      }
+      if (op.kind == OpKind::kRotary) {
+        EXPECT_EQ(time, 2 * kInterval);  // queries and keys
+      }
     }
 }
 
