@@ -142,6 +142,8 @@ class Ranker {
     }
   };
 
+  using Queue = std::priority_queue<std::size_t, std::vector<std::size_t>, Later>;
+
   [[nodiscard]] double worst_kept() const {
     return static_cast<int>(best_.size()) < options_.top ? std::numeric_limits<double>::infinity()
                                                          : best_.back().metrics.step_time.value();
@@ -150,24 +152,17 @@ class Ranker {
   Status replay_best_first() {
     std::vector<std::size_t> order(candidates_.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::priority_queue<std::size_t, std::vector<std::size_t>, Later> queue(Later{&candidates_}, std::move(order));
-    SlotPlayer player;
+    Queue queue(Later{&candidates_}, std::move(order));
     while (!queue.empty() && !stopped()) {
       std::vector<std::size_t> batch;
       while (!queue.empty() && batch.size() < kReplayBatch && candidates_[queue.top()].bound < worst_kept()) {
-        const std::size_t index = queue.top();
-        queue.pop();
-        Candidate& candidate = candidates_[index];
-        if (candidate.played) {
-          candidate.taken = true;
-          batch.push_back(index);
+        if (!candidates_[queue.top()].played) {
+          tighten_first(queue);
           continue;
         }
-        const auto cell = static_cast<std::size_t>(candidate.cell);
-        candidate.bound =
-            maker_.play(cells_[cell], candidate, *tables_[static_cast<std::size_t>(table_of_cell_[cell])], player);
-        candidate.played = true;
-        queue.push(index);
+        candidates_[queue.top()].taken = true;
+        batch.push_back(queue.top());
+        queue.pop();
       }
       if (batch.empty()) break;
       MOESIM_TRY(replay_batch(batch));
@@ -183,6 +178,24 @@ class Ranker {
       certificate.gap = certificate.largest_possible_gain / best_.front().metrics.step_time;
     }
     return {};
+  }
+
+  // Gives the first plans that have none yet the tighter bound. Some of them would not have needed it; it changes nothing.
+  void tighten_first(Queue& queue) {
+    std::vector<std::size_t> first;
+    while (!queue.empty() && first.size() < players_.size() && !candidates_[queue.top()].played &&
+           candidates_[queue.top()].bound < worst_kept()) {
+      first.push_back(queue.top());
+      queue.pop();
+    }
+    parallel_for(first.size(), options_.threads, [&](std::size_t i) {
+      Candidate& candidate = candidates_[first[i]];
+      const auto cell = static_cast<std::size_t>(candidate.cell);
+      const LayerTable& table = *tables_[static_cast<std::size_t>(table_of_cell_[cell])];
+      candidate.bound = maker_.play(cells_[cell], candidate, table, players_[i]);
+      candidate.played = true;
+    });
+    for (const std::size_t index : first) queue.push(index);
   }
 
   // Plans whose bounds leave them a chance. Fewer and fewer, as replays tell how fast the best ones are.
@@ -280,6 +293,7 @@ class Ranker {
   std::vector<std::optional<LayerTable>> tables_;
   std::vector<Candidate> candidates_;
   std::vector<RankedPlan> best_;
+  std::array<SlotPlayer, 32> players_;  // by place among the plans whose bounds are tightened at once
   std::int64_t broken_bounds_ = 0;
   std::int64_t replays_ = 0;  // of plans that turned out too large as well
   Bytes smallest_peak_{std::int64_t{1} << 62};
