@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -126,6 +127,16 @@ const Catalogue& catalogue() {
 }  // namespace
 
 FlopsPerSecond DeviceSpec::peak(DType type) const { return peaks_[static_cast<std::size_t>(type)]; }
+DType DeviceSpec::computing_format(DType type) const {
+  constexpr std::array<DType, 6> kWider = {DType::kFp4,  DType::kFp8,  DType::kBf16,
+                                           DType::kFp16, DType::kTf32, DType::kFp32};
+  if (peak(type).value() > 0) return type;
+  if (type == DType::kTf32) return DType::kFp32;
+  const auto* start = std::find(kWider.begin(), kWider.end(), type);
+  for (const auto* wider = start; wider != kWider.end(); ++wider)
+    if (peak(*wider).value() > 0) return *wider;
+  return DType::kFp32;
+}
 void DeviceSpec::set_peak(DType type, FlopsPerSecond rate) { peaks_[static_cast<std::size_t>(type)] = rate; }
 
 const char* arch_name(DeviceArch arch) {

@@ -30,6 +30,9 @@ struct DeviceSpec {
   // Dense (no sparsity) peak by format; zero: the device has no such unit.
   [[nodiscard]] FlopsPerSecond peak(DType type) const;
   void set_peak(DType type, FlopsPerSecond rate);
+  // The format it multiplies `type` in: that one, or where it has no unit for it the next like or wider one (BF16 on a V100
+  // is priced as FP16).
+  [[nodiscard]] DType computing_format(DType type) const;
   // The best GEMM rate anyone published for it; zero when unknown.
   FlopsPerSecond best_measured_bf16_gemm;
   FlopsPerSecond best_measured_fp8_gemm;

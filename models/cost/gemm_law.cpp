@@ -17,18 +17,6 @@ double ceil_divide(double a, double b) { return std::ceil(a / b); }
 
 double element_size(DType type) { return static_cast<double>(half_bytes_per_element(type)) / 2; }
 
-// The format the device really multiplies in, when it lacks the one asked for.
-DType supported_format(const DeviceSpec& device, DType type) {
-  constexpr std::array<DType, 6> kWider = {DType::kFp4,  DType::kFp8,  DType::kBf16,
-                                           DType::kFp16, DType::kTf32, DType::kFp32};
-  if (device.peak(type).value() > 0) return type;
-  if (type == DType::kTf32) return DType::kFp32;
-  const auto* start = std::find(kWider.begin(), kWider.end(), type);
-  for (const auto* wider = start; wider != kWider.end(); ++wider)
-    if (device.peak(*wider).value() > 0) return *wider;
-  return DType::kFp32;
-}
-
 double math_efficiency(const GemmParameters& parameters, DType type) {
   switch (type) {
     case DType::kFp32:
@@ -49,7 +37,7 @@ double math_efficiency(const GemmParameters& parameters, DType type) {
 std::span<const TileShape> gemm_tiles() { return kTiles; }
 
 GemmMachine gemm_machine(const DeviceSpec& device, const GemmParameters& parameters, DType type) {
-  const DType computed = supported_format(device, type);
+  const DType computed = device.computing_format(type);
   const double units = std::max(1, device.compute_units);
   // A device without any floating-point figure is unusable but must not divide by zero.
   const double peak = std::max(device.peak(computed).value(), 1e9);

@@ -1,6 +1,7 @@
 #include "sim/engine/price.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -59,9 +60,13 @@ class Pricer {
   // Dependencies and table offsets; the same for all entities of a stage.
   void compile_blocks() {
     std::vector<std::uint32_t> next_offset(program_.stages.size(), 0);
+    std::size_t tensors = 0;  // prologue and epilogue name those of any chunk of the stage
+    for (const Chunk& chunk : program_.chunks) tensors = std::max(tensors, chunk.tensors.size());
     for (const Block& block : program_.blocks) {
       ReplayBlock compiled;
-      std::map<std::pair<int, std::int32_t>, std::uint32_t> producer;  // (half, tensor) -> op
+      // By half and tensor: 1 + the operation that made it last.
+      std::array<std::vector<std::uint32_t>, 2> producer{std::vector<std::uint32_t>(tensors), {}};
+      if (block.second_chunk >= 0) producer[1].resize(tensors);
       std::uint32_t& offset = next_offset[stage_of(block).index()];
       for (std::uint32_t i = 0; i < block.ops.size(); ++i) {
         const Op& op = block.ops[i];
@@ -71,12 +76,12 @@ class Pricer {
           const auto begin = compiled.deps.begin() + out.first_dep;
           if (std::find(begin, compiled.deps.end(), dep) == compiled.deps.end()) compiled.deps.push_back(dep);
         };
+        std::vector<std::uint32_t>& made_by = producer[op.second_half != 0 ? 1 : 0];
         for (const TensorId id : op.inputs)
-          if (const auto found = producer.find({op.second_half, id.value()}); found != producer.end())
-            depend_on(found->second);
+          if (made_by[id.index()] != 0) depend_on(made_by[id.index()] - 1);
         if (op.after >= 0) depend_on(static_cast<std::uint32_t>(op.after));
         out.dep_count = static_cast<std::uint16_t>(compiled.deps.size() - out.first_dep);
-        for (const TensorId id : op.outputs) producer[{op.second_half, id.value()}] = i;
+        for (const TensorId id : op.outputs) made_by[id.index()] = i + 1;
 
         out.wait_streams = op.wait_streams;
         out.stream = op.stream;

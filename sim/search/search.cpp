@@ -248,6 +248,8 @@ class Ranker {
           i == 0 ? reason_of_winner(best_[i].metrics) : reason_against(best_[i].metrics, best_.front().metrics);
     result_.plans = std::move(best_);
     if (!tables_.empty() && tables_.front()) result_.notes = tables_.front()->loads()->notes;
+    for (std::string& note : precision_notes(costs_.view(), *find_precision(space_.precision)))
+      result_.notes.push_back(std::move(note));
     if (broken_bounds_ > 0)
       result_.notes.push_back(fmt::format(
           "{} plan(s) replayed faster than their bound, an error of moesim: better plans may be missing; please "

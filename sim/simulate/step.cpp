@@ -22,6 +22,10 @@ Bytes smallest_memory(const ClusterView& view) {
   return smallest;
 }
 
+FlopsPerSecond gemm_peak(const DeviceSpec& device, const PrecisionRecipe& recipe) {
+  return device.peak(device.computing_format(recipe.compute));
+}
+
 double expert_imbalance(const Program& program) {
   const RoutedLoads& routed = *program.loads;
   if (routed.moe_layers == 0) return 1;
@@ -99,6 +103,17 @@ Result<std::shared_ptr<const RoutedLoads>> loads_for(const Plan& plan, const Mod
   return std::make_shared<const RoutedLoads>(std::move(loads));
 }
 
+std::vector<std::string> precision_notes(const ClusterView& view, const PrecisionRecipe& recipe) {
+  std::vector<std::string> notes;
+  for (const DeviceSpec& device : view.devices()) {
+    const DType computed = device.computing_format(recipe.compute);
+    if (computed == recipe.compute) continue;
+    notes.push_back(fmt::format("{} has no unit for {}: its matrix products are priced as {}", device.name,
+                                dtype_name(recipe.compute), dtype_name(computed)));
+  }
+  return notes;
+}
+
 StepMetrics summarize(const Program& program, const PricedProgram& priced, const ReplayResult& replay,
                       const MemoryReport& memory, const CostModel& costs) {
   const Plan& plan = program.plan;
@@ -112,7 +127,7 @@ StepMetrics summarize(const Program& program, const PricedProgram& priced, const
   double peak = 0;
   // Of every rank: a role may stand for devices of several kinds.
   for (int rank = 0; rank < costs.view().ranks(); ++rank)
-    peak += costs.view().device(RankId(rank)).peak(program.recipe.compute).value() / gpus;
+    peak += gemm_peak(costs.view().device(RankId(rank)), program.recipe).value() / gpus;
   metrics.mfu = peak > 0 ? metrics.model_flops_per_second_per_gpu / peak : 0;
   metrics.peak_memory = memory.worst().peak;
   metrics.fits = fits(metrics.peak_memory, smallest_memory(costs.view()));
@@ -149,6 +164,8 @@ Result<SimulatedStep> simulate_step(const Plan& plan, const ModelShape& model, c
   }
   SimulatedStep step;
   step.notes = loads->notes;
+  MOESIM_ASSIGN(const PrecisionRecipe recipe, find_precision(plan.precision));
+  for (std::string& note : precision_notes(costs.view(), recipe)) step.notes.push_back(std::move(note));
   MOESIM_ASSIGN(step.program, lower(plan, model, std::make_shared<const Layout>(std::move(made)), loads));
   step.memory = walk_memory(step.program);
   step.metrics.peak_memory = step.memory.worst().peak;

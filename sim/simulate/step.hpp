@@ -65,6 +65,9 @@ struct SimulatedStep {
 [[nodiscard]] Result<SimulatedStep> simulate_step(const Plan& plan, const ModelShape& model, const CostModel& costs,
                                                   const LoadMapper* trace, const StepOptions& options);
 
+// Which devices lack the format that the recipe computes in, and what they are priced with.
+[[nodiscard]] std::vector<std::string> precision_notes(const ClusterView& view, const PrecisionRecipe& recipe);
+
 [[nodiscard]] StepMetrics summarize(const Program& program, const PricedProgram& priced, const ReplayResult& replay,
                                     const MemoryReport& memory, const CostModel& costs);
 

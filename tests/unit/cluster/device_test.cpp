@@ -36,6 +36,12 @@ TEST(Devices, H100) {
   EXPECT_EQ(h100.memory_provenance.origin, Origin::kMeasured);
 }
 
+TEST(Devices, ComputeInALikeOrWiderFormatWhereTheyLackOne) {
+  EXPECT_EQ(device("V100").computing_format(DType::kBf16), DType::kFp16);
+  EXPECT_EQ(device("A100").computing_format(DType::kFp8), DType::kBf16);
+  EXPECT_EQ(device("H100").computing_format(DType::kFp8), DType::kFp8);
+}
+
 TEST(Devices, FormatsADeviceLacksAreZero) {
   EXPECT_EQ(device("V100").peak(DType::kBf16).value(), 0);
   EXPECT_EQ(device("V100").peak(DType::kFp16).value(), 125e12);

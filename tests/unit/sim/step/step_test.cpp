@@ -1,4 +1,5 @@
 // Whole steps: what the summary says fits together, and every change for the better is one.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -52,6 +53,15 @@ TEST(Step, SummaryIsConsistent) {
     sum += m.breakdown.compute[c].value() + m.breakdown.exposed[c].value();
   EXPECT_NEAR(sum, m.step_time.value(), 1e-9);
   EXPECT_FALSE(replay_program_fault(step.priced.replay).has_value());
+}
+
+TEST(Step, UtilisationIsOfTheFormatThatTheDeviceComputesIn) {
+  const ModelShape model = small_moe();
+  const TestCluster cluster(load_cluster("preset:v100", 1).value());
+  const SimulatedStep step = step_of(plan_of({.dp = 8, .ep = 8}, 1), model, cluster.costs());
+  EXPECT_NEAR(step.metrics.mfu, step.metrics.model_flops_per_second_per_gpu / 125e12, 1e-6);
+  EXPECT_GT(step.metrics.mfu, 0);
+  EXPECT_THAT(step.notes, testing::Contains(testing::HasSubstr("has no unit for bf16")));
 }
 
 TEST(Step, SameResultTwice) {
