@@ -171,4 +171,38 @@ void Contention::flush(Picoseconds now, EventQueue& queue) {
   dirty_.clear();
 }
 
+std::uint64_t Contention::fingerprint(NodeId leader) const {
+  const Activity& activity = activities_[leader];
+  if (!activity.active) return 0;
+  return static_cast<std::uint64_t>(activity.left) ^ static_cast<std::uint64_t>(activity.left >> 64) ^
+         activity.slowness << 7U;
+}
+
+bool Contention::repeats(const Contention& earlier, Picoseconds by) const {
+  for (std::size_t i = 0; i < activities_.size(); ++i) {
+    const Activity& now = activities_[i];
+    const Activity& then = earlier.activities_[i];
+    if (now.active != then.active) return false;
+    if (now.active && (now.left != then.left || now.slowness != then.slowness || now.since != then.since + by))
+      return false;
+  }
+  for (std::size_t i = 0; i < ports_.size(); ++i)
+    if (ports_[i].load != earlier.ports_[i].load || ports_[i].first_use != earlier.ports_[i].first_use) return false;
+  for (std::size_t i = 0; i < uses_.size(); ++i) {
+    const Use& now = uses_[i];
+    const Use& then = earlier.uses_[i];
+    if (now.share != then.share) return false;
+    // In the order in which they will be rated again.
+    if (now.share != 0 && (now.previous != then.previous || now.next != then.next || now.leader != then.leader ||
+                           now.port != then.port))
+      return false;
+  }
+  return true;
+}
+
+void Contention::move(Picoseconds by) {
+  for (Activity& activity : activities_)
+    if (activity.active) activity.since += by;
+}
+
 }  // namespace moesim

@@ -36,6 +36,12 @@ class Contention {
   // Rates again whatever start() and end() touched and queues the new ends.
   void flush(Picoseconds now, EventQueue& queue);
 
+  // For SteadyState: what the operation has left and how fast it runs; whether everything under way is as in `earlier`,
+  // later by `by`; and lets everything happen that much later.
+  [[nodiscard]] std::uint64_t fingerprint(NodeId leader) const;
+  [[nodiscard]] bool repeats(const Contention& earlier, Picoseconds by) const;
+  void move(Picoseconds by);
+
  private:
   using Fixed = std::uint64_t;  // multiples of 2^-32
   static constexpr unsigned kFraction = 32;

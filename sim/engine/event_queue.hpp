@@ -54,17 +54,32 @@ class EventQueue {
 
   [[nodiscard]] Event pop() {
     close();
-    const Key key = heap_.front();
     open_ = 1;
-    const auto low = static_cast<std::uint64_t>(key);
-    return {static_cast<Picoseconds>(static_cast<std::uint64_t>(key >> 64)), low >> kPayloadBits,
-            static_cast<std::uint32_t>(low & (kPayloads - 1))};
+    return event_of(heap_.front());
+  }
+
+  // All events, in no order.
+  [[nodiscard]] std::vector<Event> events() const {
+    std::vector<Event> all;
+    for (std::size_t i = open_; i < heap_.size(); ++i) all.push_back(event_of(heap_[i]));
+    return all;
+  }
+
+  // Lets every event happen that much later.
+  void move(Picoseconds by) {
+    for (Key& key : heap_) key += static_cast<Key>(static_cast<std::uint64_t>(by)) << 64;
   }
 
  private:
   using Key = UInt128;
   static constexpr unsigned kPayloadBits = 28;
   static constexpr std::size_t kChildren = 4;
+
+  static Event event_of(Key key) {
+    const auto low = static_cast<std::uint64_t>(key);
+    return {static_cast<Picoseconds>(static_cast<std::uint64_t>(key >> 64)), low >> kPayloadBits,
+            static_cast<std::uint32_t>(low & (kPayloads - 1))};
+  }
 
   // Fills the slot of the last pop from the end of the heap.
   void close() {

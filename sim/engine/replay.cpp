@@ -10,6 +10,7 @@
 #include "sim/engine/deadlock_report.hpp"
 #include "sim/engine/event_queue.hpp"
 #include "sim/engine/replay_state.hpp"
+#include "sim/engine/steady_state.hpp"
 
 namespace moesim {
 namespace {
@@ -25,12 +26,11 @@ class Replayer {
   Replayer(const ReplayProgram& program, const ReplayOptions& options)
       : program_(program),
         compiled_(compile(program, options.contention)),
-        state_(program),
-        record_(options.record_intervals),
-        compute_time_(program.entities.size() * compiled_.categories),
-        exposed_time_(program.entities.size() * compiled_.categories) {
+        state_(program, compiled_.categories),
+        record_(options.record_intervals) {
     MOESIM_ASSERT(state_.nodes.size() < EventQueue::kPayloads);
     if (options.contention) contention_.emplace(program, state_.nodes);
+    if (options.leap && !record_) steady_.emplace(program);
     queue_.reserve(program.entities.size() * 4);
     if (record_) intervals_.reserve(operations());
   }
@@ -61,14 +61,18 @@ class Replayer {
   bool advance_time() {
     end_instant_operations();
     // Rates are settled once per instant, after everything that starts or ends at it.
-    if (contention_ && contention_->changed() && (queue_.empty() || queue_.next_time() > now_)) {
-      contention_->flush(now_, queue_);
+    if (contention_ && contention_->changed() && (queue_.empty() || queue_.next_time() > state_.now)) {
+      contention_->flush(state_.now, queue_);
     }
     if (queue_.empty()) return false;
+    if (call_begun_ && queue_.next_time() > state_.now) {
+      call_begun_ = false;
+      if (steady_) steady_->observe(state_, contention_, queue_);
+    }
     const Event event = queue_.pop();
-    ++queue_events_;
+    ++state_.queue_events;
     if (state_.nodes[event.payload].event != event.sequence) return true;  // its end has moved
-    now_ = event.time;
+    state_.now = event.time;
     finish(event.payload);
     return true;
   }
@@ -106,13 +110,13 @@ class Replayer {
     const std::uint16_t category = node.op->category;
     const std::uint32_t call = cursor_call(entity.cursors[node.stream]);
     const Cause cause{record_ ? record(node, call) : -1, category};
-    ++ended_;
-    node.busy += now_ - node.start;
-    entity.end = now_;
+    ++state_.ended;
+    node.busy += state_.now - node.start;
+    entity.end = state_.now;
     entity.last_category = category;
     if (node.stream == static_cast<std::uint8_t>(Stream::kCompute)) {
-      compute_time_[node.entity * compiled_.categories + category] += now_ - node.start;
-      entity.compute_end = now_;
+      state_.compute_time[node.entity * compiled_.categories + category] += state_.now - node.start;
+      entity.compute_end = state_.now;
     }
     if (--node.left > 0) {
       ++node.op;
@@ -120,13 +124,14 @@ class Replayer {
       node.state = NodeState::kBlocked;
     } else {
       enter_call(node, entity, compiled_, call + 1);
+      if (id == static_cast<NodeId>(Stream::kCompute)) call_begun_ = true;
     }
     node.next_need = 0;
     return cause;
   }
 
   std::int32_t record(const Node& node, std::uint32_t call) {
-    intervals_.push_back({node.start, now_, node.entity, call, node.op->op, node.cause});
+    intervals_.push_back({node.start, state_.now, node.entity, call, node.op->op, node.cause});
     return static_cast<std::int32_t>(intervals_.size() - 1);
   }
 
@@ -220,7 +225,7 @@ class Replayer {
     for (NodeId id = leader; id != kNoNode; id = state_.nodes[id].next_member) {
       Node& node = state_.nodes[id];
       node.state = NodeState::kRunning;
-      node.start = now_;
+      node.start = state_.now;
       node.cause = cause;
       shares |= node.op->shares;
       if (node.stream == static_cast<std::uint8_t>(Stream::kCompute)) account_idle(node, node.op->category);
@@ -230,9 +235,9 @@ class Replayer {
     if (length == 0) {
       instant_.push_back(leader);
     } else if (first.shares) {
-      contention_->start(leader, length, now_, queue_);
+      contention_->start(leader, length, state_.now, queue_);
     } else {
-      first.event = queue_.push(now_ + length, leader);
+      first.event = queue_.push(state_.now + length, leader);
     }
   }
 
@@ -249,8 +254,8 @@ class Replayer {
   // The compute stream has been idle since its time was last accounted for.
   void account_idle(const Node& node, std::uint16_t category) {
     EntityState& entity = state_.entities[node.entity];
-    exposed_time_[node.entity * compiled_.categories + category] += now_ - entity.compute_end;
-    entity.compute_end = now_;
+    state_.exposed_time[node.entity * compiled_.categories + category] += state_.now - entity.compute_end;
+    entity.compute_end = state_.now;
   }
 
   // The compute stream waits for this operation, which had to wait itself: until now for what let it go on (a gather of
@@ -266,9 +271,10 @@ class Replayer {
     ReplayResult result;
     result.waiting = waiting_operations(program_, compiled_, state_);
     result.finished = result.waiting.empty();
-    result.end = now_;
-    result.events = ended_;
-    result.queue_events = queue_events_;
+    result.end = state_.now;
+    result.events = state_.ended;
+    result.queue_events = state_.queue_events;
+    result.leapt = state_.leapt;
     result.intervals = std::move(intervals_);
     result.entities.resize(state_.entities.size());
     for (std::size_t e = 0; e < state_.entities.size(); ++e) take_statistics(e, result.entities[e]);
@@ -279,13 +285,13 @@ class Replayer {
     const EntityState& entity = state_.entities[e];
     const auto first = static_cast<std::ptrdiff_t>(e * compiled_.categories);
     const auto last = first + static_cast<std::ptrdiff_t>(compiled_.categories);
-    exposed_time_[e * compiled_.categories + entity.last_category] += entity.end - entity.compute_end;
+    state_.exposed_time[e * compiled_.categories + entity.last_category] += entity.end - entity.compute_end;
     out.end = entity.end;
     for (std::size_t stream = 0; stream < kStreams; ++stream) {
       out.busy[stream] = state_.nodes[e * kStreams + stream].busy;
     }
-    out.compute_by_category.assign(compute_time_.begin() + first, compute_time_.begin() + last);
-    out.exposed_by_category.assign(exposed_time_.begin() + first, exposed_time_.begin() + last);
+    out.compute_by_category.assign(state_.compute_time.begin() + first, state_.compute_time.begin() + last);
+    out.exposed_by_category.assign(state_.exposed_time.begin() + first, state_.exposed_time.begin() + last);
   }
 
   const ReplayProgram& program_;
@@ -293,14 +299,11 @@ class Replayer {
   ReplayState state_;
   std::optional<Contention> contention_;
   EventQueue queue_;
-  std::vector<NodeId> instant_;  // leaders that started at `now_` and take no time
-  Picoseconds now_ = 0;
-  std::uint64_t ended_ = 0;
-  std::uint64_t queue_events_ = 0;
+  std::vector<NodeId> instant_;  // leaders that started at `now` and take no time
+  bool call_begun_ = false;  // by the first entity
+  std::optional<SteadyState> steady_;
   bool record_ = false;
   std::vector<Interval> intervals_;
-  std::vector<Picoseconds> compute_time_;  // by entity and category
-  std::vector<Picoseconds> exposed_time_;
 };
 
 }  // namespace

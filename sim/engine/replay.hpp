@@ -26,6 +26,7 @@ struct Interval {
 struct ReplayOptions {
   bool record_intervals = false;
   bool contention = true;  // false: every operation takes its own duration, whatever runs beside it
+  bool leap = true;        // over the repetitions of a steady state (steady_state.hpp); the result is the same
 };
 
 // What one entity did.
@@ -55,6 +56,7 @@ struct ReplayResult {
   Picoseconds end = 0;
   std::uint64_t events = 0;        // operations that ended, counted by entity
   std::uint64_t queue_events = 0;  // what passed through the event queue for them
+  std::uint64_t leapt = 0;         // of `events`: counted as repetitions of a steady state, not played
   std::vector<EntityStatistics> entities;
   std::vector<Interval> intervals;  // by end time; only when recorded
 };

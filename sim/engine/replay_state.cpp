@@ -14,8 +14,11 @@ bool is_connected(const ReplayProgram& program, std::size_t entity, std::size_t 
 
 }  // namespace
 
-ReplayState::ReplayState(const ReplayProgram& program)
-    : nodes(program.entities.size() * kStreams),
+ReplayState::ReplayState(const ReplayProgram& program, std::size_t category_count)
+    : categories(category_count),
+      compute_time(program.entities.size() * category_count),
+      exposed_time(program.entities.size() * category_count),
+      nodes(program.entities.size() * kStreams),
       entities(program.entities.size()),
       rendezvous(program.group_sizes.size() * kStreams) {
   for (std::size_t i = 0; i < rendezvous.size(); ++i) {

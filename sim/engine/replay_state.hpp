@@ -74,6 +74,13 @@ struct Channel {
 constexpr std::uint32_t kNoChannel = ~std::uint32_t{0};
 
 struct ReplayState {
+  Picoseconds now = 0;
+  std::uint64_t ended = 0;         // operations, counted by entity
+  std::uint64_t queue_events = 0;  // taken from the event queue
+  std::uint64_t leapt = 0;         // of `ended`
+  std::size_t categories = 1;
+  std::vector<Picoseconds> compute_time;  // by entity and category
+  std::vector<Picoseconds> exposed_time;
   std::vector<Node> nodes;
   std::vector<EntityState> entities;
   std::vector<Rendezvous> rendezvous;
@@ -81,7 +88,7 @@ struct ReplayState {
   std::vector<std::uint32_t> first_slot;     // by entity, into slot_channels
   std::vector<std::uint32_t> slot_channels;  // kNoChannel where the two ends do not name each other
 
-  explicit ReplayState(const ReplayProgram& program);
+  ReplayState(const ReplayProgram& program, std::size_t category_count);
   [[nodiscard]] std::uint32_t channel(std::uint32_t entity, std::uint8_t slot) const {
     return slot_channels[first_slot[entity] + slot];
   }

@@ -27,8 +27,8 @@ void replay_pipeline(benchmark::State& state, const ReplayOptions& options) {
       benchmark::Counter(static_cast<double>(events), benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void BM_ReplayAlone(benchmark::State& state) { replay_pipeline(state, {.contention = false}); }
-void BM_ReplayContended(benchmark::State& state) { replay_pipeline(state, {.contention = true}); }
+void BM_ReplayAlone(benchmark::State& state) { replay_pipeline(state, {.contention = false, .leap = false}); }
+void BM_ReplayContended(benchmark::State& state) { replay_pipeline(state, {.contention = true, .leap = false}); }
 void BM_ReplayContendedRecorded(benchmark::State& state) {
   replay_pipeline(state, {.record_intervals = true, .contention = true});
 }
