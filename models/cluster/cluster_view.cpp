@@ -33,6 +33,54 @@ ClusterView::ClusterView(std::vector<DeviceSpec> devices, std::vector<std::int32
     MOESIM_ASSERT(tier.group_of_rank.size() == device_of_rank_.size() &&
                   tier.port_of_rank.size() == device_of_rank_.size());
   for (const std::int32_t node : node_of_rank_) nodes_ = std::max(nodes_, node + 1);
+  for (Tier& tier : tiers_) {
+    tier.ranks_on_port.assign(tier.ports.size(), 0);
+    for (const std::int32_t port : tier.port_of_rank)
+      if (port >= 0) ++tier.ranks_on_port[static_cast<std::size_t>(port)];
+  }
+  period_ = ranks();
+  for (int shift = 1; shift < ranks() && period_ == ranks(); ++shift)
+    if (ranks() % shift == 0 && looks_the_same_after(static_cast<std::size_t>(shift))) period_ = shift;
+}
+
+namespace {
+
+// Whether the labels of all ranks and of those `shift` further on correspond one to one.
+bool labels_correspond(const std::vector<std::int32_t>& labels, std::size_t shift) {
+  const std::size_t size = static_cast<std::size_t>(*std::max_element(labels.begin(), labels.end())) + 2;
+  std::vector<std::int32_t> to(size, -2);
+  std::vector<std::int32_t> from(size, -2);
+  for (std::size_t r = 0; r < labels.size(); ++r) {
+    const std::int32_t here = labels[r];
+    const std::int32_t there = labels[(r + shift) % labels.size()];
+    std::int32_t& known_to = to[static_cast<std::size_t>(here + 1)];
+    std::int32_t& known_from = from[static_cast<std::size_t>(there + 1)];
+    if (known_to == -2) known_to = there;
+    if (known_from == -2) known_from = here;
+    if (known_to != there || known_from != here) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool ClusterView::looks_the_same_after(std::size_t shift) const {
+  const std::size_t n = device_of_rank_.size();
+  for (std::size_t r = 0; r < n; ++r)
+    if (device_of_rank_[r] != device_of_rank_[(r + shift) % n]) return false;
+  for (const Tier& tier : tiers_) {
+    if (!labels_correspond(tier.group_of_rank, shift) || !labels_correspond(tier.port_of_rank, shift)) return false;
+    for (std::size_t r = 0; r < n; ++r) {
+      const std::int32_t here = tier.port_of_rank[r];
+      const std::int32_t there = tier.port_of_rank[(r + shift) % n];
+      if ((here < 0) != (there < 0)) return false;
+      if (here < 0) continue;
+      const Port& a = tier.ports[static_cast<std::size_t>(here)];
+      const Port& b = tier.ports[static_cast<std::size_t>(there)];
+      if (a.out != b.out || a.in != b.in) return false;
+    }
+  }
+  return true;
 }
 
 int ClusterView::ranks_per_node() const {

@@ -44,6 +44,7 @@ struct Tier {
   std::vector<std::int32_t> group_of_rank;
   std::vector<std::int32_t> port_of_rank;
   std::vector<Port> ports;
+  std::vector<int> ranks_on_port;  // filled by ClusterView
   Provenance provenance;
 };
 
@@ -68,17 +69,24 @@ class ClusterView {
   [[nodiscard]] double speed(RankId rank) const { return speed_of_rank_[rank.index()]; }
   [[nodiscard]] NodeId node(RankId rank) const { return NodeId(node_of_rank_[rank.index()]); }
 
+  // The least P such that the cluster looks from every rank r + P as it does from r, counted in a circle: the same devices,
+  // and groups and ports that correspond. 8 for nodes of a DGX behind one switch; ranks() where nothing repeats.
+  [[nodiscard]] int period() const { return period_; }
+
   // How many ranks the innermost domain of `rank` holds (8 for a DGX, 72 for an NVL72 rack); 1 for a single rank,
   // whose cluster has no tiers at all.
   [[nodiscard]] int domain_size(RankId rank) const;
 
  private:
+  [[nodiscard]] bool looks_the_same_after(std::size_t shift) const;
+
   std::vector<DeviceSpec> devices_;
   std::vector<std::int32_t> device_of_rank_;
   std::vector<double> speed_of_rank_;
   std::vector<std::int32_t> node_of_rank_;
   std::vector<Tier> tiers_;
   int nodes_ = 0;
+  int period_ = 0;
 };
 
 }  // namespace moesim

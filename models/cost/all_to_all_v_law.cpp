@@ -100,23 +100,34 @@ double busiest_port(const GroupTopology& group, int p, Scratch& scratch) {
 
 }  // namespace
 
-CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& parameters, const ByteMatrix& matrix) {
-  MOESIM_ASSERT(matrix.ranks == group.size());
-  const auto n = static_cast<std::size_t>(matrix.ranks);
-  MOESIM_ASSERT(matrix.bytes.size() >= n * n);
+ExchangeLoad exchange_load(const GroupTopology& group, const ByteMatrix& units) {
+  MOESIM_ASSERT(units.ranks == group.size());
+  const auto n = static_cast<std::size_t>(units.ranks);
+  MOESIM_ASSERT(units.bytes.size() >= n * n);
   Scratch& scratch = cleared_scratch(n * static_cast<std::size_t>(group.tiers()));
   GroupColumns columns{};
   for (int t = 0; t < group.tiers(); ++t) columns[static_cast<std::size_t>(t)] = group.groups_at(t).data();
-  for (std::size_t from = 0; from < n; ++from) add_row(group, columns, matrix, from, scratch);
+  for (std::size_t from = 0; from < n; ++from) add_row(group, columns, units, from, scratch);
 
+  ExchangeLoad load;
+  for (int t = 0; t < group.tiers(); ++t) {
+    const auto index = static_cast<std::size_t>(t);
+    const std::int64_t* const sent = scratch.sent.data() + index * n;
+    load.busiest_rank[index] = static_cast<double>(*std::max_element(sent, sent + n));
+    load.port_seconds[index] = busiest_port(group, t, scratch);
+  }
+  return load;
+}
+
+CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& parameters, const ExchangeLoad& load,
+                           Bytes unit) {
   TierBytes bytes{};
   PortTimes ports;
   for (int t = 0; t < group.tiers(); ++t) {
     const auto index = static_cast<std::size_t>(t);
-    const std::int64_t* const sent = scratch.sent.data() + index * n;
-    bytes[index] = static_cast<double>(*std::max_element(sent, sent + n));
+    bytes[index] = load.busiest_rank[index] * unit.value();
     const double share = parameters.link(group.view().tier(t).link).all_to_all_efficiency;
-    ports.seconds[index] = busiest_port(group, t, scratch) / share;
+    ports.seconds[index] = load.port_seconds[index] * unit.value() / share;
     if (ports.seconds[index] > ports.longest) ports.longest = ports.seconds[index], ports.bottleneck = t;
   }
   return finish(group, parameters, ports, bytes, {.fixed = exchange_latency(group, parameters)});

@@ -14,7 +14,8 @@
 
 namespace moesim {
 
+[[nodiscard]] ExchangeLoad exchange_load(const GroupTopology& group, const ByteMatrix& units);
 [[nodiscard]] CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& parameters,
-                                         const ByteMatrix& matrix);
+                                         const ExchangeLoad& load, Bytes unit);
 
 }  // namespace moesim

@@ -183,9 +183,6 @@ void GroupTopology::find_rates() {
     const auto index = static_cast<std::size_t>(t);
     const Tier& tier = view_->tier(t);
     const auto local = ports_at(t);
-    std::vector<int> on_port(tier.ports.size(), 0);  // ranks of the whole cluster
-    for (const std::int32_t port : tier.port_of_rank)
-      if (port >= 0) ++on_port[static_cast<std::size_t>(port)];
     std::vector<Port>& ports = port_rates_[index];
     double slowest = std::numeric_limits<double>::max();
     for (std::size_t i = 0; i < ranks_.size(); ++i) {
@@ -193,7 +190,7 @@ void GroupTopology::find_rates() {
       // A tier without ports of its own (ranks of one tier group that need no further link) never limits.
       const double out = port < 0 ? 1e30 : tier.ports[static_cast<std::size_t>(port)].out.value();
       const double in = port < 0 ? 1e30 : tier.ports[static_cast<std::size_t>(port)].in.value();
-      const int sharers = port < 0 ? 1 : on_port[static_cast<std::size_t>(port)];
+      const int sharers = port < 0 ? 1 : tier.ranks_on_port[static_cast<std::size_t>(port)];
       const auto dense = static_cast<std::size_t>(local[i]);
       if (ports.size() <= dense) ports.resize(dense + 1);
       ports[dense].out += BytesPerSecond(out / sharers);

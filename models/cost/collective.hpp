@@ -30,7 +30,7 @@ enum class CollectiveAlgorithm : std::uint8_t {
 [[nodiscard]] std::string_view algorithm_name(CollectiveAlgorithm algorithm);
 
 // How a group of ranks lies on the tiers, worked out once per group and reused for every size.
-// O(ranks of the group * log) to build, plus one pass over the cluster's ranks.
+// O(ranks of the group * log) to build; CostModel::topology() remembers them.
 class GroupTopology {
  public:
   // `view` must outlive the topology; `ranks` are distinct.

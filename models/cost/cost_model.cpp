@@ -1,6 +1,7 @@
 #include "models/cost/cost_model.hpp"
 
 #include <array>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -16,6 +17,7 @@
 #include "models/cost/pairwise_law.hpp"
 #include "models/cost/ring_law.hpp"
 #include "models/cost/switch_law.hpp"
+#include "models/cost/topology_cache.hpp"
 #include "models/cost/tree_law.hpp"
 
 namespace moesim {
@@ -94,6 +96,7 @@ std::vector<LawParameters> all_defaults(const ClusterView& view) {
 struct CostModel::State {
   const ClusterView* view = nullptr;
   std::vector<DeviceLaws> devices;
+  std::optional<TopologyCache> topologies;
   [[nodiscard]] const DeviceLaws& device(int index) const { return devices[static_cast<std::size_t>(index)]; }
   // The laws of a group's collectives are those of its first rank's device.
   [[nodiscard]] const LawParameters& of(const GroupTopology& group) const {
@@ -107,6 +110,7 @@ CostModel::CostModel(const ClusterView& view, std::vector<LawParameters> per_dev
     : state_(std::make_unique<State>()) {
   MOESIM_ASSERT(per_device.size() == view.devices().size());
   state_->view = &view;
+  state_->topologies.emplace(view);
   for (std::size_t i = 0; i < per_device.size(); ++i)
     state_->devices.push_back(prepare(view.devices()[i], std::move(per_device[i])));
 }
@@ -116,6 +120,7 @@ CostModel::CostModel(CostModel&&) noexcept = default;
 CostModel& CostModel::operator=(CostModel&&) noexcept = default;
 
 const ClusterView& CostModel::view() const { return *state_->view; }
+const GroupTopology& CostModel::topology(std::span<const RankId> ranks) const { return state_->topologies->of(ranks); }
 const LawParameters& CostModel::parameters(int device) const { return state_->device(device).parameters; }
 
 Cost CostModel::gemm(int device, const GemmWork& work) const {
@@ -147,8 +152,16 @@ CommCost CostModel::collective(CollectiveKind kind, const GroupTopology& group, 
 }
 
 CommCost CostModel::all_to_all_v(const GroupTopology& group, const ByteMatrix& matrix) const {
+  return all_to_all_v(group, exchange_load(group, matrix), Bytes(1));
+}
+
+ExchangeLoad CostModel::exchange_load(const GroupTopology& group, const ByteMatrix& units) const {
+  return group.size() <= 1 ? ExchangeLoad{} : moesim::exchange_load(group, units);
+}
+
+CommCost CostModel::all_to_all_v(const GroupTopology& group, const ExchangeLoad& load, Bytes unit) const {
   if (group.size() <= 1) return {};
-  return all_to_all_v_cost(group, state_->of(group), matrix);
+  return all_to_all_v_cost(group, state_->of(group), load, unit);
 }
 
 double CostModel::compute_slowdown_beside_communication(int device) const {

@@ -1,10 +1,12 @@
 // All laws of one cluster behind one door. Each law stands in a file of its own (gemm_law.hpp, attention_law.hpp,
 // memory_law.hpp, launch_law.hpp, collective laws); this class only picks the device's parameters and calls it.
 //
-// Deterministic, allocation-free after construction (the rows of a grouped GEMM are read in place), thread-safe (const).
+// Deterministic, thread-safe (const); apart from the topologies it remembers, allocation-free after construction (the
+// rows of a grouped GEMM are read in place).
 // Times are for a rank of speed 1 on an idle machine; the engine applies stragglers, overlap and contention.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,6 +25,14 @@ struct ByteMatrix {
   std::span<const std::int64_t> bytes;
   int ranks = 0;
   [[nodiscard]] std::int64_t at(int from, int to) const { return bytes[static_cast<std::size_t>(from) * ranks + to]; }
+};
+
+// What a matrix asks of the ports, worked out once for every size of its unit: dispatch and combine move the same rows
+// with other bytes each.
+struct ExchangeLoad {
+  std::array<double, kMaxTiers> busiest_rank{};  // units it sends to ranks that it meets at each tier
+  std::array<double, kMaxTiers>
+      port_seconds{};  // of the busiest port of each tier at full rate, with units of one byte
 };
 
 // Parameters of every law for one kind of device, with where they come from. Defined in law_parameters.hpp.
@@ -48,6 +58,10 @@ class CostModel {
 
   [[nodiscard]] const ClusterView& view() const;
 
+  // How these ranks lie on the tiers. Groups that look alike (ClusterView::period) have one topology, so its ranks() may
+  // be those of another such group. Good for the life of the model.
+  [[nodiscard]] const GroupTopology& topology(std::span<const RankId> ranks) const;
+
   // `device` is an index into view().devices().
   [[nodiscard]] Cost gemm(int device, const GemmWork& work) const;
   [[nodiscard]] Cost grouped_gemm(int device, const GroupedGemmWork& work) const;
@@ -63,6 +77,9 @@ class CostModel {
                                     CollectiveAlgorithm* chosen = nullptr) const;
   // Completion for the whole group: the busiest port decides, not the mean (FasterMoE, PPoPP'22, section 4.1).
   [[nodiscard]] CommCost all_to_all_v(const GroupTopology& group, const ByteMatrix& matrix) const;
+  // The same in two steps, for a matrix of units of so many bytes each.
+  [[nodiscard]] ExchangeLoad exchange_load(const GroupTopology& group, const ByteMatrix& units) const;
+  [[nodiscard]] CommCost all_to_all_v(const GroupTopology& group, const ExchangeLoad& load, Bytes unit) const;
 
   // While communication kernels run they hold some of the compute units: the factor (>= 1) by which a compute kernel
   // that runs beside them takes longer.

@@ -193,8 +193,8 @@ bool Contention::repeats(const Contention& earlier, Picoseconds by) const {
     const Use& then = earlier.uses_[i];
     if (now.share != then.share) return false;
     // In the order in which they will be rated again.
-    if (now.share != 0 && (now.previous != then.previous || now.next != then.next || now.leader != then.leader ||
-                           now.port != then.port))
+    if (now.share != 0 &&
+        (now.previous != then.previous || now.next != then.next || now.leader != then.leader || now.port != then.port))
       return false;
   }
   return true;

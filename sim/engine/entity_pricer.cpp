@@ -25,8 +25,8 @@ EntityPricer::EntityPricer(const Program& program, const CostModel& costs, std::
 }
 
 const GroupTopology& EntityPricer::topology(GroupKind kind) {
-  auto& known = topologies_[static_cast<std::size_t>(kind)];
-  if (!known) known = std::make_unique<GroupTopology>(costs_.view(), program_.layout->group(kind, rank_));
+  const GroupTopology*& known = topologies_[static_cast<std::size_t>(kind)];
+  if (known == nullptr) known = &costs_.topology(program_.layout->group(kind, rank_));
   return *known;
 }
 
@@ -69,15 +69,14 @@ RoutedRows EntityPricer::routed_rows(const Op& op, const Chunk& chunk, int varia
   return rows;
 }
 
-const std::vector<std::int64_t>& EntityPricer::sent_rows(int layer, int variant, int j) {
-  sent_rows_.resize(static_cast<std::size_t>(esp_));
-  SentRows& known = sent_rows_[static_cast<std::size_t>(j)];
-  if (known.layer != layer || known.variant != variant) {
-    loads_->send_matrix(layer, variant, j, known.counts);
-    known.layer = layer;
-    known.variant = variant;
+const ExchangeLoad& EntityPricer::exchange_load(int layer, int variant, int j, const GroupTopology& group) {
+  if (loads_of_shards_.empty()) loads_of_shards_.resize(busiest_.size() * static_cast<std::size_t>(esp_));
+  auto& known = loads_of_shards_[static_cast<std::size_t>((layer * loads_->variants() + variant) * esp_ + j)];
+  if (!known) {
+    loads_->send_matrix(layer, variant, j, rows_);
+    known = costs_.exchange_load(group, {rows_, loads_->ep()});
   }
-  return known.counts;
+  return *known;
 }
 
 CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int variant) {
@@ -90,17 +89,13 @@ CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int vari
   CommCost worst;
   for (int j = 0; j < esp_; ++j) {
     if (member_ && j != shard_) continue;
-    auto& group = exchange_groups_[static_cast<std::size_t>(j)];
-    if (!group) {
+    const GroupTopology*& group = exchange_groups_[static_cast<std::size_t>(j)];
+    if (group == nullptr) {
       std::vector<RankId> ranks;
       for (int i = 0; i < loads_->ep(); ++i) ranks.push_back(rank(i, j));
-      group = std::make_unique<GroupTopology>(costs_.view(), ranks);
+      group = &costs_.topology(ranks);
     }
-    const std::vector<std::int64_t>& rows = sent_rows(layer, variant, j);
-    matrix_.resize(rows.size());
-    std::transform(rows.begin(), rows.end(), matrix_.begin(),
-                   [row_bytes](std::int64_t count) { return count * row_bytes; });
-    const CommCost cost = costs_.all_to_all_v(*group, {matrix_, loads_->ep()});
+    const CommCost cost = costs_.all_to_all_v(*group, exchange_load(layer, variant, j, *group), Bytes(row_bytes));
     if (cost.time > worst.time) worst = cost;
   }
   entry->second = worst;
@@ -118,8 +113,7 @@ PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   } else if (op.kind == OpKind::kSend || op.kind == OpKind::kReceive) {
     const RankId peer = program_.layout->group(GroupKind::kPp, rank_)[static_cast<std::size_t>(op.peer_stage)];
     const std::array<RankId, 2> pair = {rank_, peer};
-    cost = costs_.collective(CollectiveKind::kSendRecv, GroupTopology(costs_.view(), pair),
-                             collective_bytes(op, chunk, 2, {}));
+    cost = costs_.collective(CollectiveKind::kSendRecv, costs_.topology(pair), collective_bytes(op, chunk, 2, {}));
   } else {
     const GroupTopology& group = topology(op.group);
     const Bytes size = collective_bytes(op, chunk, group.size(), routed_rows(op, chunk, variant));

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <map>
-#include <memory>
 #include <optional>
 #include <vector>
 
@@ -46,26 +45,21 @@ class EntityPricer {
   int esp_;
   RankId rank_;
   std::vector<int> moe_index_;  // by model layer
-  std::array<std::unique_ptr<GroupTopology>, kGroupKinds> topologies_;
-  std::vector<std::unique_ptr<GroupTopology>> exchange_groups_;  // EP group of each shard
-  std::vector<int> busiest_;                                     // [moe_layer][variant], -1 unknown
+  std::array<const GroupTopology*, kGroupKinds> topologies_{};
+  std::vector<const GroupTopology*> exchange_groups_;  // EP group of each shard
+  std::vector<int> busiest_;                           // [moe_layer][variant], -1 unknown
   struct ExchangeKey {
     int layer;
     int variant;
     std::int64_t row_bytes;
     auto operator<=>(const ExchangeKey&) const = default;
   };
-  // Dispatch and combine of a layer carry the same rows with other bytes: the counts are worked out once for both.
-  struct SentRows {
-    int layer = -1;
-    int variant = -1;
-    std::vector<std::int64_t> counts;  // ep x ep
-  };
-  [[nodiscard]] const std::vector<std::int64_t>& sent_rows(int layer, int variant, int j);
+  // Dispatch and combine of a layer carry the same rows with other bytes.
+  [[nodiscard]] const ExchangeLoad& exchange_load(int layer, int variant, int j, const GroupTopology& group);
 
   std::map<ExchangeKey, CommCost> exchanges_;
-  std::vector<SentRows> sent_rows_;  // by shard: those asked for last
-  std::vector<std::int64_t> matrix_;
+  std::vector<std::optional<ExchangeLoad>> loads_of_shards_;  // [moe_layer][variant][shard]
+  std::vector<std::int64_t> rows_;                            // ep x ep
 };
 
 }  // namespace moesim

@@ -300,7 +300,7 @@ class Replayer {
   std::optional<Contention> contention_;
   EventQueue queue_;
   std::vector<NodeId> instant_;  // leaders that started at `now` and take no time
-  bool call_begun_ = false;  // by the first entity
+  bool call_begun_ = false;      // by the first entity
   std::optional<SteadyState> steady_;
   bool record_ = false;
   std::vector<Interval> intervals_;

@@ -7,6 +7,16 @@
 
 namespace moesim {
 
+namespace {
+
+// Factors of 32 bits, which the baseline instruction set multiplies several at a time; counts are never negative.
+void add_times(const std::int32_t* counts, std::size_t size, std::uint32_t times, std::int64_t* sums) {
+  for (std::size_t i = 0; i < size; ++i)
+    sums[i] += static_cast<std::int64_t>(std::uint64_t{static_cast<std::uint32_t>(counts[i])} * times);
+}
+
+}  // namespace
+
 GroupLoads::GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int ep, int esp)
     : loads_(&loads), sources_(std::move(sources)), ep_(ep), esp_(esp), local_(loads.experts / ep) {
   const auto experts = static_cast<std::size_t>(loads.experts);
@@ -20,35 +30,54 @@ GroupLoads::GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int e
   };
   // Balanced layers are all alike, and with hundreds of sources it pays to sum up one.
   const int layers = loads.balanced ? std::min(1, loads.moe_layers) : loads.moe_layers;
+  // Sources repeat in a large group: what one sends is summed up once, for all ranks of a shard that send the same.
+  std::vector<std::int64_t> times(static_cast<std::size_t>(loads.sources) * static_cast<std::size_t>(esp), 0);
+  for (std::size_t rank = 0; rank < sources_.size(); ++rank)
+    ++times[static_cast<std::size_t>(sources_[rank]) * static_cast<std::size_t>(esp) +
+            rank % static_cast<std::size_t>(esp)];
+  std::vector<std::int64_t> sent(static_cast<std::size_t>(ep));
+  std::vector<std::int64_t> routed(static_cast<std::size_t>(loads.sources));
   for (int layer = 0; layer < layers; ++layer)
     for (int variant = 0; variant < loads.variants; ++variant) {
       std::int64_t* const rows = expert_rows_.data() + slot(layer, variant) * experts;
-      for (int i = 0; i < ep; ++i)
-        for (int j = 0; j < esp; ++j) {
-          const std::int32_t* count = source_row(layer, variant, i, j).data();
-          std::int64_t routed = 0;
-          for (int to = 0; to < ep; ++to) {
-            std::int64_t sent = 0;
-            for (int expert = 0; expert < local_; ++expert, ++count) {
-              rows[to * local_ + expert] += *count;
-              sent += *count;
-            }
-            arrived_[rank_slot(layer, variant, to, j)] += sent;
-            routed += sent;
-          }
-          routed_[rank_slot(layer, variant, i, j)] = routed;
+      for (int source = 0; source < loads.sources; ++source) {
+        const auto shards =
+            std::span(times).subspan(static_cast<std::size_t>(source * esp), static_cast<std::size_t>(esp));
+        const std::int64_t ranks = std::accumulate(shards.begin(), shards.end(), std::int64_t{0});
+        if (ranks == 0) continue;
+        const std::int32_t* count = loads.row(layer, variant, source).data();
+        add_times(count, experts, static_cast<std::uint32_t>(ranks), rows);
+        for (int to = 0; to < ep; ++to, count += local_) {
+          const std::int64_t here = std::accumulate(count, count + local_, std::int64_t{0});
+          sent[static_cast<std::size_t>(to)] = here;
+          for (int j = 0; j < esp; ++j)
+            arrived_[rank_slot(layer, variant, to, j)] += shards[static_cast<std::size_t>(j)] * here;
         }
+        routed[static_cast<std::size_t>(source)] = std::accumulate(sent.begin(), sent.end(), std::int64_t{0});
+      }
+      std::int64_t* const of_rank = routed_.data() + slot(layer, variant) * sources_.size();
+      for (std::size_t rank = 0; rank < sources_.size(); ++rank)
+        of_rank[rank] = routed[static_cast<std::size_t>(sources_[rank])];
     }
   if (!loads.balanced || slots == 0) return;
   for (std::vector<std::int64_t>* table : {&expert_rows_, &routed_, &arrived_}) repeat_first_layer(*table);
 }
 
 void GroupLoads::send_matrix(int layer, int variant, int j, std::vector<std::int64_t>& matrix) const {
-  matrix.assign(static_cast<std::size_t>(ep_) * static_cast<std::size_t>(ep_), 0);
+  const auto ep = static_cast<std::size_t>(ep_);
+  matrix.resize(ep * ep);
+  std::vector<int> first_with(static_cast<std::size_t>(loads_->sources), -1);
   for (int from = 0; from < ep_; ++from) {
+    std::int64_t* const row = matrix.data() + static_cast<std::size_t>(from) * ep;
+    int& first = first_with[static_cast<std::size_t>(sources_[static_cast<std::size_t>(from * esp_ + j)])];
+    if (first >= 0) {
+      std::copy_n(matrix.data() + static_cast<std::size_t>(first) * ep, ep, row);
+      continue;
+    }
+    first = from;
     const std::int32_t* count = source_row(layer, variant, from, j).data();
-    std::int64_t* row = matrix.data() + static_cast<std::size_t>(from) * static_cast<std::size_t>(ep_);
-    for (int to = 0; to < ep_; ++to, count += local_) row[to] = std::accumulate(count, count + local_, std::int64_t{0});
+    for (std::size_t to = 0; to < ep; ++to, count += local_)
+      row[to] = std::accumulate(count, count + local_, std::int64_t{0});
   }
 }
 

@@ -96,10 +96,9 @@ struct CandidateMaker::CellContext {
       if (known == key) return time;
     const int stride = costs->view().ranks() / sizes.pp;
     const std::array<RankId, 2> pair = {RankId(stage * stride), RankId(other * stride)};
-    const double time = costs
-                            ->collective(CollectiveKind::kAllReduce, GroupTopology(costs->view(), pair),
-                                         storage(elements, recipe.gradient))
-                            .time.value();
+    const double time =
+        costs->collective(CollectiveKind::kAllReduce, costs->topology(pair), storage(elements, recipe.gradient))
+            .time.value();
     copy_sums.emplace_back(key, time);
     return time;
   }
@@ -194,31 +193,31 @@ Result<std::shared_ptr<const RoutedLoads>> CandidateMaker::loads_of(const Plan& 
 
 const CandidateMaker::Shape& CandidateMaker::shape_of(const Plan& plan, const ScheduleChoice& choice) {
   const PipelineShape shape{plan.sizes().pp, plan.micro_batches(), choice.vpp};
-  const std::scoped_lock lock(mutex_);
-  const auto [entry, fresh] =
-      shapes_.try_emplace({choice.schedule, shape.stages, shape.micro_batches, shape.chunks_per_stage});
-  if (!fresh) return entry->second;
-  if (!choice.schedule->check(shape)) return entry->second;
-  auto pipeline = compile_pipeline(*choice.schedule, shape);
-  auto layers = split_layers(plan, model_);
-  if (!pipeline || !layers) return entry->second;
-  entry->second.pipeline = std::make_shared<const CompiledPipeline>(std::move(*pipeline));
-  entry->second.activations = std::make_shared<const ActivationFront>(*entry->second.pipeline);
-  entry->second.layers_per_chunk = std::move(*layers);
-  entry->second.paired = std::any_of(entry->second.pipeline->slots.begin(), entry->second.pipeline->slots.end(),
-                                     [](const Slot& slot) { return slot.kind == SlotKind::kForwardBackward; });
-  return entry->second;
+  ShapeEntry* entry = nullptr;
+  {
+    const std::scoped_lock lock(mutex_);
+    entry = &shapes_[{choice.schedule, shape.stages, shape.micro_batches, shape.chunks_per_stage}];
+  }
+  // Other threads wait for this shape alone.
+  std::call_once(entry->made, [&] {
+    if (!choice.schedule->check(shape)) return;
+    auto pipeline = compile_pipeline(*choice.schedule, shape);
+    auto layers = split_layers(plan, model_);
+    if (!pipeline || !layers) return;
+    Shape& made = entry->shape;
+    made.pipeline = std::make_shared<const CompiledPipeline>(std::move(*pipeline));
+    made.activations = std::make_shared<const ActivationFront>(*made.pipeline);
+    made.layers_per_chunk = std::move(*layers);
+    made.paired = std::any_of(made.pipeline->slots.begin(), made.pipeline->slots.end(),
+                              [](const Slot& slot) { return slot.kind == SlotKind::kForwardBackward; });
+  });
+  return entry->shape;
 }
 
-const GroupTopology& CandidateMaker::strided_group(int stride, int count) {
-  const std::scoped_lock lock(mutex_);
-  auto& known = groups_[{stride, count}];
-  if (!known) {
-    std::vector<RankId> ranks;
-    for (int i = 0; i < count; ++i) ranks.emplace_back(i * stride);
-    known = std::make_unique<GroupTopology>(costs_.view(), ranks);
-  }
-  return *known;
+const GroupTopology& CandidateMaker::strided_group(int stride, int count) const {
+  std::vector<RankId> ranks;
+  for (int i = 0; i < count; ++i) ranks.emplace_back(i * stride);
+  return costs_.topology(ranks);
 }
 
 double CandidateMaker::transfer_time(const Cell& cell) {
@@ -230,8 +229,7 @@ double CandidateMaker::transfer_time(const Cell& cell) {
   double least = costs_.collective(CollectiveKind::kSendRecv, strided_group(stride, 2), size).time.value();
   for (int stage = 1; stage + 1 < cell.sizes.pp && stride < costs_.view().domain_size(RankId(0)); ++stage) {
     const std::array<RankId, 2> pair = {RankId(stage * stride), RankId((stage + 1) * stride)};
-    least = std::min(
-        least, costs_.collective(CollectiveKind::kSendRecv, GroupTopology(costs_.view(), pair), size).time.value());
+    least = std::min(least, costs_.collective(CollectiveKind::kSendRecv, costs_.topology(pair), size).time.value());
   }
   return least;
 }

@@ -76,13 +76,17 @@ class CandidateMaker {
     std::vector<int> layers_per_chunk;
     bool paired = false;  // overlaps a forward with a backward pass
   };
+  struct ShapeEntry {
+    std::once_flag made;
+    Shape shape;
+  };
   [[nodiscard]] Result<std::shared_ptr<const RoutedLoads>> loads_of(const Plan& plan);
   [[nodiscard]] const Shape& shape_of(const Plan& plan, const ScheduleChoice& choice);
   [[nodiscard]] CellContext context_of(const Cell& cell);
   [[nodiscard]] CutModel cut(const CellContext& context, const ScheduleChoice& choice, const Shape& compiled,
                              Recompute recompute, const LayerTable& table, SpanPlayer& player) const;
   [[nodiscard]] double transfer_time(const Cell& cell);
-  [[nodiscard]] const GroupTopology& strided_group(int stride, int count);
+  [[nodiscard]] const GroupTopology& strided_group(int stride, int count) const;
 
   const ModelShape& model_;
   const CostModel& costs_;
@@ -90,10 +94,9 @@ class CandidateMaker {
   const SearchSpace& space_;
   std::vector<ScheduleChoice> schedules_;
   std::mutex mutex_;
-  std::map<std::tuple<const PipelineSchedule*, int, int, int>, Shape> shapes_;
+  std::map<std::tuple<const PipelineSchedule*, int, int, int>, ShapeEntry> shapes_;
   std::map<std::pair<std::int64_t, int>, std::shared_ptr<const RoutedLoads>>
-      loads_;                                                             // by tokens per source and sources
-  std::map<std::pair<int, int>, std::unique_ptr<GroupTopology>> groups_;  // by stride and count
+      loads_;  // by tokens per source and sources
 };
 
 }  // namespace moesim

@@ -154,7 +154,8 @@ TEST(PairwiseLaw, SendRecv) {
 }
 
 CommCost matrix_cost(const GroupTopology& group, const std::vector<std::int64_t>& bytes) {
-  return all_to_all_v_cost(group, round_parameters(), {.bytes = bytes, .ranks = group.size()});
+  const ExchangeLoad load = exchange_load(group, {.bytes = bytes, .ranks = group.size()});
+  return all_to_all_v_cost(group, round_parameters(), load, Bytes(1));
 }
 
 TEST(AllToAllV, BusiestPortDecidesEitherWay) {
@@ -163,6 +164,21 @@ TEST(AllToAllV, BusiestPortDecidesEitherWay) {
   // Rank 2 receives 1 + 2 GB at 100 GB/s; the diagonal is free. 2 peers.
   const std::vector<std::int64_t> bytes = {7'000'000'000, 0, 1'000'000'000, 0, 0, 2'000'000'000, 0, 0, 0};
   EXPECT_NEAR(matrix_cost(group, bytes).time.value(), 30e-3 + 2e-6, 1e-12);
+}
+
+TEST(AllToAllV, UnitsOfSeveralBytesAreAMatrixOfBytes) {
+  const ClusterView view = two_tier_view(2, 2, 2);
+  const GroupTopology group(view, rank_list(4));
+  std::vector<std::int64_t> rows(16);
+  std::vector<std::int64_t> bytes(16);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i] = static_cast<std::int64_t>(i * i % 7) * 1000;
+    bytes[i] = rows[i] * 4096;
+  }
+  const ExchangeLoad load = exchange_load(group, {.bytes = rows, .ranks = 4});
+  const CommCost scaled = all_to_all_v_cost(group, round_parameters(), load, Bytes(4096));
+  EXPECT_NEAR(scaled.time.value(), matrix_cost(group, bytes).time.value(), 1e-15);
+  EXPECT_EQ(scaled.busiest_rank_bytes, matrix_cost(group, bytes).busiest_rank_bytes);
 }
 
 TEST(AllToAllV, SharedPortsAddUp) {

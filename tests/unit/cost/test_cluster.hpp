@@ -35,6 +35,7 @@ inline ClusterView two_tier_view(int nodes, int per_node, int ranks_per_nic = 1,
               .group_of_rank = {},
               .port_of_rank = {},
               .ports = {},
+              .ranks_on_port = {},
               .provenance = {}};
   Tier nic{.name = "nic",
            .link = LinkClass::kNic,
@@ -45,6 +46,7 @@ inline ClusterView two_tier_view(int nodes, int per_node, int ranks_per_nic = 1,
            .group_of_rank = {},
            .port_of_rank = {},
            .ports = {},
+           .ranks_on_port = {},
            .provenance = {}};
   std::vector<std::int32_t> node_of_rank;
   for (int rank = 0; rank < ranks; ++rank) {
