@@ -190,6 +190,7 @@ ReplayResult replay_joined(const ReplayProgram& program, const ReplayOptions& op
   if (options.record_intervals) return replay(program, options);
   const JoinedProgram joined = join_compute(program);
   ReplayResult result = replay(joined.program, options);
+  if (result.outlasted) return result;
   // Operations are named by their place in the joined blocks: what waits is told in the words of the whole program.
   if (!result.finished) return replay(program, options);
   for (std::size_t e = 0; e < result.entities.size(); ++e) {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <optional>
+#include <utility>
 
 #include "sim/engine/compiled_program.hpp"
 #include "sim/engine/contention.hpp"
@@ -31,6 +33,7 @@ class Replayer {
     MOESIM_ASSERT(state_.nodes.size() < EventQueue::kPayloads);
     if (options.contention) contention_.emplace(program, state_.nodes);
     if (options.leap && !record_) steady_.emplace(program);
+    if (options.limit < std::numeric_limits<Picoseconds>::max()) set_limit(options.limit);
     queue_.reserve(program.entities.size() * 4);
     if (record_) intervals_.reserve(operations());
   }
@@ -43,7 +46,7 @@ class Replayer {
     for (NodeId id = 0; id < state_.nodes.size(); ++id) {
       if (state_.nodes[id].state != NodeState::kDone) wake(id, Cause{});
     }
-    while (advance_time()) {
+    while (!outlasted_ && advance_time()) {
     }
     return take_result();
   }
@@ -55,6 +58,25 @@ class Replayer {
       for (const ReplayCall& call : entity.calls) count += program_.blocks[call.block].ops.size();
     }
     return count;
+  }
+
+  // By entity and call: the latest time at which its computation may begin the call and still end within the limit. At
+  // least what it computes from there on alone has to follow.
+  void set_limit(Picoseconds limit) {
+    for (const ReplayEntity& entity : program_.entities) {
+      const std::vector<Picoseconds>& table = program_.durations[entity.durations];
+      std::vector<Picoseconds> latest(entity.calls.size() + 1, limit);
+      for (std::size_t call = entity.calls.size(); call-- > 0;) {
+        Picoseconds computes = 0;
+        for (const ReplayOp& op : program_.blocks[entity.calls[call].block].ops) {
+          if (op.stream != Stream::kCompute || op.op_class != ReplayOpClass::kCompute) continue;
+          const std::uint16_t variant = op.second_half ? entity.calls[call].second_variant : entity.calls[call].variant;
+          computes += table[op.duration + (op.varies ? variant : 0)];
+        }
+        latest[call] = latest[call + 1] - computes;
+      }
+      latest_.push_back(std::move(latest));
+    }
   }
 
   // Ends the next operation; false when nothing is under way.
@@ -125,6 +147,8 @@ class Replayer {
     } else {
       enter_call(node, entity, compiled_, call + 1);
       if (id == static_cast<NodeId>(Stream::kCompute)) call_begun_ = true;
+      if (!latest_.empty() && node.stream == static_cast<std::uint8_t>(Stream::kCompute))
+        outlasted_ = outlasted_ || state_.now > latest_[node.entity][cursor_call(entity.cursors[node.stream])];
     }
     node.next_need = 0;
     return cause;
@@ -269,8 +293,9 @@ class Replayer {
 
   ReplayResult take_result() {
     ReplayResult result;
-    result.waiting = waiting_operations(program_, compiled_, state_);
-    result.finished = result.waiting.empty();
+    result.outlasted = outlasted_;
+    if (!outlasted_) result.waiting = waiting_operations(program_, compiled_, state_);
+    result.finished = !outlasted_ && result.waiting.empty();
     result.end = state_.now;
     result.events = state_.ended;
     result.queue_events = state_.queue_events;
@@ -299,8 +324,10 @@ class Replayer {
   ReplayState state_;
   std::optional<Contention> contention_;
   EventQueue queue_;
-  std::vector<NodeId> instant_;  // leaders that started at `now` and take no time
-  bool call_begun_ = false;      // by the first entity
+  std::vector<NodeId> instant_;                   // leaders that started at `now` and take no time
+  bool call_begun_ = false;                       // by the first entity
+  std::vector<std::vector<Picoseconds>> latest_;  // empty without a limit
+  bool outlasted_ = false;
   std::optional<SteadyState> steady_;
   bool record_ = false;
   std::vector<Interval> intervals_;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ struct ReplayOptions {
   bool record_intervals = false;
   bool contention = true;  // false: every operation takes its own duration, whatever runs beside it
   bool leap = true;        // over the repetitions of a steady state (steady_state.hpp); the result is the same
+  // A replay that is certain to end after this is given up: who looks for the fastest need not see the end of the others.
+  Picoseconds limit = std::numeric_limits<Picoseconds>::max();
 };
 
 // What one entity did.
@@ -52,6 +55,7 @@ struct WaitingOp {  // of a program that cannot finish
 
 struct ReplayResult {
   bool finished = false;
+  bool outlasted = false;          // given up; `end` is how far it came
   std::vector<WaitingOp> waiting;  // the heads of the blocked streams, when not finished
   Picoseconds end = 0;
   std::uint64_t events = 0;        // operations that ended, counted by entity

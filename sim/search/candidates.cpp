@@ -214,6 +214,26 @@ const CandidateMaker::Shape& CandidateMaker::shape_of(const Plan& plan, const Sc
   return entry->shape;
 }
 
+std::vector<CandidateMaker::ShapeNeed> CandidateMaker::shape_needs(const std::vector<Cell>& cells) const {
+  std::map<std::tuple<std::size_t, int, int>, ShapeNeed> needs;  // by schedule, stages and micro-batches
+  for (const Cell& cell : cells)
+    for (std::size_t choice = 0; choice < schedules_.size(); ++choice) {
+      Plan plan = plan_of(cell, {});
+      plan.pipeline = schedules_[choice].schedule->name();
+      plan.layout.sizes.vpp = schedules_[choice].vpp;
+      if (cell.sizes.pp == 1 && schedules_[choice].schedule->name() != "1f1b") continue;
+      needs.try_emplace({choice, cell.sizes.pp, plan.micro_batches()}, ShapeNeed{plan, schedules_[choice]});
+    }
+  std::vector<ShapeNeed> list;
+  for (const auto& [key, need] : needs) list.push_back(need);
+  const auto slots = [](const ShapeNeed& need) {
+    return std::int64_t{need.plan.sizes().pp} * need.plan.micro_batches();
+  };
+  std::stable_sort(list.begin(), list.end(),
+                   [&slots](const ShapeNeed& a, const ShapeNeed& b) { return slots(a) > slots(b); });
+  return list;
+}
+
 const GroupTopology& CandidateMaker::strided_group(int stride, int count) const {
   std::vector<RankId> ranks;
   for (int i = 0; i < count; ++i) ranks.emplace_back(i * stride);

@@ -55,6 +55,15 @@ class CandidateMaker {
   // The tables of one group (any thread), each into its place of `tables`.
   [[nodiscard]] Status make_tables(const Need& need, std::size_t group, std::vector<std::optional<LayerTable>>& tables);
 
+  // The pipelines that the cells need, each to be compiled once (any thread), largest first. bound_cell() would do it
+  // itself, but neighbouring cells share them and threads would wait for each other.
+  struct ShapeNeed {
+    Plan plan;
+    ScheduleChoice choice;
+  };
+  [[nodiscard]] std::vector<ShapeNeed> shape_needs(const std::vector<Cell>& cells) const;
+  void compile_shape(const ShapeNeed& need) { (void)shape_of(need.plan, need.choice); }
+
   // Everything of one cell. Counts what cannot exist or fit; `smallest_peak` is the least memory bound seen.
   struct CellResult {
     std::vector<Candidate> candidates;

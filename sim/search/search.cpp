@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <mutex>
 #include <numeric>
@@ -23,7 +24,9 @@ namespace {
 // A bound above its replay by more than rounding would make the certificate wrong, so every replay checks its bound.
 constexpr double kBoundTolerance = 1e-6;
 
-// Plans replayed at once. Fixed, so that the result does not depend on the number of threads.
+constexpr double kLongestReplay = 9e18;  // picoseconds
+
+// Plans prepared at once, and the least that are then replayed at once. Fixed, so that the result does not depend on the number of threads.
 constexpr std::size_t kReplayBatch = 8;
 
 struct PrunedText {
@@ -94,6 +97,19 @@ class Ranker {
     options_.progress(done, total, stage);
   }
 
+  // Groups of tables in an order that leaves no long one for the end: with many exchanges between many ranks.
+  static std::vector<std::size_t> longest_first(const CandidateMaker::Need& need) {
+    std::vector<std::size_t> order(need.groups.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    const auto work = [&need](std::size_t group) {
+      const auto& tables = need.groups[group];
+      const std::int64_t ranks = need.tables[static_cast<std::size_t>(tables.front())].sizes().ep;
+      return ranks * ranks + 64 * static_cast<std::int64_t>(tables.size());
+    };
+    std::stable_sort(order.begin(), order.end(), [&work](std::size_t a, std::size_t b) { return work(a) > work(b); });
+    return order;
+  }
+
   Status bound_everything() {
     const auto weight = static_cast<std::int64_t>(maker_.schedules().size() * space_.recompute.size() *
                                                   space_.zero_dense.size() * space_.zero_expert.size());
@@ -105,14 +121,19 @@ class Ranker {
     tables_.resize(need.tables.size());
     std::vector<Status> made(need.groups.size());
     std::atomic<std::int64_t> done{0};
-    parallel_for(need.groups.size(), options_.threads, [&](std::size_t group) {
+    const std::vector<std::size_t> order = longest_first(need);
+    parallel_for(order.size(), options_.threads, [&](std::size_t i) {
       if (stopped()) return;
-      made[group] = maker_.make_tables(need, group, tables_);
+      made[order[i]] = maker_.make_tables(need, order[i], tables_);
       report(++done, static_cast<std::int64_t>(need.groups.size()), "pricing layers");
     });
     for (const Status& status : made) MOESIM_TRY(status);
     if (stopped()) return fail(ErrorKind::kInterrupted, "interrupted while layers were priced");
     report(0, static_cast<std::int64_t>(cells_.size()), "bounding plans");
+    const std::vector<CandidateMaker::ShapeNeed> shapes = maker_.shape_needs(cells_);
+    parallel_for(shapes.size(), options_.threads, [&](std::size_t i) {
+      if (!stopped()) maker_.compile_shape(shapes[i]);
+    });
     std::vector<CandidateMaker::CellResult> results(cells_.size());
     parallel_for(cells_.size(), options_.threads, [&](std::size_t i) {
       if (stopped()) return;
@@ -153,17 +174,9 @@ class Ranker {
     std::vector<std::size_t> order(candidates_.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     Queue queue(Later{&candidates_}, std::move(order));
-    while (!queue.empty() && !stopped()) {
-      std::vector<std::size_t> batch;
-      while (!queue.empty() && batch.size() < kReplayBatch && candidates_[queue.top()].bound < worst_kept()) {
-        if (!candidates_[queue.top()].played) {
-          tighten_first(queue);
-          continue;
-        }
-        candidates_[queue.top()].taken = true;
-        batch.push_back(queue.top());
-        queue.pop();
-      }
+    while (!stopped()) {
+      std::vector<Prepared> batch;
+      MOESIM_TRY(prepare_batch(queue, batch));
       if (batch.empty()) break;
       MOESIM_TRY(replay_batch(batch));
       report(replays_, replays_ + plans_left(), "replaying plans");
@@ -178,6 +191,21 @@ class Ranker {
       certificate.gap = certificate.largest_possible_gain / best_.front().metrics.step_time;
     }
     return {};
+  }
+
+  // The first plans that may still be among the best, as many as are given or fewer.
+  std::vector<std::size_t> take_first(Queue& queue, std::size_t most) {
+    std::vector<std::size_t> taken;
+    while (!queue.empty() && taken.size() < most && candidates_[queue.top()].bound < worst_kept()) {
+      if (!candidates_[queue.top()].played) {
+        tighten_first(queue);
+        continue;
+      }
+      candidates_[queue.top()].taken = true;
+      taken.push_back(queue.top());
+      queue.pop();
+    }
+    return taken;
   }
 
   // Gives the first plans that have none yet the tighter bound. Some of them would not have needed it; it changes nothing.
@@ -205,41 +233,75 @@ class Ranker {
                          [limit](const Candidate& candidate) { return !candidate.taken && candidate.bound < limit; });
   }
 
-  Status replay_batch(const std::vector<std::size_t>& batch) {
-    std::vector<Result<RankedPlan>> results(batch.size(), fail(ErrorKind::kInternal, "not replayed"));
-    parallel_for(batch.size(), options_.threads,
-                 [&](std::size_t i) { results[i] = replay_one(candidates_[batch[i]]); });
-    replays_ += static_cast<std::int64_t>(batch.size());
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      if (!results[i]) return tl::unexpected<Error>(results[i].error());
-      RankedPlan plan = std::move(*results[i]);
-      smallest_walked_peak_ = std::min(smallest_walked_peak_, plan.metrics.peak_memory);
-      if (!plan.metrics.fits) {
-        ++pruned(Pruned::kMemoryWalked);
-        continue;
+  struct Prepared {
+    RankedPlan ranked;
+    SimulatedStep step;
+    std::size_t operations = 0;  // how long it will take to replay
+  };
+
+  // The next plans that fit, lowered.
+  Status prepare_batch(Queue& queue, std::vector<Prepared>& batch) {
+    while (batch.size() < kReplayBatch && !stopped()) {
+      const std::vector<std::size_t> taken = take_first(queue, kReplayBatch);
+      if (taken.empty()) break;
+      std::vector<Result<Prepared>> prepared(taken.size(), fail(ErrorKind::kInternal, "not prepared"));
+      parallel_for(taken.size(), options_.threads,
+                   [&](std::size_t i) { prepared[i] = prepare_one(candidates_[taken[i]]); });
+      replays_ += static_cast<std::int64_t>(taken.size());
+      for (Result<Prepared>& one : prepared) {
+        if (!one) return tl::unexpected<Error>(one.error());
+        smallest_walked_peak_ = std::min(smallest_walked_peak_, one->step.metrics.peak_memory);
+        if (one->step.metrics.fits)
+          batch.push_back(std::move(*one));
+        else
+          ++pruned(Pruned::kMemoryWalked);
       }
-      ++result_.certificate.replayed;
-      if (plan.bound > plan.metrics.step_time * (1 + kBoundTolerance)) ++broken_bounds_;
-      const auto place = std::upper_bound(
-          best_.begin(), best_.end(), plan,
-          [](const RankedPlan& a, const RankedPlan& b) { return a.metrics.step_time < b.metrics.step_time; });
-      best_.insert(place, std::move(plan));
-      if (static_cast<int>(best_.size()) > options_.top) best_.pop_back();
     }
     return {};
   }
 
-  Result<RankedPlan> replay_one(const Candidate& candidate) {
+  Result<Prepared> prepare_one(const Candidate& candidate) {
     const auto cell = static_cast<std::size_t>(candidate.cell);
-    RankedPlan ranked;
-    ranked.plan = maker_.plan_of(cells_[cell], candidate);
-    ranked.bound = Seconds(candidate.bound);
+    Prepared prepared;
+    prepared.ranked.plan = maker_.plan_of(cells_[cell], candidate);
+    prepared.ranked.bound = Seconds(candidate.bound);
     StepOptions options;
-    options.replay_if_too_large = false;
     options.loads = tables_[static_cast<std::size_t>(table_of_cell_[cell])]->loads();
-    MOESIM_ASSIGN(const SimulatedStep step, simulate_step(ranked.plan, model_, costs_, trace_, options));
-    ranked.metrics = step.metrics;
-    return ranked;
+    MOESIM_ASSIGN(prepared.step, prepare_step(prepared.ranked.plan, model_, costs_, trace_, options));
+    for (const StageProgram& stage : prepared.step.program.stages)
+      for (const Call& call : stage.calls)
+        prepared.operations += prepared.step.program.blocks[static_cast<std::size_t>(call.block)].ops.size();
+    return prepared;
+  }
+
+  // Those that take longest begin first, so that no thread has to wait for the last of them.
+  Status replay_batch(std::vector<Prepared>& batch) {
+    StepOptions options;
+    if (const double limit = std::ceil(worst_kept() * kPicosecondsPerSecond); limit < kLongestReplay)
+      options.replay.limit = static_cast<Picoseconds>(limit);
+    std::vector<std::size_t> order(batch.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&batch](std::size_t a, std::size_t b) { return batch[a].operations > batch[b].operations; });
+    std::vector<Status> played(batch.size());
+    parallel_for(batch.size(), options_.threads,
+                 [&](std::size_t i) { played[order[i]] = play_step(batch[order[i]].step, costs_, options); });
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      MOESIM_TRY(played[i]);
+      ++result_.certificate.replayed;
+      if (!batch[i].step.replay.outlasted) keep(std::move(batch[i].ranked), batch[i].step.metrics);
+    }
+    return {};
+  }
+
+  void keep(RankedPlan plan, const StepMetrics& metrics) {
+    plan.metrics = metrics;
+    if (plan.bound > metrics.step_time * (1 + kBoundTolerance)) ++broken_bounds_;
+    const auto place = std::upper_bound(best_.begin(), best_.end(), plan, [](const RankedPlan& a, const RankedPlan& b) {
+      return a.metrics.step_time < b.metrics.step_time;
+    });
+    best_.insert(place, std::move(plan));
+    if (static_cast<int>(best_.size()) > options_.top) best_.pop_back();
   }
 
   void finish() {

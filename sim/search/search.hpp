@@ -49,10 +49,10 @@ struct RankedPlan {
 struct Certificate {
   std::int64_t considered = 0;  // combinations of the space
   std::array<std::int64_t, static_cast<std::size_t>(Pruned::kCount)> pruned{};
-  std::int64_t bounded = 0;  // plans that got a time bound
-  std::int64_t replayed = 0;
-  bool proven = false;  // false when interrupted, or when a replay was faster than its bound
-  double gap = 0;       // relative: how much better an unreplayed plan could be; 0 when proven
+  std::int64_t bounded = 0;   // plans that got a time bound
+  std::int64_t replayed = 0;  // to their end, or until it was certain that they are not among the best
+  bool proven = false;        // false when interrupted, or when a replay was faster than its bound
+  double gap = 0;             // relative: how much better an unreplayed plan could be; 0 when proven
   Seconds largest_possible_gain;
 };
 

@@ -154,8 +154,8 @@ StepMetrics summarize(const Program& program, const PricedProgram& priced, const
   return metrics;
 }
 
-Result<SimulatedStep> simulate_step(const Plan& plan, const ModelShape& model, const CostModel& costs,
-                                    const LoadMapper* trace, const StepOptions& options) {
+Result<SimulatedStep> prepare_step(const Plan& plan, const ModelShape& model, const CostModel& costs,
+                                   const LoadMapper* trace, const StepOptions& options) {
   MOESIM_TRY(check_plan(plan, model, costs.view().ranks()));
   MOESIM_ASSIGN(Layout made, Layout::make(plan.layout, costs.view().ranks()));
   std::shared_ptr<const RoutedLoads> loads = options.loads;
@@ -170,12 +170,23 @@ Result<SimulatedStep> simulate_step(const Plan& plan, const ModelShape& model, c
   step.memory = walk_memory(step.program);
   step.metrics.peak_memory = step.memory.worst().peak;
   step.metrics.fits = fits(step.metrics.peak_memory, smallest_memory(costs.view()));
-  if (!step.metrics.fits && !options.replay_if_too_large) return step;
+  return step;
+}
+
+Status play_step(SimulatedStep& step, const CostModel& costs, const StepOptions& options) {
   step.priced = price(step.program, costs, options.price);
   step.replay = replay_joined(step.priced.replay, options.replay);
+  if (step.replay.outlasted) return {};
   if (!step.replay.finished)
     return fail(ErrorKind::kInternal, describe_waiting(step.program, step.priced, step.replay));
   step.metrics = summarize(step.program, step.priced, step.replay, step.memory, costs);
+  return {};
+}
+
+Result<SimulatedStep> simulate_step(const Plan& plan, const ModelShape& model, const CostModel& costs,
+                                    const LoadMapper* trace, const StepOptions& options) {
+  MOESIM_ASSIGN(SimulatedStep step, prepare_step(plan, model, costs, trace, options));
+  MOESIM_TRY(play_step(step, costs, options));
   return step;
 }
 

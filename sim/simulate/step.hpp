@@ -20,7 +20,6 @@ struct StepOptions {
   PriceOptions price;
   // Distinct micro-batches taken from the trace (at most kMostVariants); 1 pools them, as the ranking does.
   int micro_batch_variants = 1;
-  bool replay_if_too_large = true;  // false: a plan that does not fit is not replayed; its step time stays zero
   std::shared_ptr<const RoutedLoads> loads;  // when already at hand; else made from the trace
   ReplayOptions replay;
 };
@@ -64,6 +63,11 @@ struct SimulatedStep {
 // that names the waiting operations.
 [[nodiscard]] Result<SimulatedStep> simulate_step(const Plan& plan, const ModelShape& model, const CostModel& costs,
                                                   const LoadMapper* trace, const StepOptions& options);
+
+// The same in two parts: lowered and its memory followed, which says whether it fits; then priced and replayed.
+[[nodiscard]] Result<SimulatedStep> prepare_step(const Plan& plan, const ModelShape& model, const CostModel& costs,
+                                                 const LoadMapper* trace, const StepOptions& options);
+[[nodiscard]] Status play_step(SimulatedStep& step, const CostModel& costs, const StepOptions& options);
 
 // Which devices lack the format that the recipe computes in, and what they are priced with.
 [[nodiscard]] std::vector<std::string> precision_notes(const ClusterView& view, const PrecisionRecipe& recipe);
