@@ -1,6 +1,7 @@
 #include "sim/pipeline/activation_front.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.hpp"
 
@@ -43,7 +44,8 @@ ActivationFront::ActivationFront(const CompiledPipeline& pipeline)
   }
   std::vector<Counts> held;
   for (const Stage& stage : stages_) held.emplace_back(2 * stage.chunks.size(), 0);
-  std::vector<Front> fronts(stages_.size());
+  std::vector<Front> forward(stages_.size());
+  std::vector<Front> input(stages_.size());
   for (std::size_t i = 0; i < pipeline.slots.size(); ++i) {
     const Slot& slot = pipeline.slots[i];
     const auto stage = static_cast<std::size_t>(pipeline.steps[i].stage);
@@ -54,45 +56,53 @@ ActivationFront::ActivationFront(const CompiledPipeline& pipeline)
     switch (slot.kind) {
       case SlotKind::kForward:
         ++*at(slot.chunk);
-        fronts[stage].add(counts);
+        forward[stage].add(counts);
         break;
       case SlotKind::kForwardBackward:
         ++*at(slot.chunk);
-        fronts[stage].add(counts);
+        forward[stage].add(counts);
         --*at(slot.backward_chunk);
         break;
       case SlotKind::kBackward: --*at(slot.chunk); break;
       case SlotKind::kBackwardInput:
         --*at(slot.chunk);
         ++*(at(slot.chunk) + 1);
+        input[stage].add(counts);
         break;
       case SlotKind::kBackwardWeight: --*(at(slot.chunk) + 1); break;
     }
   }
   for (std::size_t stage = 0; stage < stages_.size(); ++stage)
-    for (const Counts& counts : fronts[stage].kept())
-      stages_[stage].counts.insert(stages_[stage].counts.end(), counts.begin(), counts.end());
+    for (const auto& [front, list] : {std::pair(&forward[stage], &stages_[stage].after_forward),
+                                      std::pair(&input[stage], &stages_[stage].after_input)})
+      for (const Counts& counts : front->kept()) list->insert(list->end(), counts.begin(), counts.end());
 }
 
-void ActivationFront::peaks(const ActivationBytes& bytes, std::span<std::int64_t> peak) const {
-  MOESIM_ASSERT(peak.size() == stages_.size());
+void ActivationFront::peaks(const ActivationBytes& bytes, std::span<const std::int64_t> working,
+                            std::span<std::int64_t> peak) const {
+  MOESIM_ASSERT(peak.size() == stages_.size() && working.size() == stages_.size());
   for (std::size_t s = 0; s < stages_.size(); ++s) {
     const Stage& stage = stages_[s];
-    peak[s] = 0;
-    for (std::size_t i = 0; i < stage.counts.size();) {
-      std::int64_t held = 0;
-      for (const std::int32_t chunk : stage.chunks) {
-        held += stage.counts[i++] * bytes.forward[static_cast<std::size_t>(chunk)];
-        held += stage.counts[i++] * bytes.weight_part[static_cast<std::size_t>(chunk)];
+    const auto most = [&](const std::vector<std::int32_t>& counts) {
+      std::int64_t highest = 0;
+      for (std::size_t i = 0; i < counts.size();) {
+        std::int64_t held = 0;
+        for (const std::int32_t chunk : stage.chunks) {
+          held += counts[i++] * bytes.forward[static_cast<std::size_t>(chunk)];
+          held += counts[i++] * bytes.weight_part[static_cast<std::size_t>(chunk)];
+        }
+        highest = std::max(highest, held);
       }
-      peak[s] = std::max(peak[s], held);
-    }
+      return highest;
+    };
+    peak[s] = std::max(most(stage.after_forward) + working[s], most(stage.after_input));
   }
 }
 
 std::size_t ActivationFront::size() const {
   std::size_t size = 0;
-  for (const Stage& stage : stages_) size += stage.counts.size() / std::max<std::size_t>(1, 2 * stage.chunks.size());
+  for (const Stage& stage : stages_)
+    size += (stage.after_forward.size() + stage.after_input.size()) / std::max<std::size_t>(1, 2 * stage.chunks.size());
   return size;
 }
 

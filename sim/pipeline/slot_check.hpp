@@ -23,11 +23,11 @@ struct InFlight {
 };
 [[nodiscard]] InFlight count_in_flight(const CompiledPipeline& pipeline);
 
-// Bytes that one activation of each chunk takes, and what of it the weight half still needs after the input half.
+// Bytes that one activation of each chunk takes, and what the weight half still needs after the input half.
 // A chunk's stage peaks are sums over chunks that differ in size, so the bytes are walked, not the counts.
 struct ActivationBytes {
   std::vector<std::int64_t> forward;      // by chunk
-  std::vector<std::int64_t> weight_part;  // by chunk; at most `forward`
+  std::vector<std::int64_t> weight_part;  // by chunk
 };
 // Peak bytes of each stage, written to `peak` (one entry per stage).
 void activation_peaks(const CompiledPipeline& pipeline, const ActivationBytes& bytes, std::span<std::int64_t> peak);

@@ -313,6 +313,7 @@ CandidateMaker::CellResult CandidateMaker::bound_cell(const Cell& cell, std::int
   const auto zero_choices = static_cast<std::int64_t>(space_.zero_dense.size() * space_.zero_expert.size());
   const double capacity = smallest_device_memory(costs_.view());
   std::vector<std::int64_t> peaks;
+  std::vector<std::int64_t> working;
   SpanPlayer player;
   for (std::size_t choice = 0; choice < schedules_.size(); ++choice) {
     const ScheduleChoice& schedule = schedules_[choice];
@@ -336,17 +337,16 @@ CandidateMaker::CellResult CandidateMaker::bound_cell(const Cell& cell, std::int
       ActivationBytes bytes;
       for (const PassTimes& pass : cut.passes) {
         bytes.forward.push_back(pass.saved_bytes);
-        bytes.weight_part.push_back(pass.saved_for_weight);
+        bytes.weight_part.push_back(pass.kept_for_weight);
       }
-      peaks.assign(static_cast<std::size_t>(shape.stages), 0);
-      compiled.activations->peaks(bytes, peaks);
       // Once most is in flight, the next thing a stage does is the backward pass of one of its chunks.
-      for (int stage = 0; stage < shape.stages; ++stage) {
-        std::int64_t working = std::int64_t{1} << 62;
-        for (std::size_t chunk = 0; chunk < cut.passes.size(); ++chunk)
-          if (cut.stage_of[chunk] == stage) working = std::min(working, cut.passes[chunk].backward_working);
-        peaks[static_cast<std::size_t>(stage)] += working;
+      peaks.assign(static_cast<std::size_t>(shape.stages), 0);
+      working.assign(peaks.size(), std::int64_t{1} << 62);
+      for (std::size_t chunk = 0; chunk < cut.passes.size(); ++chunk) {
+        std::int64_t& least = working[static_cast<std::size_t>(cut.stage_of[chunk])];
+        least = std::min(least, cut.passes[chunk].backward_working);
       }
+      compiled.activations->peaks(bytes, working, peaks);
       for (const ZeroStage dense : space_.zero_dense)
         for (const ZeroStage expert : space_.zero_expert) {
           // Shards of one replica are the whole: only the first of the stages is another plan.

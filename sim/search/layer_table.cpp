@@ -200,7 +200,8 @@ class TableMaker {
     return result;
   }
 
-  // Tensors made by the forward pass, read by the backward pass and not made again there.
+  // Tensors made by the forward pass, read by the backward pass and not made again there; and those that the weight
+  // gradients read, of these and of what the input gradients made.
   void add_saved_bytes(const Piece& piece, LayerId layer, PassTimes& result) {
     std::vector<std::uint8_t> state(piece.chunk.tensors.size(),
                                     0);  // 1: made; 2: made again; 4: read; 8: read by weights
@@ -213,10 +214,12 @@ class TableMaker {
     for (const Op& op : piece.weight.ops)
       for (const TensorId id : op.inputs) state[id.index()] |= 12;
     for (std::size_t i = 0; i < state.size(); ++i) {
-      if ((state[i] & 7) != 5) continue;
+      const bool saved = (state[i] & 7) == 5;
+      const bool kept = (state[i] & 8) != 0 && (saved || (state[i] & 2) != 0);
+      if (!saved && !kept) continue;
       const std::int64_t bytes = largest_bytes(piece.chunk.tensors[i], layer);
-      result.saved_bytes += bytes;
-      if ((state[i] & 8) != 0) result.saved_for_weight += bytes;
+      if (saved) result.saved_bytes += bytes;
+      if (kept) result.kept_for_weight += bytes;
     }
   }
 
@@ -281,7 +284,7 @@ PassTimes& PassTimes::operator+=(const PassTimes& other) {
   backward_input += other.backward_input;
   backward_weight += other.backward_weight;
   saved_bytes += other.saved_bytes;
-  saved_for_weight += other.saved_for_weight;
+  kept_for_weight += other.kept_for_weight;
   backward_head_start = other.backward_head_start;  // the last part is where the backward pass begins
   backward_working = other.backward_working;
   return *this;

@@ -27,8 +27,9 @@ struct PassTimes {      // seconds
   double backward_weight = 0;
   // Recomputation at the start of the backward pass that need not wait for the gradient from the next layer.
   double backward_head_start = 0;
-  std::int64_t saved_bytes = 0;       // kept from forward to backward
-  std::int64_t saved_for_weight = 0;  // part of it that the weight gradients still need
+  std::int64_t saved_bytes = 0;  // kept from forward to backward
+  // What the weight gradients still need after the input gradients: part of it, and what these recomputed and made.
+  std::int64_t kept_for_weight = 0;
   // Highest memory of its backward pass above what it found saved, at least.
   std::int64_t backward_working = 0;
 

@@ -21,13 +21,12 @@ TEST(ActivationFront, EqualsTheWalkOverTheSlotsForAnySizes) {
         ActivationBytes bytes;
         for (int chunk = 0; chunk < pipeline.chunks; ++chunk) {
           bytes.forward.push_back(static_cast<std::int64_t>(random() % 1000));
-          bytes.weight_part.push_back(
-              static_cast<std::int64_t>(random() % (static_cast<std::uint64_t>(bytes.forward.back()) + 1)));
+          bytes.weight_part.push_back(static_cast<std::int64_t>(random() % 1500));
         }
         std::vector<std::int64_t> walked(static_cast<std::size_t>(shape.stages));
         std::vector<std::int64_t> found(walked.size(), -1);
         activation_peaks(pipeline, bytes, walked);
-        front.peaks(bytes, found);
+        front.peaks(bytes, std::vector<std::int64_t>(found.size()), found);
         EXPECT_EQ(found, walked) << schedule->name() << ' ' << shape.stages << ' ' << shape.micro_batches;
       }
     }
@@ -38,8 +37,8 @@ TEST(ActivationFront, OneVectorPerStageOf1F1B) {
   const ActivationFront front(pipeline);
   EXPECT_EQ(front.size(), 4U);
   std::vector<std::int64_t> peak(4);
-  front.peaks({{10, 10, 10, 10}, {0, 0, 0, 0}}, peak);
-  EXPECT_EQ(peak, (std::vector<std::int64_t>{40, 30, 20, 10}));
+  front.peaks({{10, 10, 10, 10}, {0, 0, 0, 0}}, std::vector<std::int64_t>{1, 2, 3, 4}, peak);
+  EXPECT_EQ(peak, (std::vector<std::int64_t>{41, 32, 23, 14}));
 }
 
 }  // namespace
