@@ -195,7 +195,10 @@ RunResult synthesize_to_file(Session& session, SynthRequest synth) {
   const std::string& to = session.output().file;
   MOESIM_TRY(check_trace_output(session));
   MOESIM_ASSIGN(synth.request.law, parse_gate_law(synth.law));
-  MOESIM_TRY(synthesize_file(synth.request, to));
+  {
+    const std::unique_ptr<ProgressSink> progress = session.progress("synth");
+    MOESIM_TRY(synthesize_file(synth.request, to, {progress.get(), Session::stop()}));
+  }  // the line of progress ends before more is said
   session.say(fmt::format("wrote {} and {}.json (synthetic)", to, to));
   return kExitOk;
 }
