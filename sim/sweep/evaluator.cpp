@@ -60,7 +60,7 @@ Status SweepEvaluator::load() {
   for (const std::string& source : spec_.words(SweepField::kTrace)) {
     if (is_balanced(source)) continue;
     if (source == "-") return usage_error("a sweep cannot read a trace from stdin", "save it to a file first");
-    MOESIM_ASSIGN(const LoadedTrace loaded, load_trace(source));
+    MOESIM_ASSIGN(const LoadedTrace loaded, load_trace(source, spec_.import()));
     MOESIM_ASSIGN(LoadMapper mapper, LoadMapper::create(loaded.trace, -1));
     traces_.emplace(source, Trace{std::move(mapper), loaded.trace.info.origin});
     identities += identity("trace", source);
