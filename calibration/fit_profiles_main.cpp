@@ -268,7 +268,7 @@ double rounded(double value) {
 void record(const Recipe& recipe, const FitResult& result, Profile& profile) {
   for (const auto& [section_name, field_name] : recipe.free) {
     auto found = std::find_if(profile.sections.begin(), profile.sections.end(),
-                              [&](const ProfileSection& section) { return section.name == section_name; });
+                              [&name = section_name](const ProfileSection& section) { return section.name == name; });
     if (found == profile.sections.end()) {
       profile.sections.push_back(
           {.name = std::string(section_name), .parameters = {}, .provenance = {}, .date = std::string(kDate)});

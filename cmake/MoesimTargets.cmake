@@ -5,14 +5,16 @@ target_compile_options(moesim_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Wconversion
                             -Wno-sign-conversion>)
 if(MOESIM_SANITIZE)
-  # g++'s ASan and UBSan together make huge code; the checks left out are the ones that cost minutes to compile.
   set(sanitize -fsanitize=${MOESIM_SANITIZE} -fno-omit-frame-pointer)
+  # g++'s ASan and UBSan together make huge code; the checks left out are the ones that cost minutes to compile.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND MOESIM_SANITIZE MATCHES "undefined")
     list(APPEND sanitize -fno-sanitize=vptr,null,alignment,object-size)
   endif()
   target_compile_options(moesim_options INTERFACE ${sanitize} -fno-sanitize-recover=all)
   target_link_options(moesim_options INTERFACE ${sanitize})
 endif()
+
+include(MoesimPrecompiled)
 
 # moesim_add_library(NAME SOURCES a.cpp ... LINKS PUBLIC x PRIVATE y)  ->  target moesim_NAME, alias moesim::NAME
 function(moesim_add_library name)
@@ -21,6 +23,12 @@ function(moesim_add_library name)
   add_library(moesim::${name} ALIAS moesim_${name})
   target_include_directories(moesim_${name} PUBLIC ${PROJECT_SOURCE_DIR})
   target_link_libraries(moesim_${name} ${ARG_LINKS} PRIVATE moesim_options)
+  if(MOESIM_FUZZ)  # the libraries tell a fuzzer which way an input took
+    target_compile_options(moesim_${name} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
+  if(MOESIM_PRECOMPILE_LIBRARIES)
+    moesim_use_precompiled(moesim_${name} library_headers)
+  endif()
 endfunction()
 
 # moesim_add_program(NAME SOURCES ... LINKS PRIVATE ...)  ->  build/bin/NAME
@@ -37,6 +45,7 @@ function(moesim_add_test name)
   target_link_libraries(test_${name} PRIVATE ${ARG_LINKS} GTest::gtest_main GTest::gmock moesim_options)
   # What is tested stands in the libraries; optimising the tests themselves would double the time they take to compile.
   target_compile_options(test_${name} PRIVATE -O0)
+  moesim_use_precompiled(test_${name} test_headers)
   # Recorded data may stand beside the checkout; tests that need it skip with a message where it does not.
   target_compile_definitions(test_${name} PRIVATE
     MOESIM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" MOESIM_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared")

@@ -14,9 +14,11 @@ show_help() {
   awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$script"
 }
 
-# Where ccache is installed it makes building the same files again cheap. CMake reads these when it first configures.
+# Where ccache is installed it makes building the same files again cheap. CMake reads these when it first configures. A clean
+# machine that runs this once (CI=true) has nothing to find in it and would only pay for the filling.
 use_ccache() {
   command -v ccache > /dev/null || return 0
+  [ "${CI-}" != true ] || [ -d "${CCACHE_DIR-$HOME/.cache/ccache}" ] || return 0
   export CMAKE_CXX_COMPILER_LAUNCHER="${CMAKE_CXX_COMPILER_LAUNCHER-ccache}"
   export CMAKE_C_COMPILER_LAUNCHER="${CMAKE_C_COMPILER_LAUNCHER-ccache}"
 }

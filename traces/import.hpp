@@ -22,6 +22,7 @@ struct ImportOptions {
   std::int32_t sequence_ranks = 8;
   // Megatron's recording is by receiving rank: how many ranks share one copy of all experts; 0: all that were recorded.
   std::int32_t expert_parallel = 0;
+  bool operator==(const ImportOptions&) const = default;
 };
 
 struct ImportReport {

@@ -25,9 +25,10 @@ Result<ConversionReport> convert_trace(const std::string& from, const std::strin
   return ConversionReport{std::move(report.info), std::move(report.findings), report.rows};
 }
 
-Result<TraceInfo> synthesize_file(const SynthesisRequest& request, const std::string& to) {
+Result<TraceInfo> synthesize_file(const SynthesisRequest& request, const std::string& to, const SynthesisRun& run) {
+  MOESIM_TRY(check_synthesis(request));
   MOESIM_ASSIGN(const auto writer, TraceWriter::create(to, TraceRows::kCounts));
-  MOESIM_TRY(synthesize(request, *writer));
+  MOESIM_TRY(synthesize(request, *writer, run));
   TraceInfo info = describe_synthesis(request);
   MOESIM_TRY(writer->commit(info));
   return info;

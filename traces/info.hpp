@@ -35,6 +35,7 @@ struct ConversionReport {
                                                      const ImportOptions& import = {});
 
 // trace synth: writes `to` and its side file.
-[[nodiscard]] Result<TraceInfo> synthesize_file(const SynthesisRequest& request, const std::string& to);
+[[nodiscard]] Result<TraceInfo> synthesize_file(const SynthesisRequest& request, const std::string& to,
+                                                const SynthesisRun& run = {});
 
 }  // namespace moesim

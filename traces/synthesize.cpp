@@ -18,7 +18,26 @@ constexpr std::array kLaws = {GateLaw::kBalanced, GateLaw::kZipf, GateLaw::kDiri
 constexpr double kWeightScale = 0x1p30;  // real shares become whole weights below this
 constexpr double kSmallestAlpha = 0.01;
 
-Status check(const SynthesisRequest& r) {
+double rows_of(const SynthesisRequest& r) {
+  return static_cast<double>(r.steps) * r.layers * r.micro_batches * r.source_ranks;
+}
+
+Status check_size(const SynthesisRequest& r) {
+  const double counts = rows_of(r) * r.experts;
+  if (counts > kMostSynthesizedCounts)
+    return usage_error(fmt::format("the trace would have {:.3g} counts ({:.3g} rows of {} experts), more than {:.0g}",
+                                   counts, rows_of(r), r.experts, kMostSynthesizedCounts),
+                       "ask for fewer steps, layers, micro-batches, source ranks or experts");
+  if (static_cast<double>(r.layers) * r.experts > kMostSynthesizedShares)
+    return usage_error(fmt::format("{} layers of {} experts are more than {:.0g} experts together", r.layers, r.experts,
+                                   kMostSynthesizedShares),
+                       "ask for fewer layers or experts");
+  return {};
+}
+
+}  // namespace
+
+Status check_synthesis(const SynthesisRequest& r) {
   if (r.steps < 1 || r.layers < 1 || r.micro_batches < 1 || r.source_ranks < 1 || r.first_layer < 0)
     return usage_error("steps, layers, micro-batches and source ranks must be positive");
   if (r.experts < 2 || r.experts > 65536) return usage_error("experts must be 2 to 65536");
@@ -31,8 +50,10 @@ Status check(const SynthesisRequest& r) {
   if (r.law == GateLaw::kHotExpert && !(r.hot_share >= 0 && r.hot_share <= 1.0 / r.top_k))
     return usage_error(fmt::format("the hot expert's share must be 0 to 1/top_k = {:.3g}", 1.0 / r.top_k),
                        "a token chooses an expert at most once, so none can have more");
-  return {};
+  return check_size(r);
 }
+
+namespace {
 
 Pcg32 generator_for(const SynthesisRequest& r, std::uint64_t purpose, int layer, int step) {
   std::uint64_t mixed = splitmix64(r.seed ^ splitmix64(purpose));
@@ -158,10 +179,13 @@ TraceInfo describe_synthesis(const SynthesisRequest& r) {
   return info;
 }
 
-Status synthesize(const SynthesisRequest& request, RowSink& sink) {
-  MOESIM_TRY(check(request));
+Status synthesize(const SynthesisRequest& request, RowSink& sink, const SynthesisRun& run) {
+  MOESIM_TRY(check_synthesis(request));
+  const auto total = static_cast<std::uint64_t>(rows_of(request));
+  std::uint64_t done = 0;
   constexpr std::uint64_t kShares = 1;
   constexpr std::uint64_t kNoise = 2;
+  constexpr std::uint64_t kRowsBetweenLooks = 256;  // at the clock and for an interrupt
   std::vector<std::vector<double>> shares(static_cast<std::size_t>(request.layers));
   RowMaker maker(request);
   for (int step = 0; step < request.steps; ++step)
@@ -176,6 +200,10 @@ Status synthesize(const SynthesisRequest& request, RowSink& sink) {
       Pcg32 noise = generator_for(request, kNoise, layer, step);
       for (int micro_batch = 0; micro_batch < request.micro_batches; ++micro_batch)
         for (int rank = 0; rank < request.source_ranks; ++rank) {
+          if (done++ % kRowsBetweenLooks == 0) {
+            if (run.stop.stop_requested()) return fail(ErrorKind::kInterrupted, "interrupted; nothing was written");
+            if (run.progress != nullptr) run.progress->update(done, total, "rows");
+          }
           const RowKey key{step, request.first_layer + layer, micro_batch, rank};
           MOESIM_TRY(sink.counts({key, maker.make(p, noise), {"synthetic trace", 0}}));
         }

@@ -9,6 +9,7 @@
 // drift mixes in a fresh draw before every further step: p <- (1 - drift) p + drift p_new.
 // A row is p with the noise of independently routed tokens (normal with variance T p (1 - p), T = tokens * top_k), made
 // whole by largest remainder: it sums to T and no expert exceeds `tokens`.
+// A trace has at most kMostSynthesizedCounts counts: steps x layers x micro-batches x source ranks x experts.
 // Worked: Dirichlet(8) over 8 experts has deviation/mean sqrt(7/65) = 0.33, an expected max/mean of about 1.5.
 #pragma once
 
@@ -16,6 +17,8 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "base/progress.hpp"
+#include "base/stop_token.hpp"
 #include "traces/rows.hpp"
 #include "traces/selection_trace.hpp"
 
@@ -43,11 +46,22 @@ struct SynthesisRequest {
   std::string model;
 };
 
+constexpr double kMostSynthesizedCounts = 1e10;  // about 40 GB of CSV
+constexpr double kMostSynthesizedShares = 1e8;   // layers x experts, held in memory: 0.8 GB
+
+// Whether such a trace can be made; before anything is allocated or written.
+[[nodiscard]] Status check_synthesis(const SynthesisRequest& request);
+
 // What is known about the trace that `request` makes, the options that made it included.
 [[nodiscard]] TraceInfo describe_synthesis(const SynthesisRequest& request);
 
+struct SynthesisRun {
+  ProgressSink* progress = nullptr;  // told the rows made; may be null
+  StopToken stop;                    // asked: kInterrupted
+};
+
 // Rows in ascending order of their keys, pushed one by one: traces of any size.
-[[nodiscard]] Status synthesize(const SynthesisRequest& request, RowSink& sink);
+[[nodiscard]] Status synthesize(const SynthesisRequest& request, RowSink& sink, const SynthesisRun& run = {});
 
 // The same, in memory.
 [[nodiscard]] Result<SelectionTrace> synthesize_trace(const SynthesisRequest& request,

@@ -24,11 +24,12 @@ tl::unexpected<Error> blame(Error error, const ScenarioSources& sources, std::st
 Status load_routing(Scenario& scenario) {
   const ScenarioSources& sources = scenario.sources;
   if (sources.trace.empty()) {
+    MOESIM_TRY(check_no_import_options(sources.import));
     if (scenario.model.shape.first_moe() != nullptr)
       scenario.notes.emplace_back("routing is taken as balanced; give --trace for the gate's real choices");
     return {};
   }
-  Result<LoadedTrace> loaded = load_trace(sources.trace);
+  Result<LoadedTrace> loaded = load_trace(sources.trace, sources.import);
   if (!loaded) return blame(loaded.error(), sources, "trace");
   for (const Finding& finding : loaded->findings.list())
     if (finding.severity != Severity::kInfo)
@@ -56,6 +57,7 @@ void add_scenario_options(CLI::App& command, Session& session, ScenarioSources& 
       ->option_text("N")
       ->check(CLI::Range(0, 1'000'000'000))
       ->group(kGroup);
+  add_import_options(command, session, sources.import);
 }
 
 ScenarioSources sources_for(const std::string& path, const PlanFile& plan, const ScenarioSources& from_command_line) {

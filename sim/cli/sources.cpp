@@ -6,6 +6,7 @@
 #include "models/cluster/cluster_source.hpp"
 #include "models/shape/model_source.hpp"
 #include "traces/bundled.hpp"
+#include "traces/formats/format.hpp"
 
 namespace moesim {
 namespace {
@@ -53,6 +54,29 @@ CLI::Option* add_nodes(CLI::App& command, int& target) {
   return command.add_option("--nodes", target, "Nodes of the cluster; without it as many as its file says")
       ->option_text("N")
       ->check(CLI::Range(1, 100'000));
+}
+
+void add_import_options(CLI::App& command, Session& session, ImportOptions& options) {
+  constexpr const char* kGroup = "Reading the trace";
+  std::vector<std::string> formats;
+  for (const TraceFormat* format : trace_formats()) formats.emplace_back(format->name);
+  session.add_choice(command, "--input-format", options.format, std::move(formats), "The only format to be tried")
+      ->group(kGroup);
+  const auto number = [&](const char* name, auto& target, const char* description) {
+    command.add_option(name, target, description)->option_text("N")->check(CLI::Range(1, 1'000'000))->group(kGroup);
+  };
+  number("--top-k", options.top_k, "Experts per token, where the trace does not say or says it wrong");
+  number("--sequence-ranks", options.sequence_ranks,
+         "Source ranks that the sequences of a recording without ranks are dealt to; 8");
+  number("--expert-parallel", options.expert_parallel,
+         "Of Megatron's recording: ranks that share one copy of all experts; all");
+}
+
+Status check_no_import_options(const ImportOptions& options) {
+  if (options == ImportOptions{}) return {};
+  return usage_error(
+      "--input-format, --top-k, --sequence-ranks and --expert-parallel say how a trace is read, and there is none",
+      "name a trace with --trace, or leave them out");
 }
 
 }  // namespace moesim

@@ -1,10 +1,11 @@
-// Options that name a model, a cluster or a trace, the same in every command.
+// Options that name a model, a cluster or a trace and say how it is read, the same in every command.
 #pragma once
 
 #include <CLI/CLI.hpp>
 #include <string>
 
 #include "sim/cli/session.hpp"
+#include "traces/import.hpp"
 
 namespace moesim {
 
@@ -14,5 +15,9 @@ CLI::Option* add_model_source(CLI::App& command, Session& session, const std::st
 CLI::Option* add_cluster_source(CLI::App& command, Session& session, const std::string& name, std::string& target);
 CLI::Option* add_trace_source(CLI::App& command, Session& session, const std::string& name, std::string& target);
 CLI::Option* add_nodes(CLI::App& command, int& target);
+// What an importer cannot read from the trace itself (docs/traces.md).
+void add_import_options(CLI::App& command, Session& session, ImportOptions& options);
+// Where no trace is read such options would do nothing, which their user should hear.
+[[nodiscard]] Status check_no_import_options(const ImportOptions& options);
 
 }  // namespace moesim

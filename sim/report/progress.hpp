@@ -1,6 +1,6 @@
-// How far a long computation is. Libraries call ProgressSink::update and never print; the program decides what to show.
+// What is shown of how far a long computation is (base/progress.hpp).
 //
-// ProgressMeter is the deciding part without clock or terminal: nothing in the first second; on a terminal a line at most
+// ProgressMeter decides without clock or terminal: nothing in the first second; on a terminal a line at most
 // every 0.1 s, elsewhere every 10 s; a rate once there is one; an ETA only when it can be believed, that is when the
 // recent rate has stayed within 25 % of the overall one and the end is less than 99 hours off.
 // Example: update(1s, 100/1000), update(2s, 200/1000) -> "20 %  200/1000  100/s  8 s left".
@@ -11,26 +11,10 @@
 #include <string>
 #include <string_view>
 
+#include "base/progress.hpp"
 #include "base/units.hpp"
 
 namespace moesim {
-
-class ProgressSink {
- public:
-  ProgressSink() = default;
-  ProgressSink(const ProgressSink&) = delete;
-  ProgressSink& operator=(const ProgressSink&) = delete;
-  virtual ~ProgressSink() = default;
-  // `total` 0: unknown. `stage` says what is counted, where a computation counts one thing after the other.
-  // Callable from any thread, often; cheap when there is nothing to show.
-  virtual void update(std::uint64_t done, std::uint64_t total, std::string_view stage) = 0;
-};
-
-// For callers that show nothing, and for tests.
-class NoProgress final : public ProgressSink {
- public:
-  void update(std::uint64_t, std::uint64_t, std::string_view) override {}
-};
 
 enum class ProgressPlace : std::uint8_t {
   kTerminal,  // a line that is overwritten

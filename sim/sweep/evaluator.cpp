@@ -60,24 +60,23 @@ Status SweepEvaluator::load() {
   for (const std::string& source : spec_.words(SweepField::kTrace)) {
     if (is_balanced(source)) continue;
     if (source == "-") return usage_error("a sweep cannot read a trace from stdin", "save it to a file first");
-    MOESIM_ASSIGN(const LoadedTrace loaded, load_trace(source));
+    MOESIM_ASSIGN(const LoadedTrace loaded, load_trace(source, spec_.import()));
     MOESIM_ASSIGN(LoadMapper mapper, LoadMapper::create(loaded.trace, -1));
-    traces_.emplace(source, std::move(mapper));
+    traces_.emplace(source, Trace{std::move(mapper), loaded.trace.info.origin});
     identities += identity("trace", source);
   }
   fingerprint_ = sha256_hex(identities);
   return {};
 }
 
-PointOutcome SweepEvaluator::outcome(const PlanFile& file, const Cluster& cluster) const {
+PointOutcome SweepEvaluator::outcome(const PlanFile& file, const Cluster& cluster, const Trace* trace) const {
   const ModelShape& model = models_.at(file.model);
   const int world = cluster.view.ranks();
   Status valid = check_divisible(file.plan.sizes(), world);
   if (valid) valid = check_plan(file.plan, model, world);
   if (!valid) return {PointStatus::kInvalid, valid.error().what, {}};
-  const auto trace = traces_.find(file.trace);
   const Result<SimulatedStep> step =
-      simulate_step(file.plan, model, cluster.costs, trace == traces_.end() ? nullptr : &trace->second, {});
+      simulate_step(file.plan, model, cluster.costs, trace == nullptr ? nullptr : &trace->loads, {});
   if (step) return {PointStatus::kOk, {}, step->metrics};
   const bool ours = step.error().kind == ErrorKind::kInternal;
   return {ours ? PointStatus::kFailed : PointStatus::kInvalid, step.error().what, {}};
@@ -87,7 +86,10 @@ SweepRow SweepEvaluator::evaluate(std::int64_t point) const {
   PlanFile file = spec_.point(point);
   const Cluster& cluster = *clusters_.at({file.cluster, file.nodes});
   spec_.derive_sizes(file, cluster.view.ranks());
-  return make_row(point, file, cluster.view.nodes(), outcome(file, cluster));
+  const auto found = traces_.find(file.trace);
+  const Trace* trace = found == traces_.end() ? nullptr : &found->second;
+  const PointSources sources{cluster.view.nodes(), trace == nullptr ? std::nullopt : std::optional(trace->origin)};
+  return make_row(point, file, sources, outcome(file, cluster, trace));
 }
 
 }  // namespace moesim

@@ -37,16 +37,20 @@ class SweepEvaluator {
     ClusterView view;
     CostModel costs;  // refers to view
   };
+  struct Trace {
+    LoadMapper loads;
+    TraceOrigin origin;
+  };
 
   explicit SweepEvaluator(SweepSpec spec) : spec_(std::move(spec)) {}
   [[nodiscard]] Status load();
-  [[nodiscard]] PointOutcome outcome(const PlanFile& file, const Cluster& cluster) const;
+  [[nodiscard]] PointOutcome outcome(const PlanFile& file, const Cluster& cluster, const Trace* trace) const;
 
   SweepSpec spec_;
   std::string fingerprint_;
   std::map<std::string, ModelShape> models_;
   std::map<std::pair<std::string, int>, std::unique_ptr<const Cluster>> clusters_;
-  std::map<std::string, LoadMapper> traces_;
+  std::map<std::string, Trace> traces_;
 };
 
 }  // namespace moesim

@@ -30,6 +30,7 @@ const std::vector<TypedColumn>& typed_columns() {
       {{"cluster", Unit::kNone, "cluster", "As given"}, Type::kWord},
       {{"nodes", Unit::kNone, "nodes", "Hosts"}, Type::kWhole},
       {{"trace", Unit::kNone, "trace", "As given; balanced: none"}, Type::kWord},
+      {{"trace_origin", Unit::kNone, "trace origin", "recorded, or synthetic: made up by a generator"}, Type::kWord},
       {{"tp", Unit::kNone, "TP", "Tensor parallelism"}, Type::kWhole},
       {{"cp", Unit::kNone, "CP", "Context parallelism"}, Type::kWhole},
       {{"pp", Unit::kNone, "PP", "Pipeline stages"}, Type::kWhole},
@@ -74,11 +75,13 @@ const std::vector<TypedColumn>& typed_columns() {
 MetricValue known_size(int size) { return size > 0 ? MetricValue(std::int64_t{size}) : MetricValue(); }
 MetricValue text_or_none(std::string text) { return text.empty() ? MetricValue() : MetricValue(std::move(text)); }
 
-void append_plan(const PlanFile& file, int nodes, SweepRow& row) {
+void append_plan(const PlanFile& file, const PointSources& sources, SweepRow& row) {
   const Plan& plan = file.plan;
   const ParallelSizes& s = plan.layout.sizes;
-  row.insert(row.end(), {file.model, file.cluster, std::int64_t{nodes},
-                         file.trace.empty() ? std::string(kBalancedRouting) : file.trace});
+  row.insert(row.end(),
+             {file.model, file.cluster, std::int64_t{sources.nodes},
+              file.trace.empty() ? std::string(kBalancedRouting) : file.trace,
+              sources.trace_origin ? MetricValue(std::string(name_of(*sources.trace_origin))) : MetricValue()});
   for (const int size : {s.tp, s.cp, s.pp, s.vpp, s.dp, s.ep, s.esp, s.edp}) row.push_back(known_size(size));
   row.insert(row.end(),
              {plan.layout.order, plan.sequence_parallel, plan.seq_length, std::int64_t{plan.micro_batch},
@@ -131,9 +134,9 @@ std::size_t sweep_column(std::string_view key) {
   return static_cast<std::size_t>(at - columns.begin());
 }
 
-SweepRow make_row(std::int64_t point, const PlanFile& file, int nodes, const PointOutcome& outcome) {
+SweepRow make_row(std::int64_t point, const PlanFile& file, const PointSources& sources, const PointOutcome& outcome) {
   SweepRow row = {point, run_name(file.plan), std::string(status_name(outcome.status))};
-  append_plan(file, nodes, row);
+  append_plan(file, sources, row);
   if (outcome.status == PointStatus::kOk)
     append_metrics(outcome.metrics, row);
   else

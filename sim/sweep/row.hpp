@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 #include "sim/plan/plan.hpp"
 #include "sim/report/metric.hpp"
 #include "sim/simulate/step.hpp"
+#include "traces/trace_info.hpp"
 
 namespace moesim {
 
@@ -32,8 +34,13 @@ struct PointOutcome {
   std::string error;
   StepMetrics metrics;  // of kOk
 };
-// `nodes` as the compiled cluster has them.
-[[nodiscard]] SweepRow make_row(std::int64_t point, const PlanFile& file, int nodes, const PointOutcome& outcome);
+// What the files that the plan names turned out to be.
+struct PointSources {
+  int nodes = 0;                            // as the compiled cluster has them
+  std::optional<TraceOrigin> trace_origin;  // none: no trace, routing is balanced
+};
+[[nodiscard]] SweepRow make_row(std::int64_t point, const PlanFile& file, const PointSources& sources,
+                                const PointOutcome& outcome);
 
 // A row as one line of JSON without the line break, and back. Numbers survive exactly.
 [[nodiscard]] std::string row_to_json(const SweepRow& row);

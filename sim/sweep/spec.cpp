@@ -220,6 +220,11 @@ std::string SweepSpec::canonical_text() const {
     for (const AxisValue& value : axis.values) values.push_back(to_json(value));
     json["axes"][std::string(traits_of(axis.field).name)] = std::move(values);
   }
+  if (import_ != ImportOptions{})
+    json["import"] = {{"format", import_.format},
+                      {"top_k", import_.top_k},
+                      {"sequence_ranks", import_.sequence_ranks},
+                      {"expert_parallel", import_.expert_parallel}};
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 

@@ -10,10 +10,12 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.hpp"
 #include "sim/sweep/field.hpp"
+#include "traces/import.hpp"
 
 namespace moesim {
 
@@ -37,12 +39,15 @@ class SweepSpec {
   [[nodiscard]] Status set_base_file(const std::string& path);
   // Replaces the axis of the same field.
   void set_axis(SweepAxis axis);
+  // How every trace is read.
+  void set_import(ImportOptions import) { import_ = std::move(import); }
   // To be called once all is set: whether every plan is complete and the points are not too many.
   [[nodiscard]] Status check() const;
 
   [[nodiscard]] const SweepBase& base() const { return base_; }
   [[nodiscard]] const std::vector<SweepAxis>& axes() const { return axes_; }  // in the order of SweepField
   [[nodiscard]] const SweepAxis* axis(SweepField field) const;
+  [[nodiscard]] const ImportOptions& import() const { return import_; }
   // The values that a field takes: its axis, or the base's only one.
   [[nodiscard]] std::vector<std::string> words(SweepField field) const;
   [[nodiscard]] std::vector<int> node_counts() const;  // 0: as many as the cluster's file says
@@ -61,6 +66,7 @@ class SweepSpec {
 
   SweepBase base_;
   std::vector<SweepAxis> axes_;
+  ImportOptions import_;
 };
 
 }  // namespace moesim

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <memory>
@@ -9,6 +10,7 @@
 
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/launcher.hpp"
+#include "sim/cli/sources.hpp"
 #include "sim/sweep/field.hpp"
 #include "sim/sweep/mpi.hpp"
 #include "sim/sweep/run.hpp"
@@ -21,6 +23,7 @@ struct SweepRequest {
   std::string base;
   std::array<std::string, kSweepFields> axes;  // as written; empty: not given
   int jobs = 1;
+  ImportOptions import;
   bool restart = false;
   bool json = false;
 };
@@ -40,10 +43,16 @@ Result<SweepSpec> spec_of(const SweepRequest& request) {
     if (!axis) return usage_error(fmt::format("{}: {}", traits.options, axis.error().what), axis.error().hint);
     spec.set_axis(std::move(*axis));
   }
+  spec.set_import(request.import);
   if (const Status complete = spec.check(); !complete) {
     const Error& error = complete.error();
     return request.spec.empty() ? usage_error(error.what, error.hint)
                                 : invalid_input(error.what, request.spec, error.hint);
+  }
+  const std::vector<std::string> traces = spec.words(SweepField::kTrace);
+  const auto balanced = [](const std::string& trace) { return trace.empty() || trace == kBalancedRouting; };
+  if (std::all_of(traces.begin(), traces.end(), balanced)) {
+    MOESIM_TRY(check_no_import_options(request.import));
   }
   return spec;
 }
@@ -137,6 +146,7 @@ void add_sweep(CLI::App& app, Session& session) {
                      std::string(traits.description))
         ->option_text("VALUES")
         ->group("Axes");
+  add_import_options(*command, session, request->import);
   command->add_option("-j,--jobs", request->jobs, "Threads of each process")
       ->option_text("N")
       ->check(CLI::Range(1, 1024))

@@ -10,7 +10,6 @@
 
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/sources.hpp"
-#include "traces/formats/format.hpp"
 #include "traces/info.hpp"
 
 namespace moesim {
@@ -195,30 +194,16 @@ RunResult synthesize_to_file(Session& session, SynthRequest synth) {
   const std::string& to = session.output().file;
   MOESIM_TRY(check_trace_output(session));
   MOESIM_ASSIGN(synth.request.law, parse_gate_law(synth.law));
-  MOESIM_TRY(synthesize_file(synth.request, to));
+  {
+    const std::unique_ptr<ProgressSink> progress = session.progress("synth");
+    MOESIM_TRY(synthesize_file(synth.request, to, {progress.get(), Session::stop()}));
+  }  // the line of progress ends before more is said
   session.say(fmt::format("wrote {} and {}.json (synthetic)", to, to));
   return kExitOk;
 }
 
 CLI::Option* add_number(CLI::App& command, const std::string& name, auto& target, const std::string& description) {
   return command.add_option(name, target, description)->option_text("N")->default_str(fmt::format("{}", target));
-}
-
-// What an importer cannot read from the input itself.
-void add_import_options(CLI::App& command, Session& session, ImportOptions& options) {
-  constexpr const char* kGroup = "Input";
-  std::vector<std::string> formats;
-  for (const TraceFormat* format : trace_formats()) formats.emplace_back(format->name);
-  session.add_choice(command, "--input-format", options.format, std::move(formats), "The only format to be tried")
-      ->group(kGroup);
-  const auto number = [&](const char* name, auto& target, const char* description) {
-    command.add_option(name, target, description)->option_text("N")->check(CLI::Range(1, 1'000'000))->group(kGroup);
-  };
-  number("--top-k", options.top_k, "Experts per token, where the input does not say or says it wrong");
-  number("--sequence-ranks", options.sequence_ranks,
-         "Source ranks that the sequences of a recording without ranks are dealt to; 8");
-  number("--expert-parallel", options.expert_parallel,
-         "Of Megatron's recording: ranks that share one copy of all experts; all");
 }
 
 void add_convert(CLI::App& trace, Session& session) {

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <numeric>
 
@@ -62,6 +63,88 @@ SynthesisRequest request_of(GateLaw law) {
   request.dirichlet_alpha = 0.1;
   request.zipf_exponent = 2;
   return request;
+}
+
+class RowCounter final : public RowSink {
+ public:
+  std::uint64_t rows = 0;
+  Status counts(const CountRow&) override { return ++rows, Status(); }
+  Status token(const TokenRow&) override { return {}; }
+};
+
+TEST(Synthesis, SizesBeyondTheBoundAreRefusedAtOnce) {
+  SynthesisRequest request;
+  request.experts = 10;
+  request.layers = 100;
+  request.source_ranks = 1000;
+  request.micro_batches = 100;
+  request.steps = 100;  // 10 * 100 * 1000 * 100 * 100 = 10^10 counts, the most there can be
+  EXPECT_TRUE(check_synthesis(request).has_value());
+  request.steps = 101;
+  RowCounter sink;
+  const Status refused = synthesize(request, sink);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(sink.rows, 0U);
+  EXPECT_EQ(refused.error().kind, ErrorKind::kUsage);
+  EXPECT_EQ(refused.error().what,
+            "the trace would have 1.01e+10 counts (1.01e+09 rows of 10 experts), more than 1e+10");
+  EXPECT_THAT(refused.error().hint, HasSubstr("fewer steps"));
+
+  request = {};
+  request.steps = request.layers = request.micro_batches = request.source_ranks = INT32_MAX;
+  request.experts = 65536;
+  EXPECT_FALSE(check_synthesis(request).has_value());
+  request.steps = request.micro_batches = request.source_ranks = 1;
+  request.experts = 1001;
+  request.layers = 100'000;  // within the counts, but 1.001 * 10^8 shares in memory
+  const Status wide = check_synthesis(request);
+  ASSERT_FALSE(wide.has_value());
+  EXPECT_EQ(wide.error().what, "100000 layers of 1001 experts are more than 1e+08 experts together");
+}
+
+TEST(Synthesis, NothingIsWrittenWhereTheSizeIsRefused) {
+  SynthesisRequest request;
+  request.steps = INT32_MAX;
+  const std::string path = testing::TempDir() + "moesim-synthesis-refused/x.csv";  // in a folder that does not exist
+  const auto written = synthesize_file(request, path);
+  ASSERT_FALSE(written.has_value());
+  EXPECT_EQ(written.error().kind, ErrorKind::kUsage);  // not an error of the file system
+}
+
+// Keeps the last of what it is told, and asks to stop once so many rows are done.
+class StopAt final : public ProgressSink {
+ public:
+  explicit StopAt(std::uint64_t row) : row_(row) {}
+  void update(std::uint64_t done, std::uint64_t total, std::string_view) override {
+    last = done;
+    of = total;
+    if (done >= row_) stop = true;
+  }
+  std::uint64_t last = 0;
+  std::uint64_t of = 0;
+  std::atomic<bool> stop{false};
+
+ private:
+  std::uint64_t row_;
+};
+
+TEST(Synthesis, TellsProgressAndStopsWhenAsked) {
+  SynthesisRequest request;
+  request.steps = 10'000;
+  RowCounter sink;
+  StopAt never(UINT64_MAX);
+  ASSERT_TRUE(synthesize(request, sink, {&never, StopToken(never.stop)}).has_value());
+  EXPECT_EQ(sink.rows, 10'000U);
+  EXPECT_EQ(never.of, 10'000U);
+  EXPECT_GT(never.last, 9'000U);
+
+  RowCounter partial;
+  StopAt soon(2'000);
+  const Status stopped = synthesize(request, partial, {&soon, StopToken(soon.stop)});
+  ASSERT_FALSE(stopped.has_value());
+  EXPECT_EQ(stopped.error().kind, ErrorKind::kInterrupted);
+  EXPECT_GE(partial.rows, 2'000U);
+  EXPECT_LT(partial.rows, 4'000U);
 }
 
 TEST(Synthesis, RowsSumExactlyUnderTheCap) {

@@ -214,7 +214,7 @@ std::vector<std::vector<RankId>> group_lists(int world) {
   std::vector<std::vector<RankId>> lists{ranks_where(world, [](int) { return true; })};
   lists.push_back({lists[0].rbegin(), lists[0].rend()});
   lists.push_back(lists[0]);
-  std::ranges::rotate(lists.back(), lists.back().begin() + world / 2);
+  std::rotate(lists.back().begin(), lists.back().begin() + world / 2, lists.back().end());
   std::ranges::swap(lists.back().front(), lists.back()[static_cast<std::size_t>(world / 3)]);
   for (int half : {0, 1}) lists.push_back(ranks_where(world, [half](int rank) { return rank % 2 == half; }));
   for (int pair = 0; pair < world; ++pair)

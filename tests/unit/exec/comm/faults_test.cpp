@@ -104,9 +104,9 @@ TEST(Faults, OperationsOfDifferentKindsDoNotMatch) {
 TEST(Faults, SizesDoNotMatch) {
   // Short and short, short and long (in one piece, in two), long and long.
   const std::pair<std::size_t, std::size_t> sizes[] = {{1, 2}, {100, 1000}, {1000, 100}, {3000, 5000}};
-  for (const auto& [elements_0, elements_1] : sizes) {
-    const auto texts = disagreement([&](auto& comm, auto& group) { return all_reduce(comm, group, elements_0); },
-                                    [&](auto& comm, auto& group) { return all_reduce(comm, group, elements_1); });
+  for (const auto& size : sizes) {
+    const auto texts = disagreement([&](auto& comm, auto& group) { return all_reduce(comm, group, size.first); },
+                                    [&](auto& comm, auto& group) { return all_reduce(comm, group, size.second); });
     for (const std::string& text : texts)
       EXPECT_THAT(text, AnyOf(HasSubstr("expected was all_reduce #0"), HasSubstr("ended the work of all")));
   }

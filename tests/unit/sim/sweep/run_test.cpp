@@ -65,6 +65,28 @@ TEST(SweepRun, RowsSayWhyAPlanIsInvalid) {
   EXPECT_EQ(row[sweep_column("step_time_s")], MetricValue());
 }
 
+TEST(SweepRun, RowsSayWhetherTheTraceIsSynthetic) {
+  SweepSpec spec = SweepSpec::empty();
+  const auto set = [&spec](SweepField field, const char* text) {
+    const auto axis = parse_axis(field, text);
+    ASSERT_TRUE(axis.has_value()) << axis.error().what;
+    spec.set_axis(*axis);
+  };
+  set(SweepField::kModel, "zoo:mixtral-8x7b");
+  set(SweepField::kCluster, "preset:h100");
+  set(SweepField::kSeqLength, "512");
+  set(SweepField::kGlobalBatch, "16");
+  set(SweepField::kTp, "1,3");  // 3 is invalid: such rows have an origin too
+  set(SweepField::kTrace, "bundled:mixtral-8x7b-synthetic,balanced");
+  const auto evaluator = SweepEvaluator::create(spec);
+  ASSERT_TRUE(evaluator.has_value()) << evaluator.error().what;
+  for (const std::int64_t point : {0, 1, 2, 3}) {
+    const SweepRow row = evaluator->evaluate(point);
+    const bool balanced = row[sweep_column("trace")] == MetricValue(std::string("balanced"));
+    EXPECT_EQ(row[sweep_column("trace_origin")], balanced ? MetricValue() : MetricValue(std::string("synthetic")));
+  }
+}
+
 TEST(SweepRun, RowsSurviveTheJournalExactly) {
   const auto evaluator = SweepEvaluator::create(small_sweep());
   ASSERT_TRUE(evaluator.has_value());
