@@ -1,5 +1,8 @@
 #include "exec/run/batch.hpp"
 
+#include <memory>
+#include <utility>
+
 #include "traces/random.hpp"
 
 namespace moesim {
@@ -40,6 +43,19 @@ SequenceSource synthetic_sequences(std::int64_t vocab, std::uint64_t seed) {
     }
     return tokens;
   };
+}
+
+SequenceSource text_sequences(std::string text, std::uint64_t seed) {
+  return
+      [text = std::make_shared<const std::string>(std::move(text)), seed](std::int64_t sequence, std::int64_t length) {
+        std::size_t place = splitmix64(seed ^ splitmix64(static_cast<std::uint64_t>(sequence))) % text->size();
+        std::vector<std::int32_t> tokens;
+        for (std::int64_t p = 0; p < length; ++p) {
+          tokens.push_back(static_cast<unsigned char>((*text)[place]));
+          place = (place + 1) % text->size();
+        }
+        return tokens;
+      };
 }
 
 MicroBatchRows micro_batch_rows(const Plan& plan, const Layout::Coordinates& at, std::int64_t step,

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "exec/compute/layer_args.hpp"
@@ -21,6 +22,10 @@ using SequenceSource = std::function<std::vector<std::int32_t>(std::int64_t sequ
 
 // A text without meaning that can be learned: each token follows from the one before it, but for one in eight, which is random.
 [[nodiscard]] SequenceSource synthetic_sequences(std::int64_t vocab, std::uint64_t seed);
+
+// The bytes of a text as tokens 0 to 255, for a vocabulary of at least 256. A sequence begins at a place that its number decides;
+// what goes past the end goes on at the beginning. The text must not be empty.
+[[nodiscard]] SequenceSource text_sequences(std::string text, std::uint64_t seed);
 
 // One number per row of an activation before TP or sequence parallelism.
 struct MicroBatchRows {

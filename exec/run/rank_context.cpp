@@ -23,15 +23,13 @@ std::vector<int> number_moe_layers(const ModelShape& model) {
   return numbers;
 }
 
-// Its place among the ranks of stage 0 that its pipeline begins with, as load_classes() counts.
-int source_of(const Layout& layout, const RoutedLoads& loads, RankId rank) {
+}  // namespace
+
+int routing_source(const Layout& layout, RankId rank) {
   const auto first_stage = layout.stage_ranks(StageId(0));
   const RankId head = layout.group(GroupKind::kPp, rank)[0];
-  const auto place = std::ranges::find(first_stage, head) - first_stage.begin();
-  return static_cast<int>(place) % std::max(1, loads.sources);
+  return static_cast<int>(std::ranges::find(first_stage, head) - first_stage.begin());
 }
-
-}  // namespace
 
 RankContext::RankContext(const Program& program_of_run, const RunSettings& run_settings, SequenceSource sequences,
                          ComputeBackend& compute, Communicator& communicator)
@@ -46,7 +44,7 @@ RankContext::RankContext(const Program& program_of_run, const RunSettings& run_s
       chunks(index_chunks(program)),
       store(program, chunks),
       moe_layer_of(number_moe_layers(program.model)),
-      load_source(program.loads ? source_of(*program.layout, *program.loads, rank) : 0) {}
+      load_source(routing_source(*program.layout, rank)) {}
 
 Status RankContext::prepare() {
   for (int kind = 0; kind < kGroupKinds; ++kind) {

@@ -24,6 +24,9 @@ struct GateChoice {
   std::vector<std::int32_t> counts;
 };
 
+// Which source of token copies a rank is, as load_classes() counts: its pipeline's place among the ranks of stage 0.
+[[nodiscard]] int routing_source(const Layout& layout, RankId rank);
+
 struct RankContext {
   RankContext(const Program& program_of_run, const RunSettings& run_settings, SequenceSource sequences,
               ComputeBackend& compute, Communicator& communicator);

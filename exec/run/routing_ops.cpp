@@ -19,13 +19,25 @@ Status run_top_k(const OpContext& c) {
   if (rank.settings.gating == Gating::kReplay)
     args.forced_counts = rank.program.loads->row(rank.moe_layer_of[c.op().layer.index()],
                                                  c.micro_batch() % rank.program.loads->variants, rank.load_source);
+  if (rank.settings.balance_coefficient > 0) {
+    BufferPtr& statistics = c.routing().statistics;
+    MOESIM_ASSIGN(statistics, rank.staging.allocate(2 * args.logits.columns, DType::kFp32));
+    args.statistics = dense_view(statistics->data(), DType::kFp32, 2, args.logits.columns);
+  }
   return rank.backend.top_k(rank.stream, args);
 }
 
 Status run_top_k_grad(const OpContext& c) {
+  RankContext& rank = c.rank();
   MOESIM_ASSIGN(const StoredTensor glogits, c.out(0));
-  return c.rank().backend.top_k_grad(c.rank().stream,
-                                     {gate_of(c), c.in(0), c.in(1), c.in(2), std::nullopt, glogits.view});
+  TopKGradArgs args{gate_of(c), c.in(0), c.in(1), c.in(2), std::nullopt, glogits.view};
+  if (rank.settings.balance_coefficient > 0) {
+    const Plan& plan = rank.program.plan;
+    const int parts = plan.micro_batches() * plan.sizes().world() / plan.sizes().pp;  // whose mean is taken
+    args.balance = BalanceLoss{rank.settings.balance_coefficient / static_cast<float>(parts), args.logits.rows,
+                               dense_view(c.routing().statistics->data(), DType::kFp32, 2, args.logits.columns)};
+  }
+  return rank.backend.top_k_grad(rank.stream, args);
 }
 
 // Where the copies go. A repeated forward pass chooses the same.

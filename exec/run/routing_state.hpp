@@ -17,6 +17,7 @@ namespace moesim {
 struct RoutingState {
   RoutingMap map;  // points into the buffers
   BufferPtr expert_rows, row_of_copy, copy_of_row;
+  BufferPtr statistics;                  // FP32 [2, experts] for the auxiliary loss, where there is one
   std::vector<std::int32_t> own_counts;  // copies of this rank by expert
 
   // The counts of all ranks of the group, [j][i][expert]; empty until they have been exchanged.

@@ -21,6 +21,10 @@ struct RunSettings {
   float gate_scale = 1.0F;
   ActivationKind ungated = ActivationKind::kGelu;  // of feed-forward blocks without a gate
   Gating gating = Gating::kLearned;
+  // Of the auxiliary loss for even loads (routing_args.hpp), which each rank takes over the tokens of its micro-batch, as
+  // Megatron-LM and DeepSpeed do: gradients then depend on how tokens are spread. Their mean is added to the loss that is
+  // differentiated, not to the one that is told. 0: none.
+  float balance_coefficient = 0.0F;
   std::uint64_t seed = 1;  // of the initial weights
 };
 

@@ -52,6 +52,21 @@ struct Vote {
   std::array<char, 512> what{}, where{}, hint{};
 };
 
+// When the ranks of this machine have all met the others.
+Result<Seconds> meet(Communicator& comm, const CommGroup& group, const Clock& clock) {
+  MOESIM_TRY(comm.barrier(group, kRecordChannel).wait());
+  const double now = clock().value();
+  std::vector<double> all(static_cast<std::size_t>(comm.size()));
+  MOESIM_TRY(
+      comm.all_gather(group, kRecordChannel, std::as_bytes(std::span(&now, 1)), std::as_writable_bytes(std::span(all)))
+          .wait());
+  double last = now;
+  for (int rank = 0; rank < comm.size(); ++rank)
+    if (comm.host_of(RankId(rank)) == comm.host_of(comm.rank()))
+      last = std::max(last, all[static_cast<std::size_t>(rank)]);
+  return Seconds(last);
+}
+
 void copy_text(std::array<char, 512>& to, const std::string& from) {
   std::memcpy(to.data(), from.data(), std::min(from.size(), to.size() - 1));
 }
@@ -64,8 +79,7 @@ Result<TrainingRecord> train(const TrainingJob& job, ComputeBackend& backend, Co
   MOESIM_ASSIGN(const CommGroup group, everyone(comm));
   TrainingRecord record;
   for (std::int64_t step = 0; step < job.steps; ++step) {
-    MOESIM_TRY(comm.barrier(group, kRecordChannel).wait());
-    const Seconds begin = clock();
+    MOESIM_ASSIGN(const Seconds begin, meet(comm, group, clock));
     MOESIM_ASSIGN(StepResult result, runner->step());
     Seconds last = begin;
     for (ExecutedOp& op : result.ops) {
@@ -91,6 +105,11 @@ Result<std::vector<TrainingRecord>> gather_records(Communicator& comm, const Tra
   for (std::size_t rank = 0; rank < steps.size(); ++rank)
     records.push_back({std::move(steps[rank]), std::move(ops[rank]), memory[rank].front()});
   return records;
+}
+
+Result<std::vector<std::vector<std::int32_t>>> gather_numbers(Communicator& comm,
+                                                              const std::vector<std::int32_t>& mine) {
+  return gather(comm, mine);
 }
 
 Status agree(Communicator& comm, const Status& mine, std::uint64_t fingerprint) {

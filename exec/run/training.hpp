@@ -1,7 +1,7 @@
 // Some steps of training on one rank, and their record brought together on all ranks.
 //
-// Before each step the ranks meet, and the times of a step count from that moment, so that the clocks of several machines
-// need not agree. A step lasts until the last operation of the rank has ended; what is told about it afterwards does not count.
+// Before each step the ranks meet, and the times of a step count from the moment when the last rank of the machine had done so: on
+// one machine ranks share a clock, and those of several machines need not agree. A step lasts until the last operation of the rank has ended; what is told about it afterwards does not count.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +41,10 @@ using StepWatcher = std::function<Status(std::int64_t step, const StepResult& re
 
 // The records of all ranks, on each of them.
 [[nodiscard]] Result<std::vector<TrainingRecord>> gather_records(Communicator& comm, const TrainingRecord& mine);
+
+// The numbers of all ranks, on each of them, by rank.
+[[nodiscard]] Result<std::vector<std::vector<std::int32_t>>> gather_numbers(Communicator& comm,
+                                                                            const std::vector<std::int32_t>& mine);
 
 // Whether all ranks can go on: each brings how its preparations ended and a number that must be the same on all (a hash of
 // plan and settings). Every rank gets the same answer: the error of the first rank that has one, with its number, or that
