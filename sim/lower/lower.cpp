@@ -131,7 +131,7 @@ class ProgramAssembler {
       std::vector<Op> list;
       add_transfer(list, OpKind::kReceive, chunk, +1, chunk.output_gradient, Phase::kBackwardInput);
       list.insert(list.end(), ops.backward.input.begin(), ops.backward.input.end());
-      wait_for_unread_results(list, ops.forward);
+      wait_for_unread_results(list, ops.forward, chunk);
       wait_for_handed_over(list, chunk, +1, chunk.output_gradient);
       add_transfer(list, OpKind::kSend, chunk, -1, chunk.input_gradient, Phase::kBackwardInput);
       if (!split()) add_grad_reductions(list, chunk, plan, layout, pass, program_.buckets);
@@ -167,16 +167,16 @@ class ProgramAssembler {
   }
 
   // What the forward pass communicates last (the loss, over TP) nobody has waited for when its backward pass begins.
-  static void wait_for_unread_results(std::vector<Op>& backward_ops, const std::vector<Op>& forward_ops) {
-    for (const Op& producer : forward_ops) {
-      if (producer.stream == Stream::kCompute) continue;
-      for (const TensorId out : producer.outputs) {
-        const auto reads = [out](const Op& op) { return std::ranges::find(op.inputs, out) != op.inputs.end(); };
-        if (std::ranges::any_of(forward_ops, reads)) continue;
-        for (Op& op : backward_ops)
-          if (reads(op)) op.wait_streams |= stream_bit(producer.stream);
-      }
-    }
+  static void wait_for_unread_results(std::vector<Op>& backward_ops, const std::vector<Op>& forward_ops,
+                                      const Chunk& chunk) {
+    std::vector<std::uint16_t> unread(chunk.tensors.size(), 0);  // by tensor: the stream that makes it
+    for (const Op& op : forward_ops)
+      if (op.stream != Stream::kCompute)
+        for (const TensorId out : op.outputs) unread[out.index()] = stream_bit(op.stream);
+    for (const Op& op : forward_ops)
+      for (const TensorId in : op.inputs) unread[in.index()] = 0;
+    for (Op& op : backward_ops)
+      for (const TensorId in : op.inputs) op.wait_streams |= unread[in.index()];
   }
 
   void make_stage(int stage) {
