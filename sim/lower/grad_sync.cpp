@@ -1,5 +1,6 @@
 #include "sim/lower/grad_sync.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -25,6 +26,27 @@ Op bucket_op(OpKind kind, GroupKind replicas, std::int64_t elements, DType type,
   op.payload_type = type;
   op.after = after;
   return op;
+}
+
+std::int32_t add_bucket(std::vector<WeightBucket>& buckets, const Chunk& chunk, std::vector<TensorId> weights) {
+  buckets.push_back({chunk.index, std::move(weights)});
+  return static_cast<std::int32_t>(buckets.size()) - 1;
+}
+
+// The chunk's own weights (a tied table belongs to the embedding) that one group replicates.
+std::vector<TensorId> weights_of(const Chunk& chunk, GroupKind replicas, std::size_t first, std::size_t last) {
+  std::vector<TensorId> weights;
+  for (std::size_t i = first; i < last; ++i) {
+    const Tensor& tensor = chunk.tensors[i];
+    if (tensor.role == TensorRole::kWeight && !tensor.tied && tensor.replicas == replicas)
+      weights.emplace_back(static_cast<std::int32_t>(i));
+  }
+  return weights;
+}
+
+// Norms have no gradient operation of their own: the gradient of what they normalise adds to it.
+bool adds_to_vector_gradient(const Op& op) {
+  return op.kind == OpKind::kNormGrad || (op.kind == OpKind::kRotaryGrad && op.inputs.size() > 1);
 }
 
 bool reduces_in(ZeroStage zero, WhichPass pass, bool overlap) {
@@ -98,15 +120,17 @@ LocalParameters local_parameters(const Chunk& chunk) {
 }
 
 void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout,
-                         WhichPass pass) {
+                         WhichPass pass, std::vector<WeightBucket>& lists) {
   const DType type = gradient_type(chunk);
   LocalParameters left = local_parameters(chunk);
   struct Bucket {
     GroupKind replicas;
     std::int64_t ready = 0;
     std::int64_t* left;
+    std::vector<TensorId> full;  // whose gradients went already
+    std::vector<TensorId> weights;
   };
-  Bucket buckets[2] = {{GroupKind::kDpCp, 0, &left.dense}, {GroupKind::kEdp, 0, &left.expert}};
+  Bucket buckets[2] = {{GroupKind::kDpCp, 0, &left.dense, {}, {}}, {GroupKind::kEdp, 0, &left.expert, {}, {}}};
   std::vector<Op> result;
   std::vector<std::int32_t> moved_to(ops.size());
   std::int32_t last_gradient = -1;
@@ -115,6 +139,7 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
     if (op.after >= 0) op.after = moved_to[static_cast<std::size_t>(op.after)];
     moved_to[i] = static_cast<std::int32_t>(result.size());
     result.push_back(op);
+    if (adds_to_vector_gradient(op)) last_gradient = moved_to[i];
     if (op.phase != Phase::kBackwardWeight) continue;
     last_gradient = moved_to[i];
     for (Bucket& bucket : buckets) {
@@ -122,24 +147,34 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
       if (gradient.replicas != bucket.replicas) continue;
       if (gradient.tied) continue;  // adds to the gradient of the embedding, which comes later
       bucket.ready += gradient.elements();
+      bucket.weights.push_back(gradient.gradient_of);
       // A full bucket goes; the vectors that have no gradient operation of their own (norms, biases) go with the last.
       if (bucket.ready < plan.grad_bucket_elements) continue;
       if (layout.group_size(bucket.replicas) > 1 &&
-          reduces_in(zero_of(plan, bucket.replicas), pass, plan.overlap_grad_reduce))
+          reduces_in(zero_of(plan, bucket.replicas), pass, plan.overlap_grad_reduce)) {
         result.push_back(bucket_op(OpKind::kReduceGrads, bucket.replicas, bucket.ready, type, last_gradient));
+        result.back().bucket = add_bucket(lists, chunk, bucket.weights);
+      }
+      bucket.full.insert(bucket.full.end(), bucket.weights.begin(), bucket.weights.end());
+      bucket.weights.clear();
       *bucket.left -= bucket.ready;
       bucket.ready = 0;
     }
   }
-  for (const Bucket& bucket : buckets)
-    if (*bucket.left > 0 && layout.group_size(bucket.replicas) > 1 &&
-        reduces_in(zero_of(plan, bucket.replicas), pass, plan.overlap_grad_reduce))
-      result.push_back(bucket_op(OpKind::kReduceGrads, bucket.replicas, *bucket.left, type, last_gradient));
+  for (const Bucket& bucket : buckets) {
+    if (*bucket.left == 0 || layout.group_size(bucket.replicas) == 1 ||
+        !reduces_in(zero_of(plan, bucket.replicas), pass, plan.overlap_grad_reduce))
+      continue;
+    std::vector<TensorId> rest = weights_of(chunk, bucket.replicas, 0, chunk.tensors.size());
+    std::erase_if(rest, [&](TensorId id) { return std::ranges::find(bucket.full, id) != bucket.full.end(); });
+    result.push_back(bucket_op(OpKind::kReduceGrads, bucket.replicas, *bucket.left, type, last_gradient));
+    result.back().bucket = add_bucket(lists, chunk, std::move(rest));
+  }
   ops = std::move(result);
 }
 
-void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout,
-                       WhichPass pass) {
+void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout, WhichPass pass,
+                       std::vector<WeightBucket>& lists) {
   const auto gathers = [&](GroupKind replicas) {
     const ZeroStage zero = zero_of(plan, replicas);
     if (layout.group_size(replicas) == 1) return false;
@@ -166,6 +201,8 @@ void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& pla
           const bool prefetch_one = zero_of(plan, part.replicas) == ZeroStage::kParameters;
           result.push_back(bucket_op(OpKind::kGatherParams, part.replicas, part.elements, part.type,
                                      prefetch_one ? layer_start : -1));
+          result.back().bucket =
+              add_bucket(lists, chunk, weights_of(chunk, part.replicas, weights.first, weights.last));
           gathered = static_cast<std::int32_t>(result.size()) - 1;
         }
       }
@@ -181,24 +218,30 @@ void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& pla
   ops = std::move(result);
 }
 
-std::vector<Op> whole_chunk_reductions(const Chunk& chunk, const Plan& plan, const Layout& layout) {
+std::vector<Op> whole_chunk_reductions(const Chunk& chunk, const Plan& plan, const Layout& layout,
+                                       std::vector<WeightBucket>& lists) {
   std::vector<Op> ops;
   const LocalParameters sum = local_parameters(chunk);
   const std::pair<GroupKind, std::int64_t> parts[] = {{GroupKind::kDpCp, sum.dense}, {GroupKind::kEdp, sum.expert}};
   for (const auto& [replicas, elements] : parts)
-    if (elements > 0 && layout.group_size(replicas) > 1 && zero_of(plan, replicas) < ZeroStage::kGradients)
+    if (elements > 0 && layout.group_size(replicas) > 1 && zero_of(plan, replicas) < ZeroStage::kGradients) {
       ops.push_back(bucket_op(OpKind::kReduceGrads, replicas, elements, gradient_type(chunk), -1));
+      ops.back().bucket = add_bucket(lists, chunk, weights_of(chunk, replicas, 0, chunk.tensors.size()));
+    }
   return ops;
 }
 
-std::vector<Op> whole_chunk_gathers(const Chunk& chunk, const Plan& plan, const Layout& layout) {
+std::vector<Op> whole_chunk_gathers(const Chunk& chunk, const Plan& plan, const Layout& layout,
+                                    std::vector<WeightBucket>& lists) {
   std::vector<Op> ops;
   for (const LayerWeights& weights : weights_by_layer(chunk))
     for (const WeightPart& part : weights.parts) {
       const ZeroStage zero = zero_of(plan, part.replicas);
       if (part.elements > 0 && layout.group_size(part.replicas) > 1 &&
-          (zero == ZeroStage::kOptimizer || zero == ZeroStage::kGradients))
+          (zero == ZeroStage::kOptimizer || zero == ZeroStage::kGradients)) {
         ops.push_back(bucket_op(OpKind::kGatherParams, part.replicas, part.elements, part.type, -1));
+        ops.back().bucket = add_bucket(lists, chunk, weights_of(chunk, part.replicas, weights.first, weights.last));
+      }
     }
   return ops;
 }

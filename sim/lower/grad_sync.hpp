@@ -15,17 +15,19 @@ namespace moesim {
 enum class WhichPass { kEvery, kFirstForward, kLastBackward };
 
 // Adds kReduceGrads operations to a backward pass, each after the weight gradient that completes its bucket; only those
-// that belong into this pass (kLastBackward also holds those of every pass).
+// that belong into this pass (kLastBackward also holds those of every pass). What is in each goes to `lists`.
 void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout,
-                         WhichPass pass);
+                         WhichPass pass, std::vector<WeightBucket>& lists);
 
 // Adds kGatherParams to a forward or backward pass where ZeRO needs them.
-void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout,
-                       WhichPass pass);
+void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout, WhichPass pass,
+                       std::vector<WeightBucket>& lists);
 
 // One operation for the whole chunk instead: when reductions or gathers are not to be overlapped.
-[[nodiscard]] std::vector<Op> whole_chunk_reductions(const Chunk& chunk, const Plan& plan, const Layout& layout);
-[[nodiscard]] std::vector<Op> whole_chunk_gathers(const Chunk& chunk, const Plan& plan, const Layout& layout);
+[[nodiscard]] std::vector<Op> whole_chunk_reductions(const Chunk& chunk, const Plan& plan, const Layout& layout,
+                                                     std::vector<WeightBucket>& lists);
+[[nodiscard]] std::vector<Op> whole_chunk_gathers(const Chunk& chunk, const Plan& plan, const Layout& layout,
+                                                  std::vector<WeightBucket>& lists);
 
 // Parameters of this rank's shard of the chunk, by the group that replicates them.
 struct LocalParameters {

@@ -1,5 +1,6 @@
 #include "sim/lower/lower.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "sim/lower/grad_sync.hpp"
@@ -97,6 +98,16 @@ class ProgramAssembler {
     ops.push_back(op);
   }
 
+  // A chunk on the same stage hands its tensor over without an operation: what is not computed but communicated waits for
+  // the computation that made it.
+  void wait_for_handed_over(std::vector<Op>& ops, const Chunk& chunk, int step, TensorId tensor) const {
+    const Chunk* peer = neighbour(chunk, step);
+    if (peer == nullptr || peer->stage != chunk.stage || !tensor.valid()) return;
+    for (Op& op : ops)
+      if (op.stream != Stream::kCompute && std::ranges::find(op.inputs, tensor) != op.inputs.end())
+        op.wait_streams |= stream_bit(Stream::kCompute);
+  }
+
   Status make_blocks(Chunk& chunk) {
     MOESIM_ASSIGN(ChunkOps ops, lower_chunk(program_.plan, program_.model, *program_.layout, program_.recipe,
                                             split() ? WeightGradients::kApart : WeightGradients::kInline, chunk));
@@ -108,8 +119,9 @@ class ProgramAssembler {
       std::vector<Op> list;
       add_transfer(list, OpKind::kReceive, chunk, -1, chunk.input, Phase::kForward);
       list.insert(list.end(), ops.forward.begin(), ops.forward.end());
+      wait_for_handed_over(list, chunk, -1, chunk.input);
       add_transfer(list, OpKind::kSend, chunk, +1, chunk.output, Phase::kForward);
-      add_param_gathers(list, chunk, plan, layout, pass);
+      add_param_gathers(list, chunk, plan, layout, pass, program_.buckets);
       return list;
     };
     blocks.forward = add_block(BlockKind::kForward, chunk.index, forward(WhichPass::kEvery));
@@ -119,9 +131,11 @@ class ProgramAssembler {
       std::vector<Op> list;
       add_transfer(list, OpKind::kReceive, chunk, +1, chunk.output_gradient, Phase::kBackwardInput);
       list.insert(list.end(), ops.backward.input.begin(), ops.backward.input.end());
+      wait_for_unread_results(list, ops.forward, chunk);
+      wait_for_handed_over(list, chunk, +1, chunk.output_gradient);
       add_transfer(list, OpKind::kSend, chunk, -1, chunk.input_gradient, Phase::kBackwardInput);
-      if (!split()) add_grad_reductions(list, chunk, plan, layout, pass);
-      add_param_gathers(list, chunk, plan, layout, WhichPass::kEvery);
+      if (!split()) add_grad_reductions(list, chunk, plan, layout, pass, program_.buckets);
+      add_param_gathers(list, chunk, plan, layout, WhichPass::kEvery, program_.buckets);
       return list;
     };
     const BlockKind kind = split() ? BlockKind::kBackwardInput : BlockKind::kBackward;
@@ -134,7 +148,7 @@ class ProgramAssembler {
     const auto weight = [&](WhichPass pass) {
       std::vector<Op> list = ops.backward.weight;
       wait_for_communicated_operands(list, ops.backward.input);
-      add_grad_reductions(list, chunk, plan, layout, pass);
+      add_grad_reductions(list, chunk, plan, layout, pass, program_.buckets);
       return list;
     };
     blocks.weight = add_block(BlockKind::kBackwardWeight, chunk.index, weight(WhichPass::kEvery));
@@ -150,6 +164,19 @@ class ProgramAssembler {
         for (const Op& producer : input_ops)
           for (const TensorId out : producer.outputs)
             if (out == id && producer.stream != Stream::kCompute) op.wait_streams |= stream_bit(producer.stream);
+  }
+
+  // What the forward pass communicates last (the loss, over TP) nobody has waited for when its backward pass begins.
+  static void wait_for_unread_results(std::vector<Op>& backward_ops, const std::vector<Op>& forward_ops,
+                                      const Chunk& chunk) {
+    std::vector<std::uint16_t> unread(chunk.tensors.size(), 0);  // by tensor: the stream that makes it
+    for (const Op& op : forward_ops)
+      if (op.stream != Stream::kCompute)
+        for (const TensorId out : op.outputs) unread[out.index()] = stream_bit(op.stream);
+    for (const Op& op : forward_ops)
+      for (const TensorId in : op.inputs) unread[in.index()] = 0;
+    for (Op& op : backward_ops)
+      for (const TensorId in : op.inputs) op.wait_streams |= unread[in.index()];
   }
 
   void make_stage(int stage) {
@@ -238,11 +265,12 @@ class ProgramAssembler {
     return 0;
   }
 
-  [[nodiscard]] std::vector<Op> prologue_ops(int stage) const {
+  [[nodiscard]] std::vector<Op> prologue_ops(int stage) {
     std::vector<Op> ops;
     if (program_.plan.overlap_param_gather) return ops;
     for (const Chunk& chunk : program_.chunks)
-      if (chunk.stage.value() == stage) append_ops(ops, whole_chunk_gathers(chunk, program_.plan, *program_.layout));
+      if (chunk.stage.value() == stage)
+        append_ops(ops, whole_chunk_gathers(chunk, program_.plan, *program_.layout, program_.buckets));
     if (!ops.empty()) ops.push_back(marker("sync.params_ready"));
     return ops;
   }
@@ -257,14 +285,14 @@ class ProgramAssembler {
     return op;
   }
 
-  [[nodiscard]] std::vector<Op> epilogue_ops(int stage) const {
+  [[nodiscard]] std::vector<Op> epilogue_ops(int stage) {
     const Plan& plan = program_.plan;
     const Layout& layout = *program_.layout;
     std::vector<Op> ops;
     LocalParameters sum;
     for (const Chunk& chunk : program_.chunks) {
       if (chunk.stage.value() != stage) continue;
-      if (!plan.overlap_grad_reduce) append_ops(ops, whole_chunk_reductions(chunk, plan, layout));
+      if (!plan.overlap_grad_reduce) append_ops(ops, whole_chunk_reductions(chunk, plan, layout, program_.buckets));
       const LocalParameters local = local_parameters(chunk);
       sum.dense += local.dense;
       sum.expert += local.expert;

@@ -126,6 +126,7 @@ class AdjointWriter {
                                       original.rows, original.columns, original.groups, original.replicas);
     chunk_.tensors[id.index()].layer = original.layer;
     chunk_.tensors[id.index()].tied = original.tied;
+    chunk_.tensors[id.index()].gradient_of = weight;
     return id;
   }
 
@@ -208,7 +209,7 @@ class AdjointWriter {
         for (const TensorId input : op.inputs) contribute(input, gradient(op.outputs[0]), op);
         break;
       case OpKind::kCast: contribute(op.inputs[0], gradient(op.outputs[0]), op); break;
-      case OpKind::kTopK: elementwise(op, OpKind::kTopKGrad, {op.outputs[0]}); break;
+      case OpKind::kTopK: elementwise(op, OpKind::kTopKGrad, {op.outputs[0], op.inputs[0]}); break;
       case OpKind::kPermute: permute(op); break;
       case OpKind::kUnpermute: elementwise(op, OpKind::kUnpermuteGrad, {op.inputs[1]}); break;
       case OpKind::kSortByExpert: sort(op); break;
@@ -267,7 +268,8 @@ class AdjointWriter {
       gxs.push_back(gradient_like(op.inputs[i]));
       contribute(op.inputs[i], gxs[gxs.size() - 1], op);
     }
-    emit(input_ops_, OpKind::kSortByExpert, Phase::kBackwardInput, op, gys, gxs);
+    Op& adjoint = emit(input_ops_, OpKind::kSortByExpert, Phase::kBackwardInput, op, gys, gxs);
+    adjoint.to_source = static_cast<std::int8_t>(1 - op.to_source);
   }
 
   // Forward sum: the gradient passes through. Entry of a replicated region: the gradient is summed.

@@ -188,7 +188,7 @@ RoutedTokens ChunkBuilder::sort_by_expert(std::string_view name, const RoutedTok
 TensorId ChunkBuilder::sort_by_source(std::string_view name, TensorId y) {
   const Tensor input = tensor(y);
   const TensorId sorted = make(name, TensorRole::kActivation, input.type, input.rows, input.columns);
-  record(OpKind::kSortByExpert, name, {y}, {sorted});
+  record(OpKind::kSortByExpert, name, {y}, {sorted}).to_source = 1;
   return sorted;
 }
 

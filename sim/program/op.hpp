@@ -35,7 +35,7 @@ enum class OpKind : std::uint8_t {
   kAdd,               // A, B -> Y                     residual, or the sum of two gradients (or W... of two buckets)
   kCast,              // X -> Y                        to the GEMM's number format
   kTopK,              // logits -> probabilities
-  kTopKGrad,          // gP, P -> glogits
+  kTopKGrad,          // gP, P, logits -> glogits
   kPermute,           // X, P -> Y                     token copies in expert order
   kPermuteGrad,       // gY -> gX                      sum of a token's copies
   kUnpermute,         // Y, P -> X                     weighted sum of a token's copies
@@ -94,7 +94,9 @@ struct Op {
   std::int32_t attention = -1;        // kAttention and its gradient: index into Chunk::attentions
   std::int64_t payload_elements = 0;  // gradient and parameter buckets: elements of this rank before sharding
   DType payload_type = DType::kBf16;
-  std::int32_t after = -1;  // one more dependency: an earlier op of the same block; -1: none
+  std::int32_t after = -1;    // one more dependency: an earlier op of the same block; -1: none
+  std::int32_t bucket = -1;   // gradient and parameter buckets of data parallelism: index into Program::buckets
+  std::int8_t to_source = 0;  // kSortByExpert: 1: back into the order of arrival
 };
 
 }  // namespace moesim

@@ -70,6 +70,12 @@ struct StageProgram {
   std::vector<Call> calls;
 };
 
+// Weights whose gradients are reduced, or whose values are gathered, together; in the order of the chunk's tensors.
+struct WeightBucket {
+  std::int32_t chunk = -1;
+  std::vector<TensorId> weights;
+};
+
 struct Program {
   Plan plan;
   ModelShape model;
@@ -79,6 +85,7 @@ struct Program {
   std::vector<Chunk> chunks;
   std::vector<Block> blocks;
   std::vector<StageProgram> stages;
+  std::vector<WeightBucket> buckets;  // what Op::bucket names
 
   [[nodiscard]] const Chunk& chunk_of(const Block& block, const Op& op) const {
     return chunks[static_cast<std::size_t>(op.second_half != 0 ? block.second_chunk : block.chunk)];

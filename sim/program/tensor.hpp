@@ -42,7 +42,8 @@ struct Tensor {
   bool same_on_tp = false;   // weights: every TP rank holds all of it (norms, router), so TP ranks sum its gradient too
   bool same_on_esp = false;  // expert weights: every ESP rank holds all of it (the bias of a down-projection)
   bool fp8_operand = false;  // weights: an FP8 GEMM reads it, so that recipes which keep FP8 copies keep one of this
-  bool tied = false;         // weights: the embedding table once more, without storage of its own
+  TensorId gradient_of = {};  // weight gradients: the weight
+  bool tied = false;          // weights: the embedding table once more, without storage of its own
   [[nodiscard]] std::int64_t elements() const { return rows.count * columns * groups; }  // balanced
   [[nodiscard]] Bytes bytes() const { return storage(elements(), type); }                // balanced
   [[nodiscard]] bool is_expert_weight() const { return role == TensorRole::kWeight && replicas == GroupKind::kEdp; }

@@ -138,7 +138,7 @@ RunResult run_validate(Session& session, const ValidateRequest& request) {
   MOESIM_TRY(session.emit(report));
   const Status within = check_tolerance(summary, request.tolerance);
   if (within) return kExitOk;
-  print_error(within.error());  // the answer itself is complete and has been given
+  session.print_error(within.error());  // the answer itself is complete and has been given
   return static_cast<int>(within.error().kind);
 }
 

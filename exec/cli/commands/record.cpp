@@ -1,0 +1,179 @@
+// moeexec record
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/file.hpp"
+#include "exec/cli/commands/commands.hpp"
+#include "exec/cli/execution_report.hpp"
+#include "exec/run/recorder.hpp"
+#include "traces/writer.hpp"
+
+namespace moesim {
+namespace {
+
+constexpr std::uint64_t kLargestText = std::uint64_t{1} << 30;
+constexpr std::int64_t kByteVocabulary = 256;
+
+struct RecordRequest {
+  std::string plan;
+  JobOptions job;
+  std::string text;
+  std::int64_t every = 50;
+  bool json = false;
+};
+
+struct Preparations {
+  Job job;
+  std::string text;
+};
+
+Result<Preparations> prepare(const Session& session, const RecordRequest& request, const World& world) {
+  MOESIM_TRY(check_new_file(session.output().file, session.overwrite()));
+  Preparations made;
+  MOESIM_ASSIGN(made.job, prepare_job(request.plan, request.job, world));
+  const ModelShape& model = made.job.model.shape;
+  if (model.first_moe() == nullptr)
+    return usage_error("the model has no experts, so there is nothing to record", "give --model with a MoE model");
+  if (model.vocab < kByteVocabulary)
+    return usage_error(
+        fmt::format("bytes need a vocabulary of {}, and the model's is {}", kByteVocabulary, model.vocab));
+  MOESIM_ASSIGN(made.text, read_file(request.text, kLargestText));
+  if (made.text.empty()) return invalid_input("the text is empty", request.text);
+  return made;
+}
+
+// What can be told of the trace beside its numbers.
+TraceInfo describe_trace(const RecordRequest& request, const Job& job) {
+  const Plan& plan = job.file.plan;
+  const MoeShape& moe = *job.model.shape.first_moe();
+  TraceInfo info;
+  info.model = job.model.shape.name;
+  info.top_k = moe.top_k;
+  info.tokens_per_rank_per_microbatch = job.program.loads->tokens_per_source;
+  info.model_experts = moe.experts;
+  info.model_layers = job.model.shape.layer_count();
+  info.num_src_ranks = plan.sizes().world() / plan.sizes().pp;
+  info.gate = fmt::format("learned top-{}, balance loss {}", moe.top_k, request.job.balance_coefficient);
+  info.phase = TracePhase::kTraining;
+  info.origin = TraceOrigin::kRecorded;
+  info.drops = TraceDrops::kNone;
+  info.source = fmt::format("moeexec record {} --model {} --text {} --steps {} --every {} --balance-loss {} --seed {}",
+                            request.plan, job.model_source, request.text, request.job.steps, request.every,
+                            request.job.balance_coefficient, request.job.seed);
+  info.notes = "a small byte-level language model, trained from the start; step 0 is the untrained gate";
+  return info;
+}
+
+Status write_rows(const std::string& path, const std::vector<ChoiceRow>& rows, const TraceInfo& info) {
+  MOESIM_ASSIGN(const auto writer, TraceWriter::create(path, TraceRows::kCounts));
+  for (const ChoiceRow& row : rows) MOESIM_TRY(writer->counts({row.key, row.counts, {}}));
+  return writer->commit(info);
+}
+
+struct Recorded {
+  std::vector<TrainingRecord> records;
+  std::vector<ChoiceRow> rows;
+};
+
+Result<Recorded> record(const RecordRequest& request, const Preparations& made, World& world, ProgressSink& progress) {
+  Recorded recorded;
+  const auto rank_main = [&](Communicator& comm) -> Status {
+    const auto backend = make_cpu_backend();
+    ChoiceRecorder recorder;
+    const auto watch = [&](std::int64_t step, const StepResult&, RankRunner& runner) -> Status {
+      if (step % request.every == 0 || step + 1 == request.job.steps) recorder.take(step, runner.context());
+      if (comm.rank() == RankId(0))
+        progress.update(static_cast<std::uint64_t>(step + 1), static_cast<std::uint64_t>(request.job.steps), "steps");
+      return {};
+    };
+    const TrainingJob training{made.job.program, made.job.settings, text_sequences(made.text, request.job.seed),
+                               request.job.steps};
+    MOESIM_ASSIGN(const TrainingRecord mine, train(training, *backend, comm, steady_clock(), watch));
+    MOESIM_ASSIGN(std::vector<TrainingRecord> all, gather_records(comm, mine));
+    MOESIM_ASSIGN(std::vector<ChoiceRow> rows, recorder.gather(comm));
+    if (comm.rank() == RankId(0)) recorded = {std::move(all), std::move(rows)};
+    return {};
+  };
+  MOESIM_TRY(world.run(made.job.program.layout->world(), rank_main));
+  return recorded;
+}
+
+Report report_of(const Session& session, const RecordRequest& request, const Job& job, const Recorded& recorded) {
+  Report report = session.new_report();
+  report.inputs.push_back(input_record("plan", request.plan));
+  report.inputs.push_back(input_record("model", job.model_source));
+  report.inputs.push_back(input_record("text", request.text));
+  const std::vector<StepRecord>& steps = recorded.records.front().steps;
+  report.add_record(
+      "recording", "",
+      record_of({{{"trace", MetricUnit::kNone, "trace", "File"}, session.output().file},
+                 {{"rows", MetricUnit::kNone, "rows", "One for each step, layer, micro-batch and source rank"},
+                  static_cast<std::int64_t>(recorded.rows.size())},
+                 {{"steps", MetricUnit::kNone, "steps", "Of training"}, static_cast<std::int64_t>(steps.size())},
+                 {{"first_loss", MetricUnit::kNone, "first loss", "Mean cross entropy, in nats"}, steps.front().loss},
+                 {{"last_loss", MetricUnit::kNone, "last loss", "Of the last step"}, steps.back().loss},
+                 {{"step_time_s", MetricUnit::kSeconds, "step time", "Median"},
+                  median_step_time(recorded.records).value()}}));
+  MetricTable table({{"step", MetricUnit::kNone, "step", "From 0, as in the trace"},
+                     {"loss", MetricUnit::kNone, "loss", "Mean cross entropy of the global batch, in nats"},
+                     {"expert_imbalance", MetricUnit::kFactor, "imbalance", "Busiest over average expert, by layer"}});
+  for (const StepImbalance& each : imbalance_by_step(recorded.rows))
+    table.add_row({each.step, steps[static_cast<std::size_t>(each.step)].loss, each.imbalance});
+  report.add_rows("recorded_steps", "Recorded steps", std::move(table));
+  report.notes = job.notes;
+  return report;
+}
+
+RunResult run_record(Session& session, const RecordRequest& request) {
+  MOESIM_ASSIGN(World world, World::join("moeexec", Seconds(request.job.timeout_s)));
+  const Result<Preparations> made = prepare(session, request, world);
+  const Status ready = made ? Status{} : tl::unexpected(made.error());
+  MOESIM_ASSIGN(const NextStep next, agree_to_start(world, ready, made ? made->job.fingerprint : 0));
+  if (next == NextStep::kStop) return kExitOk;
+  Result<Recorded> recorded = Recorded{};
+  {
+    const auto progress = world.leads() ? session.progress("record") : std::make_unique<NoProgress>();
+    recorded = record(request, *made, world, *progress);
+  }
+  if (!recorded) return tl::unexpected(recorded.error());
+  if (!world.leads()) return kExitOk;
+  MOESIM_TRY(write_rows(session.output().file, recorded->rows, describe_trace(request, made->job)));
+  // To stdout: the file of -o is the trace's own.
+  const Report report = report_of(session, request, made->job, *recorded);
+  MOESIM_TRY(write_output("-", render(report, request.json ? OutputFormat::kJson : OutputFormat::kTable, {}),
+                          Overwrite::kRefuse));
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_record(CLI::App& app, Session& session) {
+  CLI::App* command =
+      app.add_subcommand("record", "Trains a byte-level model on a text and writes what its gates chose as a trace");
+  command->footer(
+      "moeexec record examples/tiny-plan.json --text book.txt --steps 2000 -o book.csv.zst\n"
+      "# with the auxiliary loss that evens out the loads\n"
+      "moeexec record examples/tiny-plan.json --text book.txt --balance-loss 0.01 -o balanced.csv.zst");
+  auto request = std::make_shared<RecordRequest>();
+  request->job.steps = 2000;
+  command->add_option("plan", request->plan, "A plan file (docs/plan.md); its ranks are the sources of the trace")
+      ->option_text("PLAN")
+      ->required();
+  command->add_option("--text", request->text, "Any file; its bytes are the tokens")->option_text("FILE")->required();
+  command->add_option("--every", request->every, "Record each N-th step, the first and the last")
+      ->option_text("N [50]")
+      ->check(CLI::Range(1, 1'000'000));
+  command
+      ->add_option("--balance-loss", request->job.balance_coefficient,
+                   "Coefficient of the auxiliary loss for even loads")
+      ->option_text("X [0]")
+      ->check(CLI::Range(0.0, 100.0));
+  add_training_options(*command, session, request->job);
+  session.add_file_options(*command, FileOption::kRequired);
+  command->add_flag("--json", request->json, "Say what was recorded as JSON")->group("Output");
+  session.run_when_chosen(*command, [&session, request] { return run_record(session, *request); });
+}
+
+}  // namespace moesim

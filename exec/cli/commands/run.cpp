@@ -1,0 +1,85 @@
+// moeexec run
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "exec/cli/commands/commands.hpp"
+#include "exec/cli/execution_report.hpp"
+#include "exec/cli/job.hpp"
+#include "exec/run/executed_timeline.hpp"
+
+namespace moesim {
+namespace {
+
+struct RunRequest {
+  std::string plan;
+  JobOptions job;
+  std::string timeline_out;
+};
+
+Result<Job> prepare(const Session& session, const RunRequest& request, const World& world) {
+  MOESIM_TRY(session.check_output());
+  if (request.timeline_out == "-")
+    return usage_error("--timeline-out: a timeline is written to a file, not to stdout", "name a file");
+  MOESIM_TRY(check_writable(request.timeline_out, session.overwrite()));
+  return prepare_job(request.plan, request.job, world);
+}
+
+Status write_timeline_file(const Session& session, const RunRequest& request, const Job& job,
+                           const std::vector<TrainingRecord>& records) {
+  if (request.timeline_out.empty()) return {};
+  MOESIM_ASSIGN(const std::int64_t slices, write_executed_timeline({job.program,
+                                                                    records,
+                                                                    {{"model", job.model_source},
+                                                                     {"trace", job.trace_source},
+                                                                     {"plan", run_name(job.file.plan)},
+                                                                     {"executed", "moeexec run"}}},
+                                                                   request.timeline_out));
+  session.say(fmt::format("wrote {}: {} slices of {} ranks; open it at https://ui.perfetto.dev", request.timeline_out,
+                          slices, records.size()));
+  return {};
+}
+
+RunResult run_run(Session& session, const RunRequest& request) {
+  MOESIM_ASSIGN(World world, World::join("moeexec", Seconds(request.job.timeout_s)));
+  const Result<Job> job = prepare(session, request, world);
+  const Status ready = job ? Status{} : tl::unexpected(job.error());
+  MOESIM_ASSIGN(const NextStep next, agree_to_start(world, ready, job ? job->fingerprint : 0));
+  if (next == NextStep::kStop) return kExitOk;
+  MOESIM_ASSIGN(const std::vector<TrainingRecord> records, execute_job(*job, request.job, world));
+  if (!world.leads()) return kExitOk;
+  MOESIM_TRY(write_timeline_file(session, request, *job, records));
+  Report report = session.new_report();
+  describe_execution(report, *job, world, records);
+  MOESIM_TRY(session.emit(report));
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Session& session) {
+  CLI::App* command =
+      app.add_subcommand("run", "Executes a plan: real steps of training, with the time of every operation");
+  command->footer(
+      "# ranks are threads of this process\n"
+      "moeexec run plan.json --steps 20\n"
+      "# one process for each rank; a timeline for https://ui.perfetto.dev\n"
+      "mpirun -n 8 --mca mpi_yield_when_idle 1 moeexec run plan.json --timeline-out step.json.gz --json\n"
+      "# the gates choose as often as a recording says\n"
+      "moeexec run plan.json --gate replay --trace recording.csv.zst");
+  auto request = std::make_shared<RunRequest>();
+  command->add_option("plan", request->plan, "A plan file (docs/plan.md); its sizes say how many ranks there are")
+      ->option_text("PLAN")
+      ->required();
+  add_training_options(*command, session, request->job);
+  add_gate_options(*command, session, request->job);
+  command
+      ->add_option("--timeline-out", request->timeline_out,
+                   "Write the last step as a timeline (Chrome/Perfetto JSON; .gz and .zst compress)")
+      ->option_text("FILE");
+  session.add_output_options(*command);
+  session.run_when_chosen(*command, [&session, request] { return run_run(session, *request); });
+}
+
+}  // namespace moesim

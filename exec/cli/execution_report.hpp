@@ -1,0 +1,17 @@
+// What an execution has to tell, as sections of a report.
+#pragma once
+
+#include <vector>
+
+#include "exec/cli/job.hpp"
+#include "sim/report/report.hpp"
+
+namespace moesim {
+
+// A step takes as long as on its slowest rank; the median over the steps but the first, which also warms up (of one step that).
+[[nodiscard]] Seconds median_step_time(const std::vector<TrainingRecord>& records);
+
+// "run", "steps", "breakdown" and "memory"; inputs and notes.
+void describe_execution(Report& report, const Job& job, const World& world, const std::vector<TrainingRecord>& records);
+
+}  // namespace moesim

@@ -1,0 +1,162 @@
+#include "exec/cli/job.hpp"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <utility>
+
+#include "exec/run/executable.hpp"
+#include "sim/cli/sources.hpp"
+#include "sim/lower/lower.hpp"
+#include "sim/report/metric.hpp"
+#include "sim/report/report.hpp"
+#include "sim/simulate/step.hpp"
+#include "traces/import.hpp"
+#include "traces/random.hpp"
+
+namespace moesim {
+namespace {
+
+std::string bytes_text(Bytes bytes) { return display_text(bytes.count(), MetricUnit::kBytes); }
+
+std::uint64_t hash_of(std::string_view text) {
+  std::uint64_t hash = 0;
+  for (const char c : text) hash = splitmix64(hash ^ static_cast<unsigned char>(c));
+  return hash;
+}
+
+std::string fingerprint_text(const Job& job, const JobOptions& options) {
+  const std::string model = input_record("model", job.model_source).sha256;
+  const std::string trace = job.trace_source.empty() ? "" : input_record("trace", job.trace_source).sha256;
+  return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", plan_to_json(job.file, 0), job.model_source, model,
+                     job.trace_source, trace, options.trace_step, options.gate, options.precision, options.steps,
+                     options.seed, options.learning_rate, options.balance_coefficient);
+}
+
+Status load_gating(Job& job, const JobOptions& options) {
+  if (options.gate == "learned") {
+    if (!options.trace.empty())
+      return usage_error("--trace is what --gate replay forces; learned gates choose for themselves",
+                         "add --gate replay, or leave --trace out");
+    return {};
+  }
+  job.settings.gating = Gating::kReplay;
+  if (job.model.shape.first_moe() == nullptr)
+    return usage_error("--gate replay: the model has no experts to choose", "leave --gate out");
+  job.trace_source = options.trace.empty() ? job.file.trace : options.trace;
+  if (job.trace_source.empty()) {
+    job.notes.emplace_back("the gates are forced to choose every expert equally often; --trace replays a recording");
+    return {};
+  }
+  MOESIM_ASSIGN(LoadedTrace loaded, load_trace(job.trace_source));
+  MOESIM_ASSIGN(job.trace, LoadMapper::create(loaded.trace, options.trace_step));
+  return {};
+}
+
+Status check_memory(const Job& job, const World& world) {
+  Bytes wanted;
+  for (int rank = 0; rank < job.program.layout->world(); ++rank)
+    if (world.is_here(RankId(rank))) wanted += job.memory.stages[job.program.layout->stage(RankId(rank)).index()].peak;
+  const Result<Bytes> available = available_memory();
+  if (!available || wanted <= *available) return {};  // unknown: the allocation will tell
+  return usage_error(fmt::format("the ranks on this machine need {} by the memory walk, and {} are available",
+                                 bytes_text(wanted), bytes_text(*available)),
+                     "take a smaller model or micro-batch, or more machines");
+}
+
+}  // namespace
+
+void add_gate_options(CLI::App& command, Session& session, JobOptions& options) {
+  constexpr const char* kGroup = "Gates";
+  session
+      .add_choice(command, "--gate", options.gate, {"learned", "replay"},
+                  "Who chooses the experts: the model's gates, or --trace by force")
+      ->capture_default_str()
+      ->group(kGroup);
+  add_trace_source(command, session, "--trace", options.trace)->group(kGroup);
+  command
+      .add_option("--trace-step", options.trace_step,
+                  "Index of one recorded step of the trace, instead of all together")
+      ->option_text("N")
+      ->check(CLI::Range(0, 1'000'000'000))
+      ->group(kGroup);
+}
+
+void add_training_options(CLI::App& command, Session& session, JobOptions& options) {
+  constexpr const char* kGroup = "Training";
+  add_model_source(command, session, "--model", options.model)->group(kGroup);
+  session.add_choice(command, "--dtype", options.precision, {"fp32", "bf16"}, "Number format, in place of the plan's")
+      ->group(kGroup);
+  command.add_option("--steps", options.steps, "Steps of training")
+      ->option_text(fmt::format("N [{}]", options.steps))
+      ->check(CLI::Range(1, 1'000'000))
+      ->group(kGroup);
+  command.add_option("--learning-rate", options.learning_rate, "Of AdamW")
+      ->option_text("X [0.001]")
+      ->check(CLI::Range(0.0, 10.0))
+      ->group(kGroup);
+  command.add_option("--seed", options.seed, "Of the weights at the start, and of the text")
+      ->option_text("N [1]")
+      ->group(kGroup);
+  command
+      .add_option("--timeout", options.timeout_s,
+                  "Give up when a rank has waited so many seconds and nothing has moved")
+      ->option_text("SECONDS [60]")
+      ->check(CLI::Range(0.1, 1e6))
+      ->group(kGroup);
+}
+
+Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options, const World& world) {
+  Job job;
+  job.plan_path = plan_path;
+  MOESIM_ASSIGN(job.file, read_plan_file(plan_path));
+  Plan& plan = job.file.plan;
+  if (!options.precision.empty()) plan.precision = options.precision;
+  job.model_source = options.model.empty() ? job.file.model : options.model;
+  MOESIM_ASSIGN(job.model, load_model(job.model_source));
+  job.notes = job.model.notes;
+
+  const int ranks = plan.sizes().world();
+  if (world.size() > 0 && world.size() != ranks)
+    return usage_error(fmt::format("the plan is for {} ranks, and the launcher started {}", ranks, world.size()),
+                       fmt::format("mpirun -n {}", ranks));
+  MOESIM_TRY(check_plan(plan, job.model.shape, ranks));
+  MOESIM_TRY(check_executable(plan, job.model.shape));
+  MOESIM_TRY(load_gating(job, options));
+  MOESIM_ASSIGN(Layout layout, Layout::make(plan.layout, ranks));
+  const LoadMapper* recorded = job.trace ? &*job.trace : nullptr;
+  MOESIM_ASSIGN(const auto loads, loads_for(plan, job.model.shape, recorded, kMostVariants));
+  job.notes.insert(job.notes.end(), loads->notes.begin(), loads->notes.end());
+  MOESIM_ASSIGN(job.program, lower(plan, job.model.shape, std::make_shared<const Layout>(std::move(layout)), loads));
+  job.memory = walk_memory(job.program);
+  MOESIM_TRY(check_memory(job, world));
+  job.settings.seed = options.seed;
+  job.settings.optimizer.rate = options.learning_rate;
+  job.settings.balance_coefficient = options.balance_coefficient;
+  job.fingerprint = hash_of(fingerprint_text(job, options));
+  return job;
+}
+
+Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions& options, World& world) {
+  std::vector<TrainingRecord> records;
+  const auto rank_main = [&](Communicator& comm) -> Status {
+    const auto backend = make_cpu_backend();
+    const TrainingJob training{job.program, job.settings, synthetic_sequences(job.model.shape.vocab, options.seed),
+                               options.steps};
+    MOESIM_ASSIGN(const TrainingRecord mine, train(training, *backend, comm, steady_clock()));
+    MOESIM_ASSIGN(std::vector<TrainingRecord> all, gather_records(comm, mine));
+    if (comm.rank() == RankId(0)) records = std::move(all);
+    return {};
+  };
+  MOESIM_TRY(world.run(job.program.layout->world(), rank_main));
+  return records;
+}
+
+Result<NextStep> agree_to_start(World& world, const Status& ready, std::uint64_t fingerprint) {
+  const Status all = world.agree(ready, fingerprint);
+  if (all) return NextStep::kGoOn;
+  if (!world.leads()) return NextStep::kStop;
+  return tl::unexpected(all.error());
+}
+
+}  // namespace moesim

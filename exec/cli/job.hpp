@@ -1,0 +1,61 @@
+// What is to be executed: a plan file, the model and the trace that it names, and how the training is to go.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "exec/cli/world.hpp"
+#include "exec/run/training.hpp"
+#include "models/shape/model_source.hpp"
+#include "sim/cli/session.hpp"
+#include "sim/memory/memory_walk.hpp"
+#include "sim/plan/plan.hpp"
+#include "traces/remap.hpp"
+
+namespace moesim {
+
+struct JobOptions {
+  std::string model;  // empty: what the plan names; so with trace
+  std::string trace;
+  int trace_step = -1;
+  std::string gate = "learned";
+  std::string precision;  // empty: the plan's
+  std::int64_t steps = 5;
+  std::uint64_t seed = 1;
+  float learning_rate = 1e-3F;
+  double timeout_s = 60;
+  float balance_coefficient = 0;
+};
+
+// --model, --dtype, --steps, --learning-rate, --seed, --timeout. The options' values so far are the defaults.
+void add_training_options(CLI::App& command, Session& session, JobOptions& options);
+// --gate, --trace, --trace-step.
+void add_gate_options(CLI::App& command, Session& session, JobOptions& options);
+
+struct Job {
+  std::string plan_path;
+  PlanFile file;
+  std::string model_source, trace_source;
+  LoadedModel model;
+  std::optional<LoadMapper> trace;
+  Program program;
+  MemoryReport memory;
+  RunSettings settings;
+  std::vector<std::string> notes;
+  std::uint64_t fingerprint = 0;  // the same on all ranks when they were given the same
+};
+
+// Reads, checks and lowers; refuses what cannot be executed or has no room on this machine.
+[[nodiscard]] Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options, const World& world);
+
+// The records of all ranks, on the process that leads; the others get an empty list.
+[[nodiscard]] Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions& options, World& world);
+
+// Whether all ranks are ready; of an error that all know the process that leads alone makes its own, the others have kStop.
+enum class NextStep : std::uint8_t { kGoOn, kStop };
+[[nodiscard]] Result<NextStep> agree_to_start(World& world, const Status& ready, std::uint64_t fingerprint);
+
+}  // namespace moesim

@@ -1,0 +1,100 @@
+#include "exec/cli/world.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <chrono>
+#include <exception>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/file.hpp"
+#include "exec/comm/local_world.hpp"
+#include "exec/comm/mpi.hpp"
+#include "exec/run/training.hpp"
+#include "sim/cli/launcher.hpp"
+#include "sim/cli/session.hpp"
+
+namespace moesim {
+namespace {
+
+// No exception leaves a rank: in a thread it would end the program without a word.
+Status guarded(const std::function<Status(Communicator&)>& rank_main, Communicator& comm) {
+  try {
+    return rank_main(comm);
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorKind::kInternal, "out of memory");
+  } catch (const std::exception& failure) {
+    return fail(ErrorKind::kInternal, failure.what());
+  }
+}
+
+Error error_of_rank(RankId rank, Error error) {
+  error.what = fmt::format("rank {}: {}", rank.value(), error.what);
+  return error;
+}
+
+}  // namespace
+
+Result<World> World::join(std::string program, Seconds timeout) {
+  World world(std::move(program), {.clock = steady_clock(), .deadline = timeout});
+  if (const int processes = launched_processes(); processes > 1) {
+    MOESIM_ASSIGN(world.comm_, join_mpi_world(processes, world.options_));
+  }
+  return world;
+}
+
+bool World::is_here(RankId rank) const { return !comm_ || comm_->host_of(rank) == comm_->host_of(comm_->rank()); }
+
+Status World::agree(const Status& mine, std::uint64_t fingerprint) {
+  return comm_ ? moesim::agree(*comm_, mine, fingerprint) : mine;
+}
+
+Status World::run(int ranks, const std::function<Status(Communicator&)>& rank_main) {
+  if (comm_) {
+    const Status status = guarded(rank_main, *comm_);
+    if (status) return {};
+    print_error(program_, error_of_rank(comm_->rank(), status.error()));
+    comm_->abort_all(status.error().what);
+    return status;
+  }
+  std::mutex mutex;
+  std::optional<Error> first;
+  const LocalWorld world{.hosts = std::vector<std::string>(static_cast<std::size_t>(ranks), "here"), .comm = options_};
+  run_local_ranks(world, [&](Communicator& comm) {
+    const Status status = guarded(rank_main, comm);
+    if (status) return;
+    {
+      const std::lock_guard lock(mutex);
+      if (!first) first = error_of_rank(comm.rank(), status.error());
+    }
+    comm.abort_all(status.error().what);
+  });
+  if (first) return tl::unexpected(std::move(*first));
+  return {};
+}
+
+Clock steady_clock() {
+  return [] {
+    return Seconds(std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count());
+  };
+}
+
+Result<Bytes> available_memory() {
+  MOESIM_ASSIGN(const std::string text, read_file("/proc/meminfo", 1 << 16));
+  constexpr std::string_view kKey = "MemAvailable:";
+  const std::size_t place = text.find(kKey);
+  std::int64_t kibibytes = 0;
+  if (place != std::string::npos) {
+    const std::size_t digits = text.find_first_not_of(' ', place + kKey.size());
+    if (digits != std::string::npos) std::from_chars(text.data() + digits, text.data() + text.size(), kibibytes);
+  }
+  if (kibibytes == 0) return fail(ErrorKind::kInternal, "no line says MemAvailable", "/proc/meminfo");
+  return Bytes(kibibytes * 1024);
+}
+
+}  // namespace moesim

@@ -1,0 +1,46 @@
+// The ranks of a run: the processes that mpirun started, with one rank in each, or else threads of this process.
+//
+// Process 0 leads: it reports, and of an error that all know it alone speaks. An error of one rank ends the others: threads
+// return, processes are ended by the launcher after this one has said why.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "exec/comm/communicator.hpp"
+
+namespace moesim {
+
+class World {
+ public:
+  // `program` is the name that errors begin with; `timeout`: nobody has heard anything for so long while waiting.
+  [[nodiscard]] static Result<World> join(std::string program, Seconds timeout);
+
+  [[nodiscard]] bool has_processes() const { return comm_ != nullptr; }
+  // Ranks that there are; 0: as many threads as are asked for.
+  [[nodiscard]] int size() const { return comm_ ? comm_->size() : 0; }
+  [[nodiscard]] bool leads() const { return !comm_ || comm_->rank() == RankId(0); }
+  // Whether a rank will run on this machine.
+  [[nodiscard]] bool is_here(RankId rank) const;
+
+  // See exec/run/training.hpp. With threads there is one set of preparations.
+  [[nodiscard]] Status agree(const Status& mine, std::uint64_t fingerprint);
+  // `rank_main` on `ranks` ranks, which must be size() where that is not 0. The first error.
+  [[nodiscard]] Status run(int ranks, const std::function<Status(Communicator&)>& rank_main);
+
+ private:
+  World(std::string program, CommOptions options) : program_(std::move(program)), options_(std::move(options)) {}
+
+  std::string program_;
+  CommOptions options_;
+  std::unique_ptr<Communicator> comm_;  // none with threads
+};
+
+// The clock of this machine.
+[[nodiscard]] Clock steady_clock();
+// What the system could still give; an error where it does not say.
+[[nodiscard]] Result<Bytes> available_memory();
+
+}  // namespace moesim

@@ -1,0 +1,197 @@
+// Collectives of tensor and context parallelism, transfers between stages, and the exchange of routed copies.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "exec/run/op_table.hpp"
+
+namespace moesim {
+namespace {
+
+std::span<const std::byte> readable(const BufferPtr& buffer) { return buffer->bytes(); }
+
+const CommGroup& group_of(const OpContext& c) { return c.rank().group(c.op().group); }
+
+// Ties an operand's memory to the task.
+const BufferPtr& keep(CommTask& task, BufferPtr buffer) {
+  task.buffers.push_back(std::move(buffer));
+  return task.buffers.back();
+}
+
+Result<CommTask> start_gather_of_rows(const OpContext& c) {
+  CommTask task;
+  MOESIM_ASSIGN(const StoredTensor all, c.out(0));
+  task.requests.push_back(c.rank().comm.all_gather(
+      group_of(c), channel_of(c.op().stream), readable(keep(task, c.in_buffer(0))), keep(task, all.buffer)->bytes()));
+  return task;
+}
+
+Result<CommTask> start_scatter_of_rows(const OpContext& c) {
+  CommTask task;
+  MOESIM_ASSIGN(const StoredTensor mine, c.out(0));
+  task.requests.push_back(
+      c.rank().comm.reduce_scatter(group_of(c), channel_of(c.op().stream), {mine.view.type, ReduceKind::kSum},
+                                   readable(keep(task, c.in_buffer(0))), keep(task, mine.buffer)->bytes()));
+  return task;
+}
+
+// Largest logit, sum of exponentials and label's logit of the whole vocabulary: not a sum, so the parts are gathered.
+Result<CommTask> start_loss_reduction(const OpContext& c) {
+  RankContext& rank = c.rank();
+  CommTask task;
+  const CommGroup& group = group_of(c);
+  const MatrixView part = c.in(0);
+  MOESIM_ASSIGN(const StoredTensor combined, c.out(0));
+  MOESIM_ASSIGN(const BufferPtr parts, rank.staging.allocate(group.size() * part.rows * part.columns, DType::kFp32));
+  task.requests.push_back(rank.comm.all_gather(group, channel_of(c.op().stream), readable(keep(task, c.in_buffer(0))),
+                                               keep(task, parts)->bytes()));
+  task.then = [c, parts, part, combined, members = group.size()](CommTask&) -> Status {
+    std::vector<MatrixView> views;
+    const MatrixView all = dense_view(parts->data(), DType::kFp32, members * part.rows, part.columns);
+    for (int i = 0; i < members; ++i) views.push_back(row_range(all, i * part.rows, part.rows));
+    RankContext& owner = c.rank();
+    MOESIM_TRY(owner.backend.combine_loss(owner.stream, {views, combined.view}));
+    if (owner.at.tp > 0) return {};  // all ranks of the group know the same loss; one counts it
+    return owner.backend.loss_sum(owner.stream,
+                                  {combined.view, index_view(c.rows().labels), owner.loss_sum->as<double>()});
+  };
+  return task;
+}
+
+Result<CommTask> start_sum(const OpContext& c) {
+  if (c.op().inputs[0] == c.index().loss_statistics()) return start_loss_reduction(c);
+  RankContext& rank = c.rank();
+  CommTask task;
+  MOESIM_ASSIGN(const StoredTensor sum, c.out(0));
+  MOESIM_TRY(rank.backend.copy(rank.stream, sum.buffer->data(), c.in_buffer(0)->data(), sum.buffer->size()));
+  task.requests.push_back(rank.comm.all_reduce(group_of(c), channel_of(c.op().stream),
+                                               {sum.view.type, ReduceKind::kSum}, keep(task, sum.buffer)->bytes()));
+  return task;
+}
+
+Result<CommTask> start_transfer(const OpContext& c) {
+  RankContext& rank = c.rank();
+  CommTask task;
+  const RankId peer =
+      rank.program.layout->group(GroupKind::kPp, rank.rank)[static_cast<std::size_t>(c.op().peer_stage)];
+  if (c.op().kind == OpKind::kSend) {
+    task.requests.push_back(rank.comm.send(peer, channel_of(c.op().stream), readable(keep(task, c.in_buffer(0)))));
+    return task;
+  }
+  MOESIM_ASSIGN(const StoredTensor arriving, c.out(0));
+  task.requests.push_back(rank.comm.receive(peer, channel_of(c.op().stream), keep(task, arriving.buffer)->bytes()));
+  return task;
+}
+
+std::int64_t row_bytes(const MatrixView& view) { return storage(view.columns, view.type).count(); }
+
+// All-to-all-v of every operand over EP: out in the order of experts, or back.
+Status exchange_over_ep(const OpContext& c, CommTask& task) {
+  const RoutingState& state = c.routing();
+  const bool out = c.op().kind == OpKind::kDispatch;
+  for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
+    MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
+    std::vector<std::int64_t> send(static_cast<std::size_t>(state.ep));
+    std::vector<std::int64_t> receive(static_cast<std::size_t>(state.ep));
+    for (int member = 0; member < state.ep; ++member) {
+      const auto m = static_cast<std::size_t>(member);
+      send[m] = state.sent(state.i, member, state.j) * row_bytes(y.view);
+      receive[m] = state.sent(member, state.i, state.j) * row_bytes(y.view);
+      if (!out) std::swap(send[m], receive[m]);
+    }
+    task.requests.push_back(c.rank().comm.all_to_all_v(
+        group_of(c), channel_of(c.op().stream),
+        {readable(keep(task, c.in_buffer(operand))), send, keep(task, y.buffer)->bytes(), receive}));
+  }
+  return {};
+}
+
+// What arrived at each shard goes to all shards, or the partial results back, summed.
+Status share_over_esp(const OpContext& c, CommTask& task) {
+  const RoutingState& state = c.routing();
+  for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
+    MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
+    std::vector<std::int64_t> blocks;
+    const bool gather = c.op().kind == OpKind::kAllGather;
+    for (int shard = 0; shard < state.esp; ++shard)
+      blocks.push_back(state.arrived(shard) * (gather ? row_bytes(y.view) : y.view.columns));
+    Communicator& comm = c.rank().comm;
+    const Channel channel = channel_of(c.op().stream);
+    const auto input = readable(keep(task, c.in_buffer(operand)));
+    const auto output = keep(task, y.buffer)->bytes();
+    task.requests.push_back(
+        gather ? comm.all_gather_v(group_of(c), channel, input, output, blocks)
+               : comm.reduce_scatter_v(group_of(c), channel, {y.view.type, ReduceKind::kSum}, input, output, blocks));
+  }
+  return {};
+}
+
+Status start_copies(const OpContext& c, CommTask& task) {
+  return c.op().group == GroupKind::kEsp ? share_over_esp(c, task) : exchange_over_ep(c, task);
+}
+
+// The counts of all ranks of the group, in the order that RoutingState reads them in.
+void take_counts(const OpContext& c, const std::vector<std::int32_t>& gathered) {
+  RoutingState& state = c.routing();
+  const auto experts = static_cast<std::ptrdiff_t>(state.experts);
+  const std::vector<RankId>& members = c.rank().group(GroupKind::kEpEsp).members();
+  state.counts.resize(gathered.size());
+  for (std::size_t m = 0; m < members.size(); ++m) {
+    const Layout::Coordinates& at = c.rank().program.layout->at(members[m]);
+    const auto from = gathered.begin() + static_cast<std::ptrdiff_t>(m) * experts;
+    std::copy(from, from + experts, state.counts.begin() + (at.esp * state.ep + at.ep) * experts);
+  }
+}
+
+}  // namespace
+
+Channel channel_of(Stream stream) {
+  const auto number = static_cast<std::int32_t>(stream);
+  // The receiving stream stands behind the sending one that it belongs to.
+  const auto first = static_cast<std::int32_t>(Stream::kPpForwardSend);
+  return Channel(number < first ? number : first + (number - first) / 2 * 2);
+}
+
+Result<CommTask> start_exchange(const OpContext& c) {
+  RankContext& rank = c.rank();
+  RoutingState& state = c.routing();
+  CommTask task;
+  if (state.known()) {
+    MOESIM_TRY(start_copies(c, task));
+    return task;
+  }
+  // Nobody knows yet how much arrives: the ranks tell each other first.
+  const std::size_t bytes = state.own_counts.size() * sizeof(std::int32_t);
+  const CommGroup& group = rank.group(GroupKind::kEpEsp);
+  const auto gathered =
+      std::make_shared<std::vector<std::int32_t>>(state.own_counts.size() * static_cast<std::size_t>(group.size()));
+  task.requests.push_back(rank.comm.all_gather(group, channel_of(c.op().stream),
+                                               std::as_bytes(std::span(state.own_counts)).first(bytes),
+                                               std::as_writable_bytes(std::span(*gathered))));
+  task.then = [c, gathered](CommTask& next) -> Status {
+    take_counts(c, *gathered);
+    return start_copies(c, next);
+  };
+  return task;
+}
+
+Result<CommTask> start_communication(const OpContext& c) {
+  MOESIM_TRY(c.check_inputs());
+  switch (c.op().kind) {
+    case OpKind::kAllGather: return c.op().group == GroupKind::kEsp ? start_exchange(c) : start_gather_of_rows(c);
+    case OpKind::kReduceScatter: return c.op().group == GroupKind::kEsp ? start_exchange(c) : start_scatter_of_rows(c);
+    case OpKind::kDispatch:
+    case OpKind::kCombine: return start_exchange(c);
+    case OpKind::kAllReduce: return start_sum(c);
+    case OpKind::kSend:
+    case OpKind::kReceive: return start_transfer(c);
+    case OpKind::kReduceGrads:
+    case OpKind::kGatherParams:
+    case OpKind::kGradNorm: return start_synchronisation(c);
+    default:
+      return fail(ErrorKind::kInternal, fmt::format("{} {} is not executed", op_kind_name(c.op().kind), c.op().name));
+  }
+}
+
+}  // namespace moesim

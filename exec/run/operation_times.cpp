@@ -1,0 +1,86 @@
+#include "exec/run/operation_times.hpp"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+namespace moesim {
+namespace {
+
+const Op& op_of(const Program& program, RankId rank, const ExecutedOp& ran) {
+  const auto& calls = program.stages[program.layout->stage(rank).index()].calls;
+  const Block& block = program.blocks[static_cast<std::size_t>(calls[static_cast<std::size_t>(ran.call)].block)];
+  return block.ops[static_cast<std::size_t>(ran.op)];
+}
+
+// Who meets: all members of a group, or the two ends of a transfer; on which stream; for which time.
+struct Meeting {
+  std::vector<RankId> who;
+  std::int32_t stream = 0;
+  std::size_t number = 0;
+  auto operator<=>(const Meeting&) const = default;
+};
+
+class Meetings {
+ public:
+  explicit Meetings(const Program& program) : program_(program) {}
+
+  // The meetings of a rank must be asked for in the order of issue.
+  Meeting next(RankId rank, const Op& op) {
+    Meeting meeting = place(rank, op);
+    meeting.number = passed_[{rank, meeting.who, meeting.stream}]++;
+    return meeting;
+  }
+
+ private:
+  [[nodiscard]] Meeting place(RankId rank, const Op& op) const {
+    Meeting meeting;
+    meeting.stream = static_cast<std::int32_t>(op.stream);
+    const auto members = program_.layout->group(op.group, rank);
+    if (op.kind != OpKind::kSend && op.kind != OpKind::kReceive) {
+      meeting.who.assign(members.begin(), members.end());
+      return meeting;
+    }
+    const RankId peer = members[static_cast<std::size_t>(op.peer_stage)];
+    const bool sends = op.kind == OpKind::kSend;
+    meeting.who = sends ? std::vector<RankId>{rank, peer} : std::vector<RankId>{peer, rank};
+    if (!sends) --meeting.stream;  // the receiving stream stands behind the sending one
+    return meeting;
+  }
+
+  const Program& program_;
+  std::map<std::tuple<RankId, std::vector<RankId>, std::int32_t>, std::size_t> passed_;
+};
+
+}  // namespace
+
+std::vector<std::vector<OperationTime>> operation_times(const Program& program,
+                                                        std::vector<std::vector<ExecutedOp>> ops) {
+  Meetings meetings(program);
+  std::map<Meeting, Seconds> last_start;
+  std::vector<std::vector<Meeting>> met(ops.size());
+  for (std::size_t r = 0; r < ops.size(); ++r) {
+    const RankId rank(static_cast<std::int32_t>(r));
+    std::ranges::sort(ops[r], {}, [](const ExecutedOp& ran) { return std::pair(ran.call, ran.op); });
+    for (const ExecutedOp& ran : ops[r]) {
+      const Op& op = op_of(program, rank, ran);
+      Meeting& meeting = met[r].emplace_back();
+      if (!is_communication(op.kind)) continue;
+      meeting = meetings.next(rank, op);
+      Seconds& last = last_start.try_emplace(meeting, ran.start).first->second;
+      last = std::max(last, ran.start);
+    }
+  }
+  std::vector<std::vector<OperationTime>> times(ops.size());
+  for (std::size_t r = 0; r < ops.size(); ++r)
+    for (std::size_t i = 0; i < ops[r].size(); ++i) {
+      const ExecutedOp& ran = ops[r][i];
+      const bool alone = met[r][i].who.empty();
+      const Seconds start = alone ? ran.start : last_start.at(met[r][i]);
+      // What is sent may lie in a buffer before its receiver asks: then nobody waited.
+      times[r].push_back({ran.call, ran.op, std::max(Seconds(0), ran.end - start)});
+    }
+  return times;
+}
+
+}  // namespace moesim

@@ -1,0 +1,66 @@
+// The weights that a rank holds, with their gradients and the optimizer's state.
+//
+// With ZeRO from stage 1 on, the ranks that hold the same weight each own an even part of its elements (row-major order): its
+// optimizer state, its reduced gradient, and with stage 3 its value. The whole weight and its whole local gradient have buffers
+// at every stage; what ZeRO 2 and 3 would save in memory is not saved, what they communicate is.
+// Example: 10 elements on 4 ranks: 3 3 3 1.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "exec/run/chunk_index.hpp"
+#include "exec/run/device_memory.hpp"
+#include "exec/run/weight_shards.hpp"
+
+namespace moesim {
+
+struct ElementRange {
+  std::int64_t begin = 0;
+  std::int64_t count = 0;
+};
+// What member `index` of `members` owns of `elements`.
+[[nodiscard]] ElementRange owned_range(std::int64_t elements, int members, int index);
+
+struct Parameter {
+  const Chunk* chunk = nullptr;
+  TensorId weight;
+  std::vector<ShardPiece> pieces;
+  bool sharded = false;     // over weight.replicas
+  ElementRange own;         // what this rank updates; everything without ZeRO
+  bool counted = true;      // whether this rank adds its part to the norm of all gradients
+  BufferPtr value;          // the weight, in its type
+  BufferPtr gradient;       // FP32, summed over this rank's micro-batches
+  BufferPtr reduced;        // FP32, own part, summed over the replicas; only when sharded
+  BufferPtr master;         // FP32, own part; only where the weight is narrower
+  BufferPtr first, second;  // moments of the own part
+
+  [[nodiscard]] const Tensor& tensor() const { return chunk->tensors[weight.index()]; }
+  [[nodiscard]] std::int64_t elements() const { return tensor().elements(); }
+  [[nodiscard]] MatrixView value_view() const;  // experts one below the other
+  [[nodiscard]] MatrixView gradient_view() const;
+  // One row of numbers: the own part of value, of the final gradient, of the whole gradient.
+  [[nodiscard]] MatrixView own_value() const;
+  [[nodiscard]] MatrixView own_gradient() const;
+  [[nodiscard]] MatrixView own_master() const;
+  [[nodiscard]] std::int64_t element_bytes() const;
+};
+
+class Parameters {
+ public:
+  // Everything of the rank's stage, with initial values. They stay in `states`; `staging` is for the time of the call.
+  [[nodiscard]] static Result<Parameters> make(const Program& program, const std::vector<ChunkIndex>& index,
+                                               RankId rank, std::uint64_t seed, ComputeBackend& backend,
+                                               DeviceMemory& states, DeviceMemory& staging);
+  [[nodiscard]] Parameter& of(std::int32_t chunk, TensorId weight);
+  // In the order of the model's layers, so that the two copies of DualPipe agree.
+  [[nodiscard]] std::vector<Parameter>& all() { return list_; }
+  [[nodiscard]] const std::vector<Parameter>& all() const { return list_; }
+
+ private:
+  std::vector<Parameter> list_;
+  std::map<std::pair<std::int32_t, TensorId>, std::size_t> place_;
+};
+
+}  // namespace moesim

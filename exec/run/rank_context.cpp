@@ -1,0 +1,149 @@
+#include "exec/run/rank_context.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/memory/memory_walk.hpp"
+
+namespace moesim {
+namespace {
+
+std::vector<ChunkIndex> index_chunks(const Program& program) {
+  std::vector<ChunkIndex> index;
+  for (const Chunk& chunk : program.chunks) index.emplace_back(program, chunk);
+  return index;
+}
+
+std::vector<int> number_moe_layers(const ModelShape& model) {
+  std::vector<int> numbers;
+  int next = 0;
+  for (int layer = 0; layer < model.layer_count(); ++layer)
+    numbers.push_back(model.layer(LayerId(layer)).moe ? next++ : -1);
+  return numbers;
+}
+
+}  // namespace
+
+int routing_source(const Layout& layout, RankId rank) {
+  const auto first_stage = layout.stage_ranks(StageId(0));
+  const RankId head = layout.group(GroupKind::kPp, rank)[0];
+  return static_cast<int>(std::ranges::find(first_stage, head) - first_stage.begin());
+}
+
+RankContext::RankContext(const Program& program_of_run, const RunSettings& run_settings, SequenceSource sequences,
+                         ComputeBackend& compute, Communicator& communicator)
+    : program(program_of_run),
+      settings(run_settings),
+      source(std::move(sequences)),
+      backend(compute),
+      comm(communicator),
+      rank(communicator.rank()),
+      stage(program.layout->stage(rank)),
+      at(program.layout->at(rank)),
+      chunks(index_chunks(program)),
+      store(program, chunks),
+      moe_layer_of(number_moe_layers(program.model)),
+      load_source(routing_source(*program.layout, rank)) {}
+
+Status RankContext::prepare() {
+  for (int kind = 0; kind < kGroupKinds; ++kind) {
+    const auto members = program.layout->group(static_cast<GroupKind>(kind), rank);
+    MOESIM_ASSIGN(groups[static_cast<std::size_t>(kind)],
+                  comm.group(std::vector<RankId>(members.begin(), members.end())));
+  }
+  MOESIM_ASSIGN(stream, backend.create_stream());
+  MOESIM_ASSIGN(pool, MemoryPool::make(backend, walk_memory(program).stages[stage.index()].peak));
+  states = DeviceMemory(*pool);
+  tensors = DeviceMemory(*pool);
+  staging = DeviceMemory(*pool);
+  MOESIM_ASSIGN(loss_sum, staging.allocate(Bytes(sizeof(double))));
+  MOESIM_ASSIGN(parameters, Parameters::make(program, chunks, rank, settings.seed, backend, states, staging));
+  return {};
+}
+
+Status RankContext::begin_step(std::int64_t number) {
+  step = number;
+  batch.clear();
+  routing.clear();
+  store.clear();
+  gradient_norm.reset();
+  choices.clear();
+  MOESIM_TRY(backend.fill_zero(stream, loss_sum->data(), loss_sum->size()));
+  for (const Parameter& parameter : parameters.all()) {
+    MOESIM_TRY(backend.fill_zero(stream, parameter.gradient->data(), parameter.gradient->size()));
+    if (parameter.sharded) {
+      MOESIM_TRY(backend.fill_zero(stream, parameter.reduced->data(), parameter.reduced->size()));
+    }
+  }
+  return {};
+}
+
+const MicroBatchRows& RankContext::rows(std::int32_t micro_batch) {
+  const auto [entry, fresh] = batch.try_emplace(micro_batch);
+  if (fresh) entry->second = micro_batch_rows(program.plan, at, step, micro_batch, source);
+  return entry->second;
+}
+
+RoutingState& RankContext::routing_of(LayerId layer, std::int32_t micro_batch) { return routing[{layer, micro_batch}]; }
+
+void RankContext::release(const Chunk& chunk, std::int32_t micro_batch) {
+  for (int layer = chunk.first_layer; layer < chunk.last_layer; ++layer) routing.erase({LayerId(layer), micro_batch});
+}
+
+Status OpContext::check_inputs() const {
+  for (const TensorId id : op_.inputs) {
+    const TensorRole role = tensor(id).role;
+    if (role == TensorRole::kWeight || role == TensorRole::kWeightGradient) continue;
+    const StoredTensor* operand = rank_.store.find(chunk_.index, micro_batch_, id);
+    if (operand == nullptr || !operand->made)
+      return fail(ErrorKind::kInternal,
+                  fmt::format("{} {} of micro-batch {} could start before its operand {} was made",
+                              op_kind_name(op_.kind), op_.name, micro_batch_, tensor(id).name));
+  }
+  return {};
+}
+
+bool OpContext::outputs_are_free() const {
+  return std::ranges::none_of(
+      op_.outputs, [this](TensorId id) { return rank_.store.find(chunk_.index, micro_batch_, id) != nullptr; });
+}
+
+MatrixView OpContext::in(int i) const {
+  const TensorId id = op_.inputs[i];
+  if (tensor(id).role == TensorRole::kWeight) return rank_.parameters.of(chunk_.index, id).value_view();
+  return rank_.store.find(chunk_.index, micro_batch_, id)->view;
+}
+
+BufferPtr OpContext::in_buffer(int i) const {
+  return rank_.store.find(chunk_.index, micro_batch_, op_.inputs[i])->buffer;
+}
+
+std::int64_t OpContext::row_count(const RowCount& rows) const {
+  switch (rows.source) {
+    case RowSource::kFixed: return rows.count;
+    case RowSource::kRouted: return routing().routed();
+    case RowSource::kArrived: return routing().arrived(routing().j);
+    case RowSource::kArrivedShards: return routing().arrived_shards();
+  }
+  return 0;
+}
+
+Result<StoredTensor> OpContext::out(int i) const {
+  const TensorId id = op_.outputs[i];
+  const Tensor& made = tensor(id);
+  const std::int64_t rows = row_count(made.rows);
+  StoredTensor stored;
+  MOESIM_ASSIGN(stored.buffer, rank_.tensors.allocate(rows * made.columns, made.type));
+  stored.view = dense_view(stored.buffer->data(), made.type, rows, made.columns);
+  rank_.store.put(chunk_.index, micro_batch_, id, stored);
+  return stored;
+}
+
+MatrixView OpContext::weight_gradient(int output) const { return gradient_of(tensor(op_.outputs[output]).gradient_of); }
+
+MatrixView OpContext::gradient_of(TensorId weight) const {
+  return rank_.parameters.of(chunk_.index, weight).gradient_view();
+}
+
+}  // namespace moesim

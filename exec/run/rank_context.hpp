@@ -1,0 +1,110 @@
+// What a rank has in its hands while it runs a step, and an operation's view of it.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "exec/comm/communicator.hpp"
+#include "exec/run/batch.hpp"
+#include "exec/run/parameters.hpp"
+#include "exec/run/routing_state.hpp"
+#include "exec/run/run_settings.hpp"
+#include "exec/run/tensor_store.hpp"
+
+namespace moesim {
+
+// How often the gate of a layer chose each expert for the tokens that this rank routes.
+struct GateChoice {
+  LayerId layer;
+  std::int32_t micro_batch = 0;
+  std::vector<std::int32_t> counts;
+};
+
+// Which source of token copies a rank is, as load_classes() counts: its pipeline's place among the ranks of stage 0.
+[[nodiscard]] int routing_source(const Layout& layout, RankId rank);
+
+struct RankContext {
+  RankContext(const Program& program_of_run, const RunSettings& run_settings, SequenceSource sequences,
+              ComputeBackend& compute, Communicator& communicator);
+  [[nodiscard]] Status prepare();                        // groups, weights, streams
+  [[nodiscard]] Status begin_step(std::int64_t number);  // sets gradients and loss to zero
+
+  [[nodiscard]] const CommGroup& group(GroupKind kind) const { return *groups[static_cast<std::size_t>(kind)]; }
+  [[nodiscard]] const MicroBatchRows& rows(std::int32_t micro_batch);
+  [[nodiscard]] RoutingState& routing_of(LayerId layer, std::int32_t micro_batch);
+  // Forgets what a finished micro-batch of a chunk needed beside its tensors.
+  void release(const Chunk& chunk, std::int32_t micro_batch);
+
+  const Program& program;
+  RunSettings settings;
+  SequenceSource source;
+  ComputeBackend& backend;
+  Communicator& comm;
+  RankId rank;
+  StageId stage;
+  Layout::Coordinates at;
+  DeviceStream stream;
+  // As large as the memory walk says; what is in it by purpose: weights, gradients and the optimizer's state; tensors of the
+  // program; and what the program does not name (messages being put together, maps of the routing).
+  std::unique_ptr<MemoryPool> pool;
+  DeviceMemory states, tensors, staging;
+  std::vector<ChunkIndex> chunks;
+  Parameters parameters;
+  TensorStore store;
+  std::array<std::optional<CommGroup>, kGroupKinds> groups;
+  std::vector<int> moe_layer_of;  // by layer: its number among the MoE layers
+  int load_source = 0;            // of this rank in RoutedLoads
+
+  // Of the running step.
+  std::int64_t step = 0;  // from 0
+  std::map<std::int32_t, MicroBatchRows> batch;
+  std::map<std::pair<LayerId, std::int32_t>, RoutingState> routing;
+  BufferPtr loss_sum;  // one FP64: over the tokens whose loss this rank worked out
+  std::optional<double> gradient_norm;
+  std::vector<GateChoice> choices;  // in the order in which they were made
+};
+
+// An operation of a call on this rank.
+class OpContext {
+ public:
+  OpContext(RankContext& rank, const Call& call, const Block& block, const Op& op)
+      : rank_(rank), op_(op), chunk_(rank.program.chunk_of(block, op)), micro_batch_(micro_batch_of(call, op)) {}
+
+  [[nodiscard]] RankContext& rank() const { return rank_; }
+  [[nodiscard]] const Op& op() const { return op_; }
+  [[nodiscard]] const Chunk& chunk() const { return chunk_; }
+  [[nodiscard]] const ChunkIndex& index() const { return rank_.chunks[static_cast<std::size_t>(chunk_.index)]; }
+  [[nodiscard]] std::int32_t micro_batch() const { return micro_batch_; }
+  [[nodiscard]] const LayerShape& layer() const { return rank_.program.model.layer(op_.layer); }
+  [[nodiscard]] RoutingState& routing() const { return rank_.routing_of(op_.layer, micro_batch_); }
+  [[nodiscard]] const MicroBatchRows& rows() const { return rank_.rows(micro_batch_); }
+  [[nodiscard]] const Tensor& tensor(TensorId id) const { return chunk_.tensors[id.index()]; }
+
+  // Whether all operands are there: the engine's rules should have seen to it.
+  [[nodiscard]] Status check_inputs() const;
+  // Whether nothing reads any more what an earlier pass made under the names of the outputs: communication that is repeated in
+  // the backward pass could otherwise overtake the forward pass.
+  [[nodiscard]] bool outputs_are_free() const;
+  // An operand: an activation of the store, or a weight.
+  [[nodiscard]] MatrixView in(int i) const;
+  [[nodiscard]] BufferPtr in_buffer(int i) const;
+  // Memory for a result, with as many rows as the gate says.
+  [[nodiscard]] Result<StoredTensor> out(int i) const;
+  // The gradient that a weight-gradient operation adds to, and that of a given weight.
+  [[nodiscard]] MatrixView weight_gradient(int output) const;
+  [[nodiscard]] MatrixView gradient_of(TensorId weight) const;
+
+ private:
+  [[nodiscard]] std::int64_t row_count(const RowCount& rows) const;
+
+  RankContext& rank_;
+  const Op& op_;
+  const Chunk& chunk_;
+  std::int32_t micro_batch_;
+};
+
+}  // namespace moesim

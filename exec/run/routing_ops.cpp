@@ -1,0 +1,125 @@
+// The gate, and what puts token copies in order.
+#include "exec/run/op_table.hpp"
+
+namespace moesim {
+namespace {
+
+GateSettings gate_of(const OpContext& c) {
+  const MoeShape& moe = *c.layer().moe;
+  return {moe.top_k, moe.score, c.rank().settings.normalise_gate, c.rank().settings.gate_scale};
+}
+
+Status run_top_k(const OpContext& c) {
+  RankContext& rank = c.rank();
+  MOESIM_ASSIGN(const StoredTensor probabilities, c.out(0));
+  TopKArgs args;
+  args.gate = gate_of(c);
+  args.logits = c.in(0);
+  args.probabilities = probabilities.view;
+  if (rank.settings.gating == Gating::kReplay)
+    args.forced_counts = rank.program.loads->row(rank.moe_layer_of[c.op().layer.index()],
+                                                 c.micro_batch() % rank.program.loads->variants, rank.load_source);
+  if (rank.settings.balance_coefficient > 0) {
+    BufferPtr& statistics = c.routing().statistics;
+    MOESIM_ASSIGN(statistics, rank.staging.allocate(2 * args.logits.columns, DType::kFp32));
+    args.statistics = dense_view(statistics->data(), DType::kFp32, 2, args.logits.columns);
+  }
+  return rank.backend.top_k(rank.stream, args);
+}
+
+Status run_top_k_grad(const OpContext& c) {
+  RankContext& rank = c.rank();
+  MOESIM_ASSIGN(const StoredTensor glogits, c.out(0));
+  TopKGradArgs args{gate_of(c), c.in(0), c.in(1), c.in(2), std::nullopt, glogits.view};
+  if (rank.settings.balance_coefficient > 0) {
+    const Plan& plan = rank.program.plan;
+    const int parts = plan.micro_batches() * plan.sizes().world() / plan.sizes().pp;  // whose mean is taken
+    args.balance = BalanceLoss{rank.settings.balance_coefficient / static_cast<float>(parts), args.logits.rows,
+                               dense_view(c.routing().statistics->data(), DType::kFp32, 2, args.logits.columns)};
+  }
+  return rank.backend.top_k_grad(rank.stream, args);
+}
+
+// Where the copies go. A repeated forward pass chooses the same.
+Status make_map(const OpContext& c, RoutingState& state) {
+  RankContext& rank = c.rank();
+  const MoeShape& moe = *c.layer().moe;
+  const MatrixView probabilities = c.in(1);
+  state.experts = moe.experts;
+  state.ep = rank.program.plan.sizes().ep;
+  state.esp = rank.program.plan.sizes().esp;
+  state.i = rank.at.ep;
+  state.j = rank.at.esp;
+  state.map.tokens = probabilities.rows;
+  state.map.top_k = moe.top_k;
+  state.map.experts = moe.experts;
+  MOESIM_ASSIGN(state.expert_rows, rank.staging.allocate(moe.experts, DType::kInt32));
+  MOESIM_ASSIGN(state.row_of_copy, rank.staging.allocate(state.map.most_rows(), DType::kInt32));
+  MOESIM_ASSIGN(state.copy_of_row, rank.staging.allocate(state.map.most_rows(), DType::kInt32));
+  state.map.expert_rows = state.expert_rows->as<std::int32_t>();
+  state.map.row_of_copy = state.row_of_copy->as<std::int32_t>();
+  state.map.copy_of_row = state.copy_of_row->as<std::int32_t>();
+  MOESIM_TRY(rank.backend.build_routing(rank.stream, {probabilities, state.map}));
+  state.own_counts.resize(static_cast<std::size_t>(moe.experts));
+  MOESIM_TRY(
+      rank.backend.copy_out(rank.stream, state.own_counts.data(), state.map.expert_rows, state.expert_rows->size()));
+  MOESIM_TRY(rank.backend.synchronize(rank.stream));
+  rank.choices.push_back({c.op().layer, c.micro_batch(), state.own_counts});
+  if (state.ep == 1 && state.esp == 1) state.counts = state.own_counts;
+  return {};
+}
+
+Status run_permute(const OpContext& c) {
+  RoutingState& state = c.routing();
+  if (!state.expert_rows) {
+    MOESIM_TRY(make_map(c, state));
+  }
+  MOESIM_ASSIGN(const StoredTensor y, c.out(0));
+  MOESIM_ASSIGN(const StoredTensor weights, c.out(1));
+  return c.rank().backend.permute(c.rank().stream, {state.map, c.in(0), c.in(1), y.view, weights.view});
+}
+
+Status run_permute_grad(const OpContext& c) {
+  MOESIM_ASSIGN(const StoredTensor gx, c.out(0));
+  MOESIM_ASSIGN(const StoredTensor gp, c.out(1));
+  return c.rank().backend.permute_grad(c.rank().stream, {c.routing().map, c.in(0), c.in(1), gx.view, gp.view});
+}
+
+// The weights were applied by the experts' activation; here the copies are only summed.
+Status run_unpermute(const OpContext& c) {
+  MOESIM_ASSIGN(const StoredTensor x, c.out(0));
+  return c.rank().backend.unpermute(c.rank().stream, {c.routing().map, c.in(0), std::nullopt, x.view});
+}
+
+Status run_unpermute_grad(const OpContext& c) {
+  MOESIM_ASSIGN(const StoredTensor gy, c.out(0));
+  return c.rank().backend.unpermute_grad(c.rank().stream,
+                                         {c.routing().map, c.in(0), std::nullopt, std::nullopt, gy.view, std::nullopt});
+}
+
+Status run_sort(const OpContext& c) {
+  const RoutingState& state = c.routing();
+  const std::vector<std::int64_t> counts = state.rows_by_source();
+  const RowOrder order = c.op().to_source != 0 ? RowOrder::kBySource : RowOrder::kByExpert;
+  for (int i = 0; i < c.op().inputs.size(); ++i) {
+    MOESIM_ASSIGN(const StoredTensor y, c.out(i));
+    MOESIM_TRY(c.rank().backend.sort_rows(c.rank().stream, {counts, state.local_experts(), order, c.in(i), y.view}));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status run_routing(const OpContext& c) {
+  switch (c.op().kind) {
+    case OpKind::kTopK: return run_top_k(c);
+    case OpKind::kTopKGrad: return run_top_k_grad(c);
+    case OpKind::kPermute: return run_permute(c);
+    case OpKind::kPermuteGrad: return run_permute_grad(c);
+    case OpKind::kUnpermute: return run_unpermute(c);
+    case OpKind::kUnpermuteGrad: return run_unpermute_grad(c);
+    default: return run_sort(c);
+  }
+}
+
+}  // namespace moesim

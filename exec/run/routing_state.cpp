@@ -1,0 +1,46 @@
+#include "exec/run/routing_state.hpp"
+
+#include <numeric>
+
+namespace moesim {
+
+std::int64_t RoutingState::routed() const {
+  return std::accumulate(own_counts.begin(), own_counts.end(), std::int64_t{0});
+}
+
+std::int64_t RoutingState::sent(int from, int to, int shard) const {
+  std::int64_t sum = 0;
+  for (std::int64_t e = to * local_experts(); e < (to + 1) * local_experts(); ++e) sum += count(from, shard, e);
+  return sum;
+}
+
+std::int64_t RoutingState::arrived(int shard) const {
+  std::int64_t sum = 0;
+  for (int from = 0; from < ep; ++from) sum += sent(from, i, shard);
+  return sum;
+}
+
+std::int64_t RoutingState::arrived_shards() const {
+  std::int64_t sum = 0;
+  for (int shard = 0; shard < esp; ++shard) sum += arrived(shard);
+  return sum;
+}
+
+std::vector<std::int64_t> RoutingState::rows_by_source() const {
+  std::vector<std::int64_t> rows;
+  for (int shard = 0; shard < esp; ++shard)
+    for (int from = 0; from < ep; ++from)
+      for (std::int64_t e = i * local_experts(); e < (i + 1) * local_experts(); ++e)
+        rows.push_back(count(from, shard, e));
+  return rows;
+}
+
+std::vector<std::int64_t> RoutingState::expert_row_counts() const {
+  const std::vector<std::int64_t> by_source = rows_by_source();
+  const auto local = static_cast<std::size_t>(local_experts());
+  std::vector<std::int64_t> rows(local, 0);
+  for (std::size_t k = 0; k < by_source.size(); ++k) rows[k % local] += by_source[k];
+  return rows;
+}
+
+}  // namespace moesim

@@ -1,0 +1,48 @@
+// Who of an EP x ESP group sends how many token copies to which expert, for one MoE layer and micro-batch; made when the gate has
+// chosen, used by everything that moves or computes copies until the backward pass of the micro-batch is through.
+//
+// Rank (i, j) of the group holds shard j of the experts of EP member i. Copies travel over EP among the ranks of a shard; what
+// arrived is in the order of sources i, within one of experts. The ESP ranks then share it: in the order of j, then as it arrived.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "exec/compute/routing_args.hpp"
+#include "exec/run/device_memory.hpp"
+#include "sim/plan/layout.hpp"
+
+namespace moesim {
+
+struct RoutingState {
+  RoutingMap map;  // points into the buffers
+  BufferPtr expert_rows, row_of_copy, copy_of_row;
+  BufferPtr statistics;                  // FP32 [2, experts] for the auxiliary loss, where there is one
+  std::vector<std::int32_t> own_counts;  // copies of this rank by expert
+
+  // The counts of all ranks of the group, [j][i][expert]; empty until they have been exchanged.
+  std::vector<std::int32_t> counts;
+  int ep = 1, esp = 1;  // of the group
+  int i = 0, j = 0;     // this rank
+  std::int64_t experts = 0;
+
+  [[nodiscard]] bool known() const { return !counts.empty(); }
+  [[nodiscard]] std::int64_t local_experts() const { return experts / ep; }
+  [[nodiscard]] std::int64_t routed() const;  // copies this rank sends
+  // Copies that EP member `from` sends to member `to` among the ranks of shard `shard`.
+  [[nodiscard]] std::int64_t sent(int from, int to, int shard) const;
+  // Copies that reach the member with shard `shard` of this rank's experts.
+  [[nodiscard]] std::int64_t arrived(int shard) const;
+  [[nodiscard]] std::int64_t arrived_shards() const;
+  // By local expert: what this rank computes.
+  [[nodiscard]] std::vector<std::int64_t> expert_row_counts() const;
+  // [source][local expert] of the rows before they are sorted by expert; a source is (j, i).
+  [[nodiscard]] std::vector<std::int64_t> rows_by_source() const;
+
+ private:
+  [[nodiscard]] std::int64_t count(int from, int shard, std::int64_t expert) const {
+    return counts[static_cast<std::size_t>((shard * ep + from) * experts + expert)];
+  }
+};
+
+}  // namespace moesim

@@ -1,0 +1,259 @@
+// Data parallelism and the optimizer: buckets of gradients and parameters, the norm of all gradients, AdamW.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "exec/run/op_table.hpp"
+
+namespace moesim {
+namespace {
+
+constexpr Reduction kSumFp32{DType::kFp32, ReduceKind::kSum};
+
+// A run of numbers of one parameter's buffer, and its place in a message.
+struct Piece {
+  std::byte* memory = nullptr;
+  std::int64_t bytes = 0;
+  std::int64_t offset = 0;
+};
+
+// A message put together from pieces of several parameters, and taken apart again.
+class Message {
+ public:
+  void add(const MatrixView& numbers, std::int64_t element_bytes) {
+    pieces_.push_back({static_cast<std::byte*>(numbers.data), numbers.columns * element_bytes, size_});
+    size_ += numbers.columns * element_bytes;
+  }
+  [[nodiscard]] std::int64_t size() const { return size_; }
+  [[nodiscard]] Status pack(RankContext& rank, const DeviceBuffer& buffer) const {
+    for (const Piece& piece : pieces_)
+      MOESIM_TRY(
+          rank.backend.copy(rank.stream, buffer.as<std::byte>() + piece.offset, piece.memory, Bytes(piece.bytes)));
+    return {};
+  }
+  [[nodiscard]] Status unpack(RankContext& rank, const DeviceBuffer& buffer) const {
+    for (const Piece& piece : pieces_)
+      MOESIM_TRY(
+          rank.backend.copy(rank.stream, piece.memory, buffer.as<std::byte>() + piece.offset, Bytes(piece.bytes)));
+    return {};
+  }
+
+ private:
+  std::vector<Piece> pieces_;
+  std::int64_t size_ = 0;
+};
+
+MatrixView part_of(const BufferPtr& buffer, DType type, ElementRange range) {
+  return column_range(dense_view(buffer->data(), type, 1, range.begin + range.count), range.begin, range.count);
+}
+
+ZeroStage zero_of(const Plan& plan, GroupKind replicas) {
+  return replicas == GroupKind::kEdp ? plan.zero_expert : plan.zero_dense;
+}
+
+std::vector<Parameter*> bucket_of(const OpContext& c) {
+  std::vector<Parameter*> parameters;
+  const WeightBucket& bucket = c.rank().program.buckets[static_cast<std::size_t>(c.op().bucket)];
+  for (const TensorId id : bucket.weights) parameters.push_back(&c.rank().parameters.of(bucket.chunk, id));
+  return parameters;
+}
+
+// Sums numbers over the operation's group where they stand.
+Result<CommTask> sum_in_place(const OpContext& c, Message message) {
+  RankContext& rank = c.rank();
+  CommTask task;
+  MOESIM_ASSIGN(BufferPtr buffer, rank.staging.allocate(Bytes(message.size())));
+  MOESIM_TRY(message.pack(rank, *buffer));
+  task.buffers.push_back(buffer);
+  task.requests.push_back(
+      rank.comm.all_reduce(rank.group(c.op().group), channel_of(c.op().stream), kSumFp32, buffer->bytes()));
+  task.then = [&rank, buffer, message = std::move(message)](CommTask&) { return message.unpack(rank, *buffer); };
+  return task;
+}
+
+Result<CommTask> all_reduce_bucket(const OpContext& c) {
+  Message message;
+  for (const Parameter* parameter : bucket_of(c))
+    message.add(part_of(parameter->gradient, DType::kFp32, {0, parameter->elements()}), sizeof(float));
+  return sum_in_place(c, std::move(message));
+}
+
+// Each owner gets the sum of its part of every gradient of the bucket, one owner behind the other in the message.
+Result<CommTask> scatter_bucket(const OpContext& c) {
+  RankContext& rank = c.rank();
+  const std::vector<Parameter*> bucket = bucket_of(c);
+  const CommGroup& group = rank.group(c.op().group);
+  Message message;
+  std::vector<std::int64_t> elements;
+  for (int owner = 0; owner < group.size(); ++owner) {
+    const std::int64_t before = message.size();
+    for (const Parameter* parameter : bucket)
+      message.add(part_of(parameter->gradient, DType::kFp32, owned_range(parameter->elements(), group.size(), owner)),
+                  sizeof(float));
+    elements.push_back((message.size() - before) / static_cast<std::int64_t>(sizeof(float)));
+  }
+  CommTask task;
+  MOESIM_ASSIGN(BufferPtr all, rank.staging.allocate(Bytes(message.size())));
+  MOESIM_ASSIGN(BufferPtr mine,
+                rank.staging.allocate(elements[static_cast<std::size_t>(group.position())], DType::kFp32));
+  MOESIM_TRY(message.pack(rank, *all));
+  // From ZeRO 2 on every backward pass hands its gradients over and starts again from zero.
+  if (zero_of(rank.program.plan, c.op().group) >= ZeroStage::kGradients) {
+    for (const Parameter* parameter : bucket)
+      MOESIM_TRY(rank.backend.fill_zero(rank.stream, parameter->gradient->data(), parameter->gradient->size()));
+  }
+  task.buffers = {all, mine};
+  task.requests.push_back(
+      rank.comm.reduce_scatter_v(group, channel_of(c.op().stream), kSumFp32, all->bytes(), mine->bytes(), elements));
+  task.then = [&rank, bucket, mine](CommTask&) -> Status {
+    std::int64_t next = 0;
+    for (const Parameter* parameter : bucket) {
+      const MatrixView sum = parameter->own_gradient();
+      const MatrixView arrived = part_of(mine, DType::kFp32, {next, parameter->own.count});
+      MOESIM_TRY(rank.backend.add(rank.stream, {sum, arrived, sum}));
+      next += parameter->own.count;
+    }
+    return {};
+  };
+  return task;
+}
+
+// The gradients of what all TP ranks hold, summed whole; of a sharded one the own part stands among zeros.
+Result<CommTask> sum_over_tp(const OpContext& c) {
+  RankContext& rank = c.rank();
+  Message own;                                                // the parts that count
+  std::vector<std::pair<std::int64_t, std::int64_t>> places;  // of each in the whole message: offset, bytes
+  std::int64_t size = 0;
+  for (const Parameter& parameter : rank.parameters.all()) {
+    if (!parameter.tensor().same_on_tp) continue;
+    own.add(parameter.own_gradient(), sizeof(float));
+    places.emplace_back(size + parameter.own.begin * static_cast<std::int64_t>(sizeof(float)),
+                        parameter.own.count * static_cast<std::int64_t>(sizeof(float)));
+    size += parameter.elements() * static_cast<std::int64_t>(sizeof(float));
+  }
+  CommTask task;
+  MOESIM_ASSIGN(BufferPtr whole, rank.staging.allocate(Bytes(size)));
+  MOESIM_ASSIGN(BufferPtr parts, rank.staging.allocate(Bytes(own.size())));
+  MOESIM_TRY(rank.backend.fill_zero(rank.stream, whole->data(), whole->size()));
+  MOESIM_TRY(own.pack(rank, *parts));
+  std::int64_t next = 0;
+  for (const auto& [offset, bytes] : places) {
+    MOESIM_TRY(
+        rank.backend.copy(rank.stream, whole->as<std::byte>() + offset, parts->as<std::byte>() + next, Bytes(bytes)));
+    next += bytes;
+  }
+  task.buffers = {whole, parts};
+  task.requests.push_back(
+      rank.comm.all_reduce(rank.group(c.op().group), channel_of(c.op().stream), kSumFp32, whole->bytes()));
+  task.then = [&rank, whole, parts, places, own = std::move(own)](CommTask&) -> Status {
+    std::int64_t place = 0;
+    for (const auto& [offset, bytes] : places) {
+      MOESIM_TRY(rank.backend.copy(rank.stream, parts->as<std::byte>() + place, whole->as<std::byte>() + offset,
+                                   Bytes(bytes)));
+      place += bytes;
+    }
+    return own.unpack(rank, *parts);
+  };
+  return task;
+}
+
+// DualPipe: stages s and pp-1-s have the gradients of their own micro-batches for the same layers.
+Result<CommTask> sum_model_copies(const OpContext& c) {
+  const bool experts = c.op().name == "sync.copy_expert_grads";
+  Message message;
+  for (const Parameter& parameter : c.rank().parameters.all())
+    if (parameter.tensor().is_expert_weight() == experts) message.add(parameter.own_gradient(), sizeof(float));
+  return sum_in_place(c, std::move(message));
+}
+
+Result<CommTask> gather_parameters(const OpContext& c) {
+  RankContext& rank = c.rank();
+  const std::vector<Parameter*> bucket = bucket_of(c);
+  const CommGroup& group = rank.group(c.op().group);
+  Message own;
+  Message all;
+  std::vector<std::int64_t> bytes;
+  for (int owner = 0; owner < group.size(); ++owner) {
+    const std::int64_t before = all.size();
+    for (const Parameter* parameter : bucket)
+      all.add(
+          part_of(parameter->value, parameter->tensor().type, owned_range(parameter->elements(), group.size(), owner)),
+          parameter->element_bytes());
+    bytes.push_back(all.size() - before);
+  }
+  for (const Parameter* parameter : bucket) own.add(parameter->own_value(), parameter->element_bytes());
+  CommTask task;
+  MOESIM_ASSIGN(BufferPtr mine, rank.staging.allocate(Bytes(own.size())));
+  MOESIM_ASSIGN(BufferPtr whole, rank.staging.allocate(Bytes(all.size())));
+  MOESIM_TRY(own.pack(rank, *mine));
+  task.buffers = {mine, whole};
+  task.requests.push_back(
+      rank.comm.all_gather_v(group, channel_of(c.op().stream), mine->bytes(), whole->bytes(), bytes));
+  task.then = [&rank, whole, all = std::move(all)](CommTask&) { return all.unpack(rank, *whole); };
+  return task;
+}
+
+Result<CommTask> start_grad_norm(const OpContext& c) {
+  RankContext& rank = c.rank();
+  MOESIM_ASSIGN(const double squares, counted_square_sum(rank));
+  const auto sum = std::make_shared<float>(static_cast<float>(squares));
+  CommTask task;
+  task.requests.push_back(rank.comm.all_reduce(rank.group(c.op().group), channel_of(c.op().stream), kSumFp32,
+                                               std::as_writable_bytes(std::span(sum.get(), 1))));
+  task.then = [&rank, sum](CommTask&) -> Status {
+    rank.gradient_norm = std::sqrt(static_cast<double>(*sum));
+    return {};
+  };
+  return task;
+}
+
+}  // namespace
+
+Result<double> counted_square_sum(RankContext& rank) {
+  MOESIM_ASSIGN(const BufferPtr sum, rank.staging.allocate(Bytes(sizeof(double))));
+  MOESIM_TRY(rank.backend.fill_zero(rank.stream, sum->data(), sum->size()));
+  for (const Parameter& parameter : rank.parameters.all()) {
+    if (!parameter.counted) continue;
+    MOESIM_TRY(rank.backend.square_sum(rank.stream, {parameter.own_gradient(), sum->as<double>()}));
+  }
+  double squares = 0;
+  MOESIM_TRY(rank.backend.copy_out(rank.stream, &squares, sum->data(), sum->size()));
+  MOESIM_TRY(rank.backend.synchronize(rank.stream));
+  return squares;
+}
+
+Result<CommTask> start_synchronisation(const OpContext& c) {
+  switch (c.op().kind) {
+    case OpKind::kGradNorm: return start_grad_norm(c);
+    case OpKind::kGatherParams: return gather_parameters(c);
+    default: break;
+  }
+  if (c.op().group == GroupKind::kTp) return sum_over_tp(c);
+  if (c.op().group == GroupKind::kMirror) return sum_model_copies(c);
+  return zero_of(c.rank().program.plan, c.op().group) == ZeroStage::kNone ? all_reduce_bucket(c) : scatter_bucket(c);
+}
+
+Status run_optimizer(const OpContext& c) {
+  RankContext& rank = c.rank();
+  if (c.op().payload_elements == 0) return {};  // only waits for streams
+  if (!rank.gradient_norm) {                    // one rank: there is no operation that sums it up
+    MOESIM_ASSIGN(const double squares, counted_square_sum(rank));
+    rank.gradient_norm = std::sqrt(squares);
+  }
+  const float clip = rank.settings.clip_norm;
+  const auto norm = static_cast<float>(*rank.gradient_norm);
+  const float scale = clip > 0.0F && norm > clip ? clip / norm : 1.0F;
+  for (const Parameter& parameter : rank.parameters.all()) {
+    if (parameter.tensor().replicas != c.op().group) continue;
+    const auto state = [&](const BufferPtr& buffer) { return part_of(buffer, DType::kFp32, {0, parameter.own.count}); };
+    MOESIM_TRY(rank.backend.adamw(
+        rank.stream, {rank.settings.optimizer, rank.step + 1, scale, parameter.own_gradient(), parameter.own_master(),
+                      state(parameter.first), state(parameter.second), parameter.own_value()}));
+  }
+  return {};
+}
+
+}  // namespace moesim

@@ -1,0 +1,76 @@
+#include "exec/run/tensor_store.hpp"
+
+#include <set>
+#include <utility>
+
+namespace moesim {
+namespace {
+
+bool is_transient(const Tensor& tensor) {
+  return tensor.role == TensorRole::kActivation || tensor.role == TensorRole::kActivationGradient;
+}
+
+// After whose readers nothing of the micro-batch is left: a whole backward pass ends with the weight gradients.
+int pass_of_op(const Block& block, const Op& op) {
+  switch (block.kind) {
+    case BlockKind::kPair: return op.second_half != 0 ? 2 : 0;
+    case BlockKind::kBackward:
+    case BlockKind::kBackwardLast: return 2;
+    default: return pass_of(block.kind);
+  }
+}
+
+// Each tensor that an operation touches, once.
+std::set<TensorId> touched(const Op& op) {
+  std::set<TensorId> ids;
+  for (const TensorId id : op.inputs) ids.insert(id);
+  for (const TensorId id : op.outputs) ids.insert(id);
+  return ids;
+}
+
+}  // namespace
+
+TensorStore::TensorStore(const Program& program, const std::vector<ChunkIndex>& index)
+    : program_(program), index_(index), uses_(program.blocks.size()) {
+  for (const Chunk& chunk : program.chunks) carried_.emplace_back(program, chunk.index);
+}
+
+void TensorStore::put(std::int32_t chunk, std::int32_t micro_batch, TensorId tensor, StoredTensor stored) {
+  tensors_[key(chunk, micro_batch, tensor)] = std::move(stored);
+}
+
+const StoredTensor* TensorStore::find(std::int32_t chunk, std::int32_t micro_batch, TensorId tensor) const {
+  const auto found = tensors_.find(key(chunk, micro_batch, tensor));
+  return found == tensors_.end() ? nullptr : &found->second;
+}
+
+void TensorStore::ended(std::int32_t call_number, const Call& call, const Op& op) {
+  const Block& block = program_.blocks[static_cast<std::size_t>(call.block)];
+  std::optional<Uses>& uses = uses_[static_cast<std::size_t>(call.block)];
+  if (!uses) {
+    uses.emplace();
+    for (const Op& each : block.ops)
+      for (const TensorId id : touched(each)) ++(*uses)[{each.second_half, id.value()}];
+  }
+  Uses& left = left_.try_emplace(call_number, *uses).first->second;
+  const Chunk& chunk = program_.chunk_of(block, op);
+  for (const TensorId id : op.outputs)
+    if (const auto found = tensors_.find(key(chunk.index, micro_batch_of(call, op), id)); found != tensors_.end())
+      found->second.made = true;
+  for (const TensorId id : touched(op)) {
+    const auto entry = left.find({op.second_half, id.value()});
+    if (--entry->second > 0) continue;
+    left.erase(entry);
+    if (!is_transient(chunk.tensors[id.index()])) continue;
+    if (carried_[static_cast<std::size_t>(chunk.index)].outlives(id, pass_of_op(block, op))) continue;
+    tensors_.erase(key(chunk.index, micro_batch_of(call, op), id));
+  }
+  if (left.empty()) left_.erase(call_number);
+}
+
+void TensorStore::clear() {
+  left_.clear();
+  tensors_.clear();
+}
+
+}  // namespace moesim

@@ -1,0 +1,159 @@
+#include "exec/run/train_step.hpp"
+
+#include <fmt/format.h>
+
+#include <thread>
+#include <utility>
+
+namespace moesim {
+namespace {
+
+// Beside the channels of the Program's streams.
+constexpr Channel kResultChannel(kChannels - 1);
+
+}  // namespace
+
+RankRunner::RankRunner(const Program& program, const RunSettings& settings, SequenceSource source,
+                       ComputeBackend& backend, Communicator& comm, Clock clock)
+    : program_(program),
+      comm_(comm),
+      clock_(std::move(clock)),
+      rank_(program, settings, std::move(source), backend, comm),
+      order_(program, rank_.stage) {}
+
+Result<std::unique_ptr<RankRunner>> RankRunner::make(const Program& program, const RunSettings& settings,
+                                                     SequenceSource source, ComputeBackend& backend, Communicator& comm,
+                                                     Clock clock) {
+  if (comm.size() != program.layout->world())
+    return usage_error(
+        fmt::format("the plan is for {} ranks, and {} are running", program.layout->world(), comm.size()));
+  std::unique_ptr<RankRunner> runner(
+      new RankRunner(program, settings, std::move(source), backend, comm, std::move(clock)));
+  MOESIM_TRY(runner->rank_.prepare());
+  return runner;
+}
+
+Result<StepResult> RankRunner::step() {
+  StepResult result;
+  MOESIM_TRY(rank_.begin_step(steps_++));
+  order_.restart();
+  MOESIM_TRY(run_ops(result));
+  if (rank_.store.size() > 0)
+    return fail(ErrorKind::kInternal, fmt::format("{} tensors were never released", rank_.store.size()));
+  MOESIM_ASSIGN(result.loss, mean_loss());
+  result.gradient_norm = rank_.gradient_norm.value_or(0);
+  result.memory = {rank_.states.count().held, rank_.tensors.count().peak, rank_.staging.count().peak,
+                   rank_.pool->capacity(), rank_.pool->first_slab()};
+  return result;
+}
+
+// One thread serves all streams: it starts whatever may start, computes in between, and looks after what is in flight.
+Status RankRunner::run_ops(StepResult& result) {
+  while (!order_.finished()) {
+    bool moved = false;
+    bool in_flight = false;
+    for (int s = 0; s < kStreams; ++s) {
+      const auto stream = static_cast<Stream>(s);
+      MOESIM_ASSIGN(const bool finished, finish_arrived(stream, result));
+      MOESIM_ASSIGN(const bool started, start_ready(stream, result));
+      moved = moved || finished || started;
+      in_flight = in_flight || running_[static_cast<std::size_t>(s)].item >= 0;
+    }
+    if (moved) continue;
+    if (!in_flight)
+      return fail(ErrorKind::kInternal,
+                  fmt::format("rank {} can start nothing; {}", rank_.rank.value(), order_.waiting()));
+    MOESIM_ASSIGN(const bool progressed, comm_.progress());
+    // Ranks may outnumber cores, and the rank that this one waits for needs one.
+    if (!progressed) std::this_thread::yield();
+  }
+  return {};
+}
+
+OpContext RankRunner::context_of(const IssueOrder::Item& item) {
+  return OpContext(rank_, order_.call(item), order_.block(item), order_.op(item));
+}
+
+Result<bool> RankRunner::start_ready(Stream stream, StepResult& result) {
+  const std::int32_t index = order_.startable(stream);
+  if (index < 0) return false;
+  const OpContext context = context_of(order_.item(index));
+  if (!context.outputs_are_free()) return false;
+  order_.start(index);
+  const Seconds start = clock_();
+  if (!is_communication(context.op().kind)) {
+    MOESIM_TRY(run_compute(context));
+    finish(index, start, result);
+    return true;
+  }
+  MOESIM_ASSIGN(CommTask task, start_communication(context));
+  running_[static_cast<std::size_t>(stream)] = {index, start, std::move(task)};
+  return true;
+}
+
+Result<bool> RankRunner::finish_arrived(Stream stream, StepResult& result) {
+  Running& running = running_[static_cast<std::size_t>(stream)];
+  if (running.item < 0) return false;
+  for (Request& request : running.task.requests) {
+    MOESIM_ASSIGN(const bool done, request.test());
+    if (!done) return false;
+  }
+  running.task.requests.clear();
+  if (running.task.then) {
+    const auto then = std::exchange(running.task.then, nullptr);
+    MOESIM_TRY(then(running.task));
+    if (!running.task.requests.empty()) return true;
+  }
+  const Running ended = std::exchange(running, Running{});
+  finish(ended.item, ended.start, result);
+  return true;
+}
+
+void RankRunner::finish(std::int32_t index, Seconds start, StepResult& result) {
+  const IssueOrder::Item& item = order_.item(index);
+  result.ops.push_back({item.call, item.op, start, clock_()});
+  order_.end(index);
+  const Call& call = order_.call(item);
+  const Block& block = order_.block(item);
+  if (block.kind != BlockKind::kPrologue && block.kind != BlockKind::kEpilogue)
+    rank_.store.ended(item.call, call, order_.op(item));
+  if (!order_.call_ended(item.call)) return;
+  switch (block.kind) {
+    case BlockKind::kBackward:
+    case BlockKind::kBackwardLast:
+    case BlockKind::kBackwardWeight:
+    case BlockKind::kBackwardWeightLast:
+      rank_.release(program_.chunks[static_cast<std::size_t>(block.chunk)], call.micro_batch);
+      break;
+    case BlockKind::kPair:
+      rank_.release(program_.chunks[static_cast<std::size_t>(block.second_chunk)], call.second_micro_batch);
+      break;
+    default: break;
+  }
+}
+
+Result<double> RankRunner::mean_loss() {
+  double sum = 0;
+  MOESIM_TRY(rank_.backend.copy_out(rank_.stream, &sum, rank_.loss_sum->data(), rank_.loss_sum->size()));
+  MOESIM_TRY(rank_.backend.synchronize(rank_.stream));
+  const auto tokens = static_cast<double>(program_.plan.global_batch) * static_cast<double>(program_.plan.seq_length);
+  auto mean = static_cast<float>(sum / tokens);
+  Request request = comm_.all_reduce(rank_.group(GroupKind::kWorld), kResultChannel, {DType::kFp32, ReduceKind::kSum},
+                                     std::as_writable_bytes(std::span(&mean, 1)));
+  MOESIM_TRY(request.wait());
+  return static_cast<double>(mean);
+}
+
+Result<WholeMatrices> RankRunner::matrices(ParameterPart part) {
+  WholeMatrices whole;
+  for (const Parameter& parameter : rank_.parameters.all()) {
+    const MatrixView own = part == ParameterPart::kValue ? parameter.own_master() : parameter.own_gradient();
+    std::vector<float> values(static_cast<std::size_t>(own.columns));
+    MOESIM_TRY(rank_.backend.copy_out(rank_.stream, values.data(), own.data, storage(own.columns, DType::kFp32)));
+    MOESIM_TRY(rank_.backend.synchronize(rank_.stream));
+    whole.add(parameter.pieces, parameter.tensor().columns, parameter.own.begin, values);
+  }
+  return whole;
+}
+
+}  // namespace moesim

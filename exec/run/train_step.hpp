@@ -1,0 +1,85 @@
+// One rank of a training run: the operations of its stage, with real kernels and real communication.
+//
+// Every rank lowers the same plan, has a communicator over all ranks of the plan's layout and calls `step` equally often.
+// Gradients are those of the mean loss over all tokens of the global batch. After an error a runner is of no more use, and
+// the other ranks wait until somebody tells them (Communicator::abort_all): the caller, when it has said why.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "exec/run/issue_order.hpp"
+#include "exec/run/op_table.hpp"
+#include "exec/run/rank_context.hpp"
+
+namespace moesim {
+
+// An operation as it ran; times are those of the clock. Communication runs from its start to when its result is in place.
+struct ExecutedOp {
+  std::int32_t call = 0;  // of the stage
+  std::int32_t op = 0;    // of the call's block
+  Seconds start;
+  Seconds end;
+};
+
+// Of this rank, so far.
+struct MemoryUse {
+  Bytes states;   // weights, gradients, optimizer: held
+  Bytes tensors;  // activations and their gradients, at their peak; what the memory walk predicts
+  Bytes staging;  // what the program does not name, at its peak
+  Bytes pool;     // taken from the device, and of it
+  Bytes planned;  // what the memory walk asked for
+};
+
+struct StepResult {
+  double loss = 0;              // mean over the tokens of the global batch; the same on all ranks
+  double gradient_norm = 0;     // before clipping
+  std::vector<ExecutedOp> ops;  // in the order in which they ended
+  MemoryUse memory;
+};
+
+// What weights, gradients or moments all ranks together hold; see WholeMatrices.
+enum class ParameterPart : std::uint8_t { kValue, kGradient };
+
+class RankRunner {
+ public:
+  // `program`, `backend` and `comm` must outlive the runner. The plan must have passed check_executable().
+  [[nodiscard]] static Result<std::unique_ptr<RankRunner>> make(const Program& program, const RunSettings& settings,
+                                                                SequenceSource source, ComputeBackend& backend,
+                                                                Communicator& comm, Clock clock);
+
+  // The next step of training.
+  [[nodiscard]] Result<StepResult> step();
+  // What this rank knows for sure: with ZeRO its own parts. Gradients are those of the last step.
+  [[nodiscard]] Result<WholeMatrices> matrices(ParameterPart part);
+  [[nodiscard]] const IssueOrder& order() const { return order_; }
+  [[nodiscard]] RankContext& context() { return rank_; }
+
+ private:
+  RankRunner(const Program& program, const RunSettings& settings, SequenceSource source, ComputeBackend& backend,
+             Communicator& comm, Clock clock);
+  struct Running {
+    std::int32_t item = -1;
+    Seconds start;
+    CommTask task;
+  };
+
+  [[nodiscard]] Status run_ops(StepResult& result);
+  [[nodiscard]] Result<bool> start_ready(Stream stream, StepResult& result);
+  [[nodiscard]] Result<bool> finish_arrived(Stream stream, StepResult& result);
+  [[nodiscard]] OpContext context_of(const IssueOrder::Item& item);
+  void finish(std::int32_t item, Seconds start, StepResult& result);
+  [[nodiscard]] Result<double> mean_loss();
+
+  const Program& program_;
+  Communicator& comm_;
+  Clock clock_;
+  RankContext rank_;
+  IssueOrder order_;
+  std::array<Running, kStreams> running_;
+  std::int64_t steps_ = 0;
+};
+
+}  // namespace moesim

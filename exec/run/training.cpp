@@ -1,0 +1,139 @@
+#include "exec/run/training.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <type_traits>
+
+namespace moesim {
+namespace {
+
+// Beside the channels of the Program's streams.
+constexpr Channel kRecordChannel(kChannels - 1);
+
+Result<CommGroup> everyone(Communicator& comm) {
+  std::vector<RankId> ranks;
+  for (int rank = 0; rank < comm.size(); ++rank) ranks.emplace_back(rank);
+  return comm.group(std::move(ranks));
+}
+
+template <class T>
+Result<std::vector<std::vector<T>>> gather(Communicator& comm, const std::vector<T>& mine) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  MOESIM_ASSIGN(const CommGroup group, everyone(comm));
+  const auto ranks = static_cast<std::size_t>(comm.size());
+  const auto own_bytes = static_cast<std::int64_t>(mine.size() * sizeof(T));
+  std::vector<std::int64_t> bytes(ranks);
+  MOESIM_TRY(comm.all_gather(group, kRecordChannel, std::as_bytes(std::span(&own_bytes, 1)),
+                             std::as_writable_bytes(std::span(bytes)))
+                 .wait());
+  std::int64_t total = 0;
+  for (const std::int64_t each : bytes) total += each;
+  std::vector<T> all(static_cast<std::size_t>(total) / sizeof(T));
+  MOESIM_TRY(comm.all_gather_v(group, kRecordChannel, std::as_bytes(std::span(mine)),
+                               std::as_writable_bytes(std::span(all)), bytes)
+                 .wait());
+  std::vector<std::vector<T>> by_rank;
+  auto next = all.begin();
+  for (const std::int64_t each : bytes) {
+    const auto count = static_cast<std::ptrdiff_t>(static_cast<std::size_t>(each) / sizeof(T));
+    by_rank.emplace_back(next, next + count);
+    next += count;
+  }
+  return by_rank;
+}
+
+// A rank's word on whether it can go on.
+struct Vote {
+  std::uint64_t fingerprint = 0;
+  std::int32_t kind = 0;  // ErrorKind; 0: it can
+  std::array<char, 512> what{}, where{}, hint{};
+};
+
+// When the ranks of this machine have all met the others.
+Result<Seconds> meet(Communicator& comm, const CommGroup& group, const Clock& clock) {
+  MOESIM_TRY(comm.barrier(group, kRecordChannel).wait());
+  const double now = clock().value();
+  std::vector<double> all(static_cast<std::size_t>(comm.size()));
+  MOESIM_TRY(
+      comm.all_gather(group, kRecordChannel, std::as_bytes(std::span(&now, 1)), std::as_writable_bytes(std::span(all)))
+          .wait());
+  double last = now;
+  for (int rank = 0; rank < comm.size(); ++rank)
+    if (comm.host_of(RankId(rank)) == comm.host_of(comm.rank()))
+      last = std::max(last, all[static_cast<std::size_t>(rank)]);
+  return Seconds(last);
+}
+
+void copy_text(std::array<char, 512>& to, const std::string& from) {
+  std::memcpy(to.data(), from.data(), std::min(from.size(), to.size() - 1));
+}
+
+}  // namespace
+
+Result<TrainingRecord> train(const TrainingJob& job, ComputeBackend& backend, Communicator& comm, const Clock& clock,
+                             const StepWatcher& watcher) {
+  MOESIM_ASSIGN(const auto runner, RankRunner::make(job.program, job.settings, job.source, backend, comm, clock));
+  MOESIM_ASSIGN(const CommGroup group, everyone(comm));
+  TrainingRecord record;
+  for (std::int64_t step = 0; step < job.steps; ++step) {
+    MOESIM_ASSIGN(const Seconds begin, meet(comm, group, clock));
+    MOESIM_ASSIGN(StepResult result, runner->step());
+    Seconds last = begin;
+    for (ExecutedOp& op : result.ops) {
+      last = std::max(last, op.end);
+      op.start = op.start - begin;
+      op.end = op.end - begin;
+    }
+    record.steps.push_back({result.loss, result.gradient_norm, last - begin});
+    record.memory = result.memory;
+    if (watcher) {
+      MOESIM_TRY(watcher(step, result, *runner));
+    }
+    if (step + 1 == job.steps) record.ops = std::move(result.ops);
+  }
+  return record;
+}
+
+Result<std::vector<TrainingRecord>> gather_records(Communicator& comm, const TrainingRecord& mine) {
+  MOESIM_ASSIGN(auto steps, gather(comm, mine.steps));
+  MOESIM_ASSIGN(auto ops, gather(comm, mine.ops));
+  MOESIM_ASSIGN(auto memory, gather(comm, std::vector<MemoryUse>{mine.memory}));
+  std::vector<TrainingRecord> records;
+  for (std::size_t rank = 0; rank < steps.size(); ++rank)
+    records.push_back({std::move(steps[rank]), std::move(ops[rank]), memory[rank].front()});
+  return records;
+}
+
+Result<std::vector<std::vector<std::int32_t>>> gather_numbers(Communicator& comm,
+                                                              const std::vector<std::int32_t>& mine) {
+  return gather(comm, mine);
+}
+
+Status agree(Communicator& comm, const Status& mine, std::uint64_t fingerprint) {
+  Vote vote;
+  vote.fingerprint = fingerprint;
+  if (!mine) {
+    vote.kind = static_cast<std::int32_t>(mine.error().kind);
+    copy_text(vote.what, mine.error().what);
+    copy_text(vote.where, mine.error().where);
+    copy_text(vote.hint, mine.error().hint);
+  }
+  MOESIM_ASSIGN(const auto votes, gather(comm, std::vector<Vote>{vote}));
+  const auto everywhere = std::ranges::all_of(votes, [](const auto& each) { return each.front().kind != 0; });
+  for (std::size_t rank = 0; rank < votes.size(); ++rank) {
+    const Vote& each = votes[rank].front();
+    if (each.kind == 0) continue;
+    const std::string who = everywhere ? "" : fmt::format("rank {}: ", rank);
+    return fail(static_cast<ErrorKind>(each.kind), who + each.what.data(), each.where.data(), each.hint.data());
+  }
+  for (std::size_t rank = 1; rank < votes.size(); ++rank)
+    if (votes[rank].front().fingerprint != votes.front().front().fingerprint)
+      return usage_error(fmt::format("ranks 0 and {} were given different plans, models or settings", rank),
+                         "give all ranks the same files and options");
+  return {};
+}
+
+}  // namespace moesim

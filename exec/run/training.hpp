@@ -1,0 +1,54 @@
+// Some steps of training on one rank, and their record brought together on all ranks.
+//
+// Before each step the ranks meet, and the times of a step count from the moment when the last rank of the machine had done so: on
+// one machine ranks share a clock, and those of several machines need not agree. A step lasts until the last operation of the rank has ended; what is told about it afterwards does not count.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "exec/run/train_step.hpp"
+
+namespace moesim {
+
+struct TrainingJob {
+  const Program& program;
+  RunSettings settings;
+  SequenceSource source;
+  std::int64_t steps = 1;
+};
+
+struct StepRecord {
+  double loss = 0;
+  double gradient_norm = 0;
+  Seconds time;  // of this rank
+};
+
+// What one rank has to tell.
+struct TrainingRecord {
+  std::vector<StepRecord> steps;
+  std::vector<ExecutedOp> ops;  // of the last step, from its beginning
+  MemoryUse memory;
+};
+
+// Called on each rank after each of its steps; an error ends the training of all ranks.
+using StepWatcher = std::function<Status(std::int64_t step, const StepResult& result, RankRunner& runner)>;
+
+// An error of this rank is returned as it is; the other ranks hear of it when the caller says abort_all.
+[[nodiscard]] Result<TrainingRecord> train(const TrainingJob& job, ComputeBackend& backend, Communicator& comm,
+                                           const Clock& clock, const StepWatcher& watcher = {});
+
+// The records of all ranks, on each of them.
+[[nodiscard]] Result<std::vector<TrainingRecord>> gather_records(Communicator& comm, const TrainingRecord& mine);
+
+// The numbers of all ranks, on each of them, by rank.
+[[nodiscard]] Result<std::vector<std::vector<std::int32_t>>> gather_numbers(Communicator& comm,
+                                                                            const std::vector<std::int32_t>& mine);
+
+// Whether all ranks can go on: each brings how its preparations ended and a number that must be the same on all (a hash of
+// plan and settings). Every rank gets the same answer: the error of the first rank that has one, with its number, or that
+// the ranks were not given the same.
+[[nodiscard]] Status agree(Communicator& comm, const Status& mine, std::uint64_t fingerprint);
+
+}  // namespace moesim

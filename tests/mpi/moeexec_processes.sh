@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# moeexec with a process for each rank: the same losses as with threads, and every fault ends all ranks in seconds with one
+# reason. Usage: moeexec_processes.sh MOEEXEC EXAMPLES
+set -euo pipefail
+moeexec=$(realpath "$1")
+examples=$(realpath "$2")
+folder=$(mktemp -d)
+launched=""
+trap '[ -z "$launched" ] || kill -9 "$launched" 2> /dev/null || true; rm -rf "$folder"' EXIT
+cd "$folder"
+fail() {
+  echo "FAILED: $*" >&2
+  cat ./*.txt >&2 || true
+  exit 1
+}
+# Four ranks are enough here.
+sed "s|examples/|$examples/|; s|\"tp\": 2, \"pp\": 2|\"tp\": 1, \"pp\": 2|; s|, \"esp\": 2||" "$examples/tiny-plan.json" > plan.json
+sed 's|"global_batch": 8|"global_batch": 4|' plan.json > other.json
+sed 's|"model": "[^"]*"|"model": "zoo:deepseek-v3"|' plan.json > refused.json
+sed 's|"model": "[^"]*"|"model": "zoo:mixtral-8x22b"|' plan.json > large.json
+# Ends badly within 20 s, with the status $1 and one error that says $2; the rest is the command.
+ends_with() {
+  local expected=$1 reason=$2 started=$SECONDS status=0
+  shift 2
+  "$@" > out.txt 2> err.txt || status=$?
+  [ $((SECONDS - started)) -lt 20 ] || fail "took $((SECONDS - started)) s: $*"
+  [ "$status" -eq "$expected" ] || fail "status $status instead of $expected: $*"
+  [ "$(grep -c 'moeexec: error' err.txt)" -eq 1 ] || fail "not one error: $*"
+  grep -q "$reason" err.txt || fail "did not say '$reason': $*"
+}
+run=("$moeexec" run --quiet --steps 3)
+
+"${run[@]}" plan.json --json > threads.json
+ends_with 2 'latent attention' "${run[@]}" refused.json
+ends_with 2 'by the memory walk' "${run[@]}" large.json
+ends_with 1 'No space left' "${run[@]}" plan.json --timeline-out /dev/full
+ends_with 2 'learned gates choose for themselves' "${run[@]}" plan.json --trace bundled:mixtral-8x7b-synthetic
+
+if ! command -v mpirun > /dev/null; then
+  echo "skipped the part with several processes: mpirun is not installed"
+  exit 77
+fi
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
+mpi() { timeout 120 mpirun --oversubscribe --bind-to none --mca pml ob1 --mca btl self,vader "$@"; }
+if [[ $(mpi -n 4 "${run[@]}" plan.json 2>&1 || true) == *"built without MPI"* ]]; then
+  echo "skipped the part with several processes: this build has no MPI"
+  exit 77
+fi
+
+mpi -n 4 "${run[@]}" plan.json --json --timeline-out step.json > processes.json 2> err.txt || fail "four processes"
+losses() { grep -o '"loss": *[0-9.e+-]*' "$1"; }
+[ "$(losses threads.json | wc -l)" -eq 3 ] || fail "not three losses"
+[ "$(losses threads.json)" = "$(losses processes.json)" ] || fail "processes have other losses than threads"
+grep -q '"rank_kind": *"processes"' processes.json || fail "not told that ranks were processes"
+grep -q '"process_name"' step.json || fail "no timeline"
+
+ends_with 2 'for 4 ranks, and the launcher started 3' mpi -n 3 "${run[@]}" plan.json
+ends_with 3 'absent.json' mpi -n 4 "${run[@]}" absent.json
+ends_with 2 'ranks 0 and 2 were given different' mpi -n 2 "${run[@]}" plan.json : -n 2 "${run[@]}" other.json
+ends_with 2 'rank 3: .*latent attention' mpi -n 3 "${run[@]}" plan.json : -n 1 "${run[@]}" refused.json
+
+# A rank that is killed amid its steps takes all others with it.
+mpi -n 4 "$moeexec" run plan.json --steps 1000000 > running.txt 2> killed.txt &
+launched=$!
+sleep 3
+victim=$(pgrep -P "$(pgrep -P $launched)" | tail -n 1)
+started=$SECONDS
+kill -9 "$victim"
+wait $launched && fail "a rank was killed, and yet mpirun ended well"
+launched=""
+[ $((SECONDS - started)) -lt 20 ] || fail "the others lived on for $((SECONDS - started)) s"
+grep -Eq 'signal 9|Killed' killed.txt || fail "nobody said why"
+echo "processes train as threads do, and no fault makes them wait"

@@ -1,0 +1,239 @@
+// Every layout, schedule, recompute policy and ZeRO stage trains the same model: loss, all gradients and the weights after a step
+// equal those of one rank. Schedules come from the library's lists, so that each one added later is executed here too.
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "sim/lower/moe_schedule.hpp"
+#include "sim/pipeline/schedules.hpp"
+#include "tests/unit/exec/run/run_testing.hpp"
+
+namespace moesim {
+namespace {
+
+// FP32, sums in another order. AdamW divides by the root of the second moment, so that a gradient near zero turns a difference of
+// rounding into one of the whole step (rate 1e-3) at its worst.
+constexpr double kGradientTolerance = 2e-5;
+constexpr double kWeightTolerance = 2e-3;
+
+const Trained& reference(const ModelShape& model) {
+  static std::map<std::string, Trained> known;
+  const auto found = known.find(model.name);
+  if (found != known.end()) return found->second;
+  Result<Trained> trained = train_all(tiny_plan({}), model, 1);
+  EXPECT_TRUE(trained.has_value()) << trained.error().what;
+  return known[model.name] = trained ? std::move(*trained) : Trained{};
+}
+
+void expect_same_training(const Plan& plan, const ModelShape& model) {
+  SCOPED_TRACE(model.name + " " + plan_text(plan));
+  const Trained& one = reference(model);
+  const Result<Trained> many = train_all(plan, model, 1);
+  ASSERT_TRUE(many.has_value()) << many.error().what;
+  ASSERT_EQ(many->losses.size(), 1U);
+  EXPECT_NEAR(many->losses[0], one.losses[0], 2e-6 * one.losses[0]);
+  EXPECT_NEAR(many->first_norm, one.first_norm, 1e-5 * one.first_norm);
+  const Difference gradients = difference(one.gradients, many->gradients);
+  EXPECT_LT(gradients.largest, kGradientTolerance) << "gradient of " << gradients.where;
+  const Difference weights = difference(one.weights, many->weights);
+  EXPECT_LT(weights.largest, kWeightTolerance) << weights.where;
+  EXPECT_EQ(many->weights.disagreement(), 0) << "replicas have gone apart";
+}
+
+// The layouts of up to 8 ranks in which the model's parts divide.
+std::vector<ParallelSizes> layouts(int pp, bool moe) {
+  std::vector<ParallelSizes> found;
+  for (const int per_stage : {1, 2, 4, 8})
+    for (const int tp : {1, 2})
+      for (const int ep : {1, 2, 4})
+        for (const int esp : {1, 2}) {
+          if (per_stage * pp > 8 || per_stage % tp != 0 || per_stage % (ep * esp) != 0) continue;
+          if (!moe && (ep > 1 || esp > 1)) continue;
+          found.push_back(
+              {.tp = tp, .pp = pp, .dp = per_stage / tp, .ep = ep, .esp = esp, .edp = per_stage / (ep * esp)});
+        }
+  return found;
+}
+
+constexpr std::array kRecomputes = {Recompute::kNone, Recompute::kSelective, Recompute::kFull};
+
+TEST(Equivalence, EveryLayoutOfAMoeModel) {
+  for (const int pp : {1, 2})
+    for (const ParallelSizes& sizes : layouts(pp, true)) expect_same_training(tiny_plan(sizes), tiny_moe());
+}
+
+TEST(Equivalence, EveryLayoutOfADenseModel) {
+  for (const int pp : {1, 2})
+    for (const ParallelSizes& sizes : layouts(pp, false)) expect_same_training(tiny_plan(sizes), tiny_dense());
+}
+
+// In each layout that a schedule accepts; one that accepts none here would go unexecuted.
+TEST(Equivalence, EveryMoeSchedule) {
+  for (const MoeSchedule* schedule : moe_schedules()) {
+    int executed = 0;
+    for (const ParallelSizes& sizes :
+         {ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}, ParallelSizes{.tp = 1, .dp = 4, .ep = 4},
+          ParallelSizes{.dp = 2, .esp = 2}, ParallelSizes{.tp = 2, .pp = 2, .dp = 2, .ep = 4},
+          ParallelSizes{.tp = 2, .dp = 4, .ep = 2, .esp = 2, .edp = 2}})
+      for (const Recompute recompute : kRecomputes) {
+        Plan plan = tiny_plan(sizes);
+        plan.moe_schedule = schedule->name();
+        plan.recompute = recompute;
+        if (!check_plan(plan, tiny_moe(), sizes.world())) continue;
+        expect_same_training(plan, tiny_moe());
+        ++executed;
+      }
+    EXPECT_GT(executed, 0) << schedule->name();
+  }
+}
+
+// The fewest chunks per stage with which a schedule exists for two stages and as many micro-batches.
+int chunks_of(const PipelineSchedule& schedule, int micro_batches) {
+  for (const int vpp : {1, 2, 3, 4}) {
+    const int chunks = schedule.chunks_per_stage(vpp);
+    if (schedule.check({2, micro_batches, chunks})) return chunks;
+  }
+  ADD_FAILURE() << "no shape found for " << schedule.name();
+  return 1;
+}
+
+TEST(Equivalence, EveryPipelineScheduleWithRecomputeAndZeroStages) {
+  for (const PipelineSchedule* schedule : pipeline_schedules())
+    for (const Recompute recompute : kRecomputes)
+      for (const int zero : {0, 1, 2, 3}) {
+        if ((static_cast<int>(recompute) + zero) % 2 != 0) continue;  // each with each of the others somewhere
+        Plan plan = tiny_plan({.pp = 2, .vpp = chunks_of(*schedule, 4), .dp = 2, .ep = 2});
+        plan.pipeline = schedule->name();
+        plan.recompute = recompute;
+        plan.zero_dense = plan.zero_expert = static_cast<ZeroStage>(zero);
+        expect_same_training(plan, tiny_moe());
+      }
+}
+
+// Up to eight virtual stages of a layer each.
+TEST(Equivalence, EveryPipelineScheduleOverFourStages) {
+  ModelShape model = tiny_moe();
+  model.name = "tiny-moe of 8 layers";
+  model.layers = {0, 1, 0, 0, 1, 0, 0, 0};
+  for (const PipelineSchedule* schedule : pipeline_schedules()) {
+    Plan plan = tiny_plan({.pp = 4, .vpp = chunks_of(*schedule, 4), .dp = 1});
+    plan.pipeline = schedule->name();
+    expect_same_training(plan, model);
+  }
+}
+
+TEST(Equivalence, EveryPipelineScheduleWithTpAndReplicatedExperts) {
+  for (const PipelineSchedule* schedule : pipeline_schedules()) {
+    Plan plan = tiny_plan({.tp = 2, .pp = 2, .vpp = chunks_of(*schedule, 4), .dp = 2, .ep = 2, .edp = 2});
+    plan.pipeline = schedule->name();
+    plan.zero_dense = plan.zero_expert = ZeroStage::kOptimizer;
+    expect_same_training(plan, tiny_moe());
+  }
+}
+
+TEST(Equivalence, EveryRecomputeAndZeroStage) {
+  for (const Recompute recompute : kRecomputes)
+    for (const int zero : {0, 1, 2, 3})
+      for (const ParallelSizes& sizes :
+           {ParallelSizes{.tp = 2, .dp = 4, .ep = 2, .esp = 2, .edp = 2}, ParallelSizes{.dp = 4, .ep = 2, .edp = 2}}) {
+        Plan plan = tiny_plan(sizes);
+        plan.recompute = recompute;
+        plan.zero_dense = plan.zero_expert = static_cast<ZeroStage>(zero);
+        expect_same_training(plan, tiny_moe());
+      }
+}
+
+TEST(Equivalence, ReductionsAndGathersBesideTheStep) {
+  for (const int zero : {0, 1, 2}) {
+    Plan plan = tiny_plan({.pp = 2, .dp = 4, .ep = 2, .edp = 2});
+    plan.overlap_grad_reduce = plan.overlap_param_gather = false;
+    plan.zero_dense = plan.zero_expert = static_cast<ZeroStage>(zero);
+    expect_same_training(plan, tiny_moe());
+  }
+}
+
+TEST(Equivalence, ContextParallelism) {
+  for (const ParallelSizes& sizes :
+       {ParallelSizes{.cp = 2, .ep = 2}, ParallelSizes{.tp = 2, .cp = 2, .dp = 2, .ep = 2, .esp = 2, .edp = 2},
+        ParallelSizes{.cp = 4, .dp = 2, .ep = 4, .edp = 2}})
+    for (const Recompute recompute : kRecomputes) {
+      Plan plan = tiny_plan(sizes);
+      plan.recompute = recompute;
+      expect_same_training(plan, tiny_moe());
+    }
+}
+
+TEST(Equivalence, TensorParallelismWithoutSequenceParallelism) {
+  for (const Recompute recompute : kRecomputes) {
+    Plan plan = tiny_plan({.tp = 2, .dp = 2, .edp = 4});
+    plan.sequence_parallel = false;
+    plan.recompute = recompute;
+    expect_same_training(plan, tiny_dense());
+  }
+}
+
+TEST(Equivalence, OtherShapesOfLayers) {
+  ModelShape model = tiny_moe();
+  model.name = "head-norms, sigmoid scores, ungated experts, windows";
+  for (LayerShape& kind : model.kinds) {
+    kind.attention.qk_norm = true;
+    kind.attention.window = 5;
+    kind.norms = 4;
+  }
+  model.kinds[1].moe->score = RouterScore::kSigmoid;
+  model.kinds[1].moe->expert.gated = false;
+  for (const ParallelSizes& sizes :
+       {ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}, ParallelSizes{.tp = 2, .cp = 2, .ep = 4},
+        ParallelSizes{.pp = 2, .dp = 2, .ep = 2}}) {
+    Plan plan = tiny_plan(sizes);
+    plan.zero_dense = ZeroStage::kOptimizer;
+    expect_same_training(plan, model);
+  }
+}
+
+TEST(Equivalence, SeveralSequencesInAMicroBatch) {
+  Plan plan = tiny_plan({.tp = 2, .cp = 2, .ep = 2, .edp = 2});
+  plan.micro_batch = 4;
+  expect_same_training(plan, tiny_moe());
+}
+
+// Rounding grows along the way (a gate at a tie may choose otherwise), so the curves agree to a part in fifty.
+TEST(Training, LossFallsAlongTheSameCurveForEveryLayout) {
+  constexpr int kSteps = 100;
+  ModelShape model = tiny_moe();
+  model.layers = {0, 1};
+  RunSettings settings;
+  settings.optimizer.rate = 0.01F;
+  settings.clip_norm = 1.0F;
+  const Result<Trained> one = train_all(tiny_plan({}), model, kSteps, settings);
+  ASSERT_TRUE(one.has_value()) << one.error().what;
+  EXPECT_LT(one->losses.back(), one->losses.front() - 2.0);
+  Plan folded = tiny_plan({.tp = 2, .pp = 2, .dp = 2, .ep = 2, .esp = 2});
+  folded.recompute = Recompute::kSelective;
+  Plan sharded = tiny_plan({.dp = 4, .ep = 2, .edp = 2});
+  sharded.zero_dense = sharded.zero_expert = ZeroStage::kParameters;
+  Plan contexts = tiny_plan({.cp = 2, .ep = 2});
+  contexts.recompute = Recompute::kFull;
+  for (const Plan& many : {folded, sharded, contexts}) {
+    const Result<Trained> curve = train_all(many, model, kSteps, settings);
+    ASSERT_TRUE(curve.has_value()) << curve.error().what;
+    for (std::size_t s = 0; s < kSteps; ++s)
+      EXPECT_NEAR(curve->losses[s], one->losses[s], 0.02 * one->losses[s]) << plan_text(many) << " step " << s;
+  }
+}
+
+// BF16 rounds every activation to 8 bits: a looser bound, and the loss is that of FP32 to about a part in a hundred.
+TEST(Training, Bf16FollowsFp32) {
+  Plan plan = tiny_plan({.tp = 2, .dp = 2, .ep = 2, .esp = 2});
+  plan.precision = "bf16";
+  plan.zero_dense = plan.zero_expert = ZeroStage::kOptimizer;
+  const Result<Trained> narrow = train_all(plan, tiny_dense(), 3);
+  const Result<Trained> moe = train_all(plan, tiny_moe(), 3);
+  ASSERT_FALSE(narrow.has_value());  // a dense model has no experts to spread
+  ASSERT_TRUE(moe.has_value()) << moe.error().what;
+  EXPECT_NEAR(moe->losses[0], reference(tiny_moe()).losses[0], 0.02 * moe->losses[0]);
+  EXPECT_LT(moe->losses[2], moe->losses[0]);
+}
+
+}  // namespace
+}  // namespace moesim

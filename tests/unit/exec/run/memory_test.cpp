@@ -1,0 +1,111 @@
+// The pool, and what a run holds beside what the memory walk says.
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "exec/run/device_memory.hpp"
+#include "sim/memory/memory_walk.hpp"
+#include "tests/unit/exec/run/run_testing.hpp"
+
+namespace moesim {
+namespace {
+
+TEST(MemoryPool, CutsOneSlabIntoAlignedBlocks) {
+  const auto backend = make_cpu_backend();
+  const auto pool = MemoryPool::make(*backend, Bytes(1000)).value();
+  EXPECT_EQ(pool->capacity(), Bytes(1024));
+  auto* first = static_cast<std::byte*>(pool->allocate(Bytes(1)).value());
+  auto* second = static_cast<std::byte*>(pool->allocate(Bytes(257)).value());
+  EXPECT_EQ(second - first, 256);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(first) % 256, 0U);
+  auto* third = static_cast<std::byte*>(pool->allocate(Bytes(256)).value());
+  EXPECT_EQ(third - second, 512);
+  EXPECT_EQ(pool->capacity(), pool->first_slab());
+  for (void* block : {first, second, third}) pool->free(block);
+}
+
+TEST(MemoryPool, JoinsFreedNeighbours) {
+  const auto backend = make_cpu_backend();
+  const auto pool = MemoryPool::make(*backend, Bytes(1024)).value();
+  std::array<void*, 4> blocks{};
+  for (void*& block : blocks) block = pool->allocate(Bytes(256)).value();
+  for (const std::size_t i : {0U, 2U, 1U, 3U}) pool->free(blocks[i]);
+  void* whole = pool->allocate(Bytes(1024)).value();
+  EXPECT_EQ(whole, blocks[0]);
+  EXPECT_EQ(pool->capacity(), Bytes(1024));
+  pool->free(whole);
+}
+
+// An eighth of 8192 is 1024, and what is asked for is more.
+TEST(MemoryPool, TakesAnotherSlabWhenFull) {
+  const auto backend = make_cpu_backend();
+  const auto pool = MemoryPool::make(*backend, Bytes(8192)).value();
+  void* all = pool->allocate(Bytes(8192)).value();
+  void* small = pool->allocate(Bytes(1)).value();
+  EXPECT_EQ(pool->capacity(), Bytes(8192 + 1024));
+  void* large = pool->allocate(Bytes(2048)).value();
+  EXPECT_EQ(pool->capacity(), Bytes(8192 + 1024 + 2048));
+  EXPECT_EQ(pool->first_slab(), Bytes(8192));
+  for (void* block : {all, small, large}) pool->free(block);
+}
+
+struct Held {
+  MemoryUse use;
+  StageMemory walk;
+};
+std::vector<Held> memory_of(const Plan& plan, const ModelShape& model) {
+  const Result<Program> program = tiny_program(plan, model);
+  EXPECT_TRUE(program.has_value()) << program.error().what;
+  const MemoryReport walk = walk_memory(*program);
+  RunSettings settings;
+  settings.gating = model.first_moe() != nullptr ? Gating::kReplay : Gating::kLearned;
+  const auto rank_main = [&](Communicator& comm) -> Result<Held> {
+    const auto backend = make_cpu_backend();
+    MOESIM_ASSIGN(const TrainingRecord record,
+                  train({*program, settings, synthetic_sequences(model.vocab, 7), 2}, *backend, comm, real_clock()));
+    return Held{record.memory, walk.stages[program->layout->stage(comm.rank()).index()]};
+  };
+  std::vector<Held> held;
+  for (auto& rank : run_local_world<Held>(local_world(plan.sizes().world()), rank_main)) {
+    EXPECT_TRUE(rank.has_value()) << rank.error().what;
+    if (rank) held.push_back(*rank);
+  }
+  return held;
+}
+
+// On one rank operations run in the order of the walk: byte for byte the same.
+TEST(Memory, OfOneRankIsWhatTheWalkSays) {
+  for (const ModelShape& model : {tiny_moe(), tiny_dense()})
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kFull})
+      for (const char* precision : {"fp32", "bf16"}) {
+        Plan plan = tiny_plan({});
+        plan.recompute = recompute;
+        plan.precision = precision;
+        SCOPED_TRACE(model.name + " " + plan_text(plan) + " " + precision);
+        const std::vector<Held> held = memory_of(plan, model);
+        ASSERT_EQ(held.size(), 1U);
+        const Held& one = held.front();
+        EXPECT_EQ(one.use.states, one.walk.static_bytes());
+        EXPECT_EQ(one.use.tensors, one.walk.saved_activations + one.walk.working);
+        EXPECT_GE(one.use.planned, one.walk.peak);
+      }
+}
+
+// Between ranks communication goes on beside computation and keeps its operands a little longer, or they come a little earlier.
+// Loads are as predicted, so the rest is the same.
+TEST(Memory, OfSeveralRanksIsCloseToTheWalk) {
+  for (const ParallelSizes& sizes : {ParallelSizes{.dp = 2, .ep = 2}, ParallelSizes{.pp = 2, .dp = 2, .ep = 2},
+                                     ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}}) {
+    const Plan plan = tiny_plan(sizes);
+    SCOPED_TRACE(plan_text(plan));
+    for (const Held& one : memory_of(plan, tiny_moe())) {
+      EXPECT_EQ(one.use.states, one.walk.static_bytes());
+      const double walk = (one.walk.saved_activations + one.walk.working).value();
+      EXPECT_GT(one.use.tensors.value(), 0.9 * walk);
+      EXPECT_LT(one.use.tensors.value(), 1.2 * walk);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace moesim

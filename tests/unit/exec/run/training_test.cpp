@@ -1,0 +1,143 @@
+// What ranks tell each other around the steps, and how operations' times are read.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "exec/run/operation_times.hpp"
+#include "exec/run/recorder.hpp"
+#include "tests/unit/exec/run/run_testing.hpp"
+
+namespace moesim {
+namespace {
+
+using testing::ElementsAre;
+
+std::vector<std::string> answers(const std::vector<Status>& brought, const std::vector<std::uint64_t>& fingerprints) {
+  const auto rank_main = [&](Communicator& comm) -> Result<std::string> {
+    const Status all = agree(comm, brought[comm.rank().index()], fingerprints[comm.rank().index()]);
+    return all ? std::string("go") : all.error().what;
+  };
+  std::vector<std::string> texts;
+  for (const auto& rank : run_local_world<std::string>(local_world(static_cast<int>(brought.size())), rank_main))
+    texts.push_back(rank.value());
+  return texts;
+}
+
+TEST(Agree, GoesOnWhenAllAreReadyForTheSame) {
+  EXPECT_THAT(answers({{}, {}, {}}, {7, 7, 7}), ElementsAre("go", "go", "go"));
+}
+
+TEST(Agree, TellsEveryoneWhichRankHasAnError) {
+  const Status bad = invalid_input("no such file", "plan.json");
+  EXPECT_THAT(answers({{}, bad, {}}, {7, 0, 7}),
+              ElementsAre("rank 1: no such file", "rank 1: no such file", "rank 1: no such file"));
+  EXPECT_THAT(answers({bad, bad}, {0, 0}), ElementsAre("no such file", "no such file"));
+}
+
+TEST(Agree, NoticesDifferentPlans) {
+  const std::string text = "ranks 0 and 2 were given different plans, models or settings";
+  EXPECT_THAT(answers({{}, {}, {}}, {7, 7, 8}), ElementsAre(text, text, text));
+}
+
+// All operations of the program at time 0, by rank.
+std::vector<std::vector<ExecutedOp>> nothing_took_time(const Program& program) {
+  std::vector<std::vector<ExecutedOp>> ops(static_cast<std::size_t>(program.layout->world()));
+  for (std::size_t rank = 0; rank < ops.size(); ++rank) {
+    const auto& calls = program.stages[program.layout->stage(RankId(static_cast<int>(rank))).index()].calls;
+    for (std::size_t call = 0; call < calls.size(); ++call) {
+      const std::size_t count = program.blocks[static_cast<std::size_t>(calls[call].block)].ops.size();
+      for (std::size_t op = 0; op < count; ++op)
+        ops[rank].push_back({static_cast<std::int32_t>(call), static_cast<std::int32_t>(op), Seconds(0), Seconds(0)});
+    }
+  }
+  return ops;
+}
+ExecutedOp& first_of_kind(const Program& program, std::vector<ExecutedOp>& ops, RankId rank, OpKind kind) {
+  const auto& calls = program.stages[program.layout->stage(rank).index()].calls;
+  for (ExecutedOp& ran : ops) {
+    const Block& block = program.blocks[static_cast<std::size_t>(calls[static_cast<std::size_t>(ran.call)].block)];
+    if (block.ops[static_cast<std::size_t>(ran.op)].kind == kind) return ran;
+  }
+  ADD_FAILURE() << "no such operation";
+  return ops.front();
+}
+Seconds time_of(const std::vector<OperationTime>& times, const ExecutedOp& ran) {
+  for (const OperationTime& time : times)
+    if (time.call == ran.call && time.op == ran.op) return time.time;
+  return Seconds(-1);
+}
+
+// Ranks 0 and 1 begin a dispatch at 3 and 5 s and have it at 9 and 9.5 s.
+TEST(OperationTimes, CollectivesBeginWithTheirLastMember) {
+  const Result<Program> program = tiny_program(tiny_plan({.dp = 2, .ep = 2}), tiny_moe());
+  ASSERT_TRUE(program.has_value());
+  auto ops = nothing_took_time(*program);
+  ExecutedOp& first = first_of_kind(*program, ops[0], RankId(0), OpKind::kDispatch);
+  ExecutedOp& second = first_of_kind(*program, ops[1], RankId(1), OpKind::kDispatch);
+  first.start = Seconds(3), first.end = Seconds(9);
+  second.start = Seconds(5), second.end = Seconds(9.5);
+  const auto times = operation_times(*program, ops);
+  EXPECT_EQ(time_of(times[0], first), Seconds(4));
+  EXPECT_EQ(time_of(times[1], second), Seconds(4.5));
+}
+
+// A receive that was posted at 0.5 s, of what is sent at 1 s and there at 2 s.
+TEST(OperationTimes, TransfersBeginWithTheirSecondEnd) {
+  const Result<Program> program = tiny_program(tiny_plan({.pp = 2}), tiny_dense());
+  ASSERT_TRUE(program.has_value());
+  auto ops = nothing_took_time(*program);
+  ExecutedOp& send = first_of_kind(*program, ops[0], RankId(0), OpKind::kSend);
+  ExecutedOp& receive = first_of_kind(*program, ops[1], RankId(1), OpKind::kReceive);
+  send.start = Seconds(1), send.end = Seconds(1.5);
+  receive.start = Seconds(0.5), receive.end = Seconds(2);
+  const auto times = operation_times(*program, ops);
+  EXPECT_EQ(time_of(times[0], send), Seconds(0.5));
+  EXPECT_EQ(time_of(times[1], receive), Seconds(1));
+}
+
+TEST(Recorder, RowsOfAllRanksInTheOrderOfTheirKeys) {
+  const Plan plan = tiny_plan({.dp = 2, .ep = 2});
+  const Result<Program> program = tiny_program(plan, tiny_moe());
+  ASSERT_TRUE(program.has_value());
+  const auto rank_main = [&](Communicator& comm) -> Result<std::vector<ChoiceRow>> {
+    const auto backend = make_cpu_backend();
+    ChoiceRecorder recorder;
+    const auto watch = [&](std::int64_t step, const StepResult&, RankRunner& runner) -> Status {
+      recorder.take(step, runner.context());
+      return {};
+    };
+    MOESIM_TRY(train({*program, {}, text_sequences("abcdefgh", 1), 2}, *backend, comm, real_clock(), watch));
+    return recorder.gather(comm);
+  };
+  for (const auto& rank : run_local_world<std::vector<ChoiceRow>>(local_world(2), rank_main)) {
+    ASSERT_TRUE(rank.has_value()) << rank.error().what;
+    // 2 steps, 3 MoE layers, 4 micro-batches, 2 sources.
+    ASSERT_EQ(rank->size(), 48U);
+    EXPECT_TRUE(std::is_sorted(rank->begin(), rank->end(),
+                               [](const ChoiceRow& a, const ChoiceRow& b) { return a.key < b.key; }));
+    EXPECT_EQ(rank->back().key, (RowKey{1, 3, 3, 1}));
+    for (const ChoiceRow& row : *rank) {
+      std::uint32_t copies = 0;
+      for (const std::uint32_t count : row.counts) copies += count;
+      EXPECT_EQ(copies, 32U);  // 16 tokens, top-2
+    }
+  }
+}
+
+// Layer 1: 3 of 4 copies at one of two experts, 1.5 of the average; layer 2: even.
+TEST(Recorder, ImbalanceIsTheBusiestOverTheAverageExpert) {
+  const std::vector<ChoiceRow> rows = {{{5, 1, 0, 0}, {1, 0}}, {{5, 1, 0, 1}, {2, 1}}, {{5, 2, 0, 0}, {2, 2}}};
+  const auto steps = imbalance_by_step(rows);
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_EQ(steps[0].step, 5);
+  EXPECT_DOUBLE_EQ(steps[0].imbalance, 1.25);
+}
+
+TEST(Batch, TextsGoOnAtTheirBeginning) {
+  const SequenceSource source = text_sequences("abc", 1);
+  const auto tokens = source(0, 5);
+  for (std::size_t i = 0; i + 1 < tokens.size(); ++i) EXPECT_EQ(tokens[i + 1], tokens[i] == 'c' ? 'a' : tokens[i] + 1);
+  EXPECT_EQ(source(0, 5), tokens);
+}
+
+}  // namespace
+}  // namespace moesim
