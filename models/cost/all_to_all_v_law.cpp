@@ -98,9 +98,12 @@ double busiest_port(const GroupTopology& group, int p, Scratch& scratch) {
   return seconds;
 }
 
-}  // namespace
+struct Exchange {
+  TierBytes bytes{};
+  PortTimes ports;
+};
 
-CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& parameters, const ByteMatrix& matrix) {
+Exchange add_up(const GroupTopology& group, const LawParameters& parameters, const ByteMatrix& matrix) {
   MOESIM_ASSERT(matrix.ranks == group.size());
   const auto n = static_cast<std::size_t>(matrix.ranks);
   MOESIM_ASSERT(matrix.bytes.size() >= n * n);
@@ -109,17 +112,34 @@ CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& para
   for (int t = 0; t < group.tiers(); ++t) columns[static_cast<std::size_t>(t)] = group.groups_at(t).data();
   for (std::size_t from = 0; from < n; ++from) add_row(group, columns, matrix, from, scratch);
 
-  TierBytes bytes{};
-  PortTimes ports;
+  Exchange exchange;
+  PortTimes& ports = exchange.ports;
   for (int t = 0; t < group.tiers(); ++t) {
     const auto index = static_cast<std::size_t>(t);
     const std::int64_t* const sent = scratch.sent.data() + index * n;
-    bytes[index] = static_cast<double>(*std::max_element(sent, sent + n));
+    exchange.bytes[index] = static_cast<double>(*std::max_element(sent, sent + n));
     const double share = parameters.link(group.view().tier(t).link).all_to_all_efficiency;
     ports.seconds[index] = busiest_port(group, t, scratch) / share;
     if (ports.seconds[index] > ports.longest) ports.longest = ports.seconds[index], ports.bottleneck = t;
   }
-  return finish(group, parameters, ports, bytes, {.fixed = exchange_latency(group, parameters)});
+  return exchange;
+}
+
+}  // namespace
+
+CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& parameters, const ByteMatrix& matrix) {
+  const Exchange exchange = add_up(group, parameters, matrix);
+  return finish(group, parameters, exchange.ports, exchange.bytes, {.fixed = exchange_latency(group, parameters)});
+}
+
+Bytes even_exchange_as_long(const GroupTopology& group, const LawParameters& parameters, const ByteMatrix& matrix) {
+  double longest_of_a_byte = 0;  // per pair
+  for (int t = 0; t < group.tiers(); ++t) {
+    const double share = parameters.link(group.view().tier(t).link).all_to_all_efficiency;
+    longest_of_a_byte = std::max(longest_of_a_byte, group.exchange_seconds_per_byte(t) / share);
+  }
+  if (longest_of_a_byte <= 0) return Bytes(0);
+  return round_up_to_bytes(add_up(group, parameters, matrix).ports.longest / longest_of_a_byte * group.size());
 }
 
 }  // namespace moesim
