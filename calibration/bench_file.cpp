@@ -4,6 +4,7 @@
 
 #include <array>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <utility>
 
 #include "base/json_reader.hpp"
@@ -24,6 +25,9 @@ constexpr std::array<std::pair<SamplesEnd, std::string_view>, 4> kEnds = {{{Samp
                                                                            {SamplesEnd::kStopped, "stopped"}}};
 
 // --- writing
+
+// More than any clock gives; ranks agree on samples in FP32.
+double six_digits(double seconds) { return std::stod(fmt::format("{:.6g}", seconds)); }
 
 struct WorkWriter {
   Json& entry;
@@ -306,7 +310,7 @@ std::string bench_json(const BenchFile& file) {
     std::visit(WorkWriter{entry}, one.work);
     entry["operations"] = one.operations;
     entry["end"] = kEnds[static_cast<std::size_t>(one.end)].second;
-    entry["seconds"] = one.seconds;
+    for (const double sample : one.seconds) entry["seconds"].push_back(six_digits(sample));
     text += (&one == &file.cases.front() ? "\n  " : ",\n  ") + entry.dump();
   }
   return text + "\n ]\n}\n";

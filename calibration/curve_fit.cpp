@@ -1,5 +1,6 @@
 #include "calibration/curve_fit.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "calibration/piecewise_fit.hpp"
@@ -26,8 +27,11 @@ std::vector<TimePoint> points_of(const std::map<std::int64_t, std::vector<double
 
 PiecewiseTime curve_of(const std::vector<TimePoint>& points) {
   PiecewiseTime time = fit_pieces(points);
-  for (TimePiece& piece : time.pieces)
+  for (TimePiece& piece : time.pieces) {
     piece = {std::round(piece.from_bytes), rounded(piece.alpha_s), rounded(piece.s_per_byte)};
+    piece.alpha_s =
+        std::max(piece.alpha_s, -piece.from_bytes * piece.s_per_byte);  // 0 at its begin, in spite of rounding
+  }
   return time;
 }
 

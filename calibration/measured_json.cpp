@@ -56,7 +56,9 @@ Status read_curve(JsonReader& entry, PiecewiseTime& time, std::vector<TimePoint>
   MOESIM_ASSIGN(const JsonReader pieces, entry.required("pieces"));
   MOESIM_ASSIGN(const std::vector<JsonReader> rows, pieces.elements());
   for (const JsonReader& row : rows) {
-    MOESIM_ASSIGN(const std::vector<double> v, read_row(row, {{0, kLongest}, {0, kLongestTime}, {0, kLongestTime}}));
+    MOESIM_ASSIGN(const std::vector<double> v,
+                  read_row(row, {{0, kLongest}, {-kLongestTime, kLongestTime}, {0, kLongestTime}}));
+    if (v[1] + v[0] * v[2] < 0) return row.error("a piece that begins with a time below 0");
     if (!time.pieces.empty() && v[0] <= time.pieces.back().from_bytes)
       return row.error("a piece must begin behind the one before it");
     time.pieces.push_back({v[0], v[1], v[2]});

@@ -29,12 +29,17 @@ double squares_of(std::span<const TimePoint> points, double alpha, double per_by
   return sum;
 }
 
-// Least squares of alpha / t + per_byte * bytes / t = 1; a negative one of the two is set to 0.
-Line fit_line(std::span<const TimePoint> points) {
-  double aa = 0, ab = 0, bb = 0, a1 = 0, b1 = 0;
+// Where the piece that starts with point `first` begins.
+double begin_of(const std::vector<TimePoint>& points, std::size_t first) {
+  return first == 0 ? 0 : std::sqrt(points[first - 1].bytes * points[first].bytes);
+}
+
+// Least squares of alpha / t + per_byte * bytes / t = 1, with per_byte and the time at `from` not below 0.
+Line fit_line(std::span<const TimePoint> points, double from) {
+  double aa = 0, ab = 0, bb = 0, a1 = 0, b1 = 0;  // b: bytes beyond `from`
   for (const TimePoint& point : points) {
     const double a = 1 / point.seconds;
-    const double b = point.bytes / point.seconds;
+    const double b = (point.bytes - from) / point.seconds;
     aa += a * a, ab += a * b, bb += b * b, a1 += a, b1 += b;
   }
   std::vector<Line> candidates = {{a1 / aa, 0, 0}};
@@ -44,7 +49,10 @@ Line fit_line(std::span<const TimePoint> points) {
     const Line both{(a1 * bb - b1 * ab) / determinant, (b1 * aa - a1 * ab) / determinant, 0};
     if (both.alpha >= 0 && both.per_byte >= 0) candidates.push_back(both);
   }
-  for (Line& line : candidates) line.squares = squares_of(points, line.alpha, line.per_byte);
+  for (Line& line : candidates) {
+    line.alpha -= from * line.per_byte;  // back to a line over all bytes
+    line.squares = squares_of(points, line.alpha, line.per_byte);
+  }
   return *std::min_element(candidates.begin(), candidates.end(),
                            [](const Line& a, const Line& b) { return a.squares < b.squares; });
 }
@@ -83,7 +91,7 @@ PiecewiseTime fit_pieces(const std::vector<TimePoint>& points) {
   Lines lines(n, std::vector<Line>(n));
   for (std::size_t first = 0; first < n; ++first)
     for (std::size_t last = first; last < n; ++last)
-      lines[first][last] = fit_line(all.subspan(first, last - first + 1));
+      lines[first][last] = fit_line(all.subspan(first, last - first + 1), begin_of(points, first));
 
   std::vector<std::size_t> begins = {0};
   double least = std::numeric_limits<double>::infinity();
@@ -100,8 +108,7 @@ PiecewiseTime fit_pieces(const std::vector<TimePoint>& points) {
   for (std::size_t i = 0; i < begins.size(); ++i) {
     const std::size_t last = (i + 1 < begins.size() ? begins[i + 1] : n) - 1;
     const Line& line = lines[begins[i]][last];
-    const double from = i == 0 ? 0 : std::sqrt(points[begins[i] - 1].bytes * points[begins[i]].bytes);
-    time.pieces.push_back({from, line.alpha, line.per_byte});
+    time.pieces.push_back({begin_of(points, begins[i]), line.alpha, line.per_byte});
   }
   return time;
 }

@@ -58,7 +58,7 @@ std::vector<Recipe> recipes_for(const ClusterView& view, const std::vector<Row>&
   }
   std::vector<Recipe> recipes;
   Recipe gemm{{"gemm"},
-              {"gemm"},
+              {"gemm", "grouped_gemm"},
               {{"gemm", "ramp_bytes"},
                {"gemm", "load_bytes_per_clock"},
                {"gemm", "memory_efficiency"},

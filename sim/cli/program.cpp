@@ -9,7 +9,6 @@
 #include <memory>
 #include <new>
 
-#include "sim/cli/commands/commands.hpp"
 #include "sim/cli/help.hpp"
 #include "sim/cli/session.hpp"
 #include "sim/cli/usage_error.hpp"
@@ -18,16 +17,7 @@
 namespace moesim {
 namespace {
 
-constexpr std::string_view kExamples =
-    "# the best layouts of Mixtral-8x7B on 64 H100, and why\n"
-    "moesim rank --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 8 --global-batch 1024 --save-plans plans\n"
-    "# where the time of one of them goes\n"
-    "moesim explain plans/01-*.json\n"
-    "# how uneven the experts of a recording are\n"
-    "moesim trace info recording.csv.zst";
-
-std::string version_text() {
-  const ToolVersion tool = Session::tool();
+std::string version_text(const ToolVersion& tool) {
   return tool.revision.empty() ? fmt::format("{} {}", tool.name, tool.version)
                                : fmt::format("{} {} (git {})", tool.name, tool.version, tool.revision);
 }
@@ -41,23 +31,23 @@ bool wants_json(const std::vector<std::string>& words) {
   return false;
 }
 
-int report_error(const Error& error, const std::vector<std::string>& words) {
-  print_error(error);
+int report_error(const ProgramPage& page, const Error& error, const std::vector<std::string>& words) {
+  print_error(page.name, error);
   // A program that reads our JSON finds the reason where it reads. If stdout is gone too, the exit code has to do.
   if (wants_json(words)) static_cast<void>(write_output("-", error_json_text(error), Overwrite::kRefuse));
   return static_cast<int>(error.kind);
 }
 
 // Errors of parsing, or the exit code of --help and --version.
-Result<int> parse(CLI::App& app, const std::vector<std::string>& words) {
+Result<int> parse(CLI::App& app, const std::string& version, const std::vector<std::string>& words) {
   MOESIM_TRY(check_subcommand_words(app, words));
   try {
     std::vector<std::string> reversed(words.rbegin(), words.rend());  // as CLI11 wants them
     app.parse(std::move(reversed));
     return kExitOk;
   } catch (const CLI::Success& success) {
-    const bool version = success.get_name() == "CallForVersion";
-    MOESIM_TRY(write_output("-", version ? version_text() + "\n" : deepest_command(app).help(), Overwrite::kRefuse));
+    const bool asks_version = success.get_name() == "CallForVersion";
+    MOESIM_TRY(write_output("-", asks_version ? version + "\n" : deepest_command(app).help(), Overwrite::kRefuse));
     return kExitOk;
   } catch (const CLI::ParseError& failure) {
     return tl::unexpected(usage_error_from(app, failure));
@@ -71,16 +61,17 @@ void name_groups(CLI::App& app) {
   }
 }
 
-Result<int> run(const std::vector<std::string>& words) {
-  Session session;
-  CLI::App app("Which layout, schedule and expert placement trains a Mixture-of-Experts model fastest", "moesim");
+Result<int> run(const ProgramPage& page, const std::vector<std::string>& words) {
+  Session session{std::string(page.name)};
+  const std::string version = version_text(session.tool());
+  CLI::App app{std::string(page.purpose), std::string(page.name)};
   app.formatter(std::make_shared<HelpPage>());
-  app.footer(std::string(kExamples));
-  app.set_version_flag("--version", version_text());
+  app.footer(std::string(page.examples));
+  app.set_version_flag("--version", version);
   app.require_subcommand(0, 1);
-  add_all_commands(app, session);
+  page.add_commands(app, session);
   name_groups(app);
-  MOESIM_ASSIGN(const int parsed, parse(app, words));
+  MOESIM_ASSIGN(const int parsed, parse(app, version, words));
   if (session.has_command()) return session.run();
   // Asked for help or for the version, which has been given; or for nothing at all.
   if (!words.empty()) return parsed;
@@ -90,15 +81,19 @@ Result<int> run(const std::vector<std::string>& words) {
 
 }  // namespace
 
-int run_program(const std::vector<std::string>& words) {
+int run_program(const ProgramPage& page, const std::vector<std::string>& words) {
   try {
-    const Result<int> result = run(words);
-    return result ? *result : report_error(result.error(), words);
+    const Result<int> result = run(page, words);
+    return result ? *result : report_error(page, result.error(), words);
   } catch (const std::bad_alloc&) {
-    return report_error({ErrorKind::kInternal, "out of memory", {}, {}}, words);
+    return report_error(page, {ErrorKind::kInternal, "out of memory", {}, {}}, words);
   } catch (const std::exception& failure) {
-    return report_error(
-        {ErrorKind::kInternal, failure.what(), {}, "this is a fault of moesim; please report the command line"}, words);
+    return report_error(page,
+                        {ErrorKind::kInternal,
+                         failure.what(),
+                         {},
+                         fmt::format("this is a fault of {}; please report the command line", page.name)},
+                        words);
   }
 }
 

@@ -63,7 +63,7 @@ const std::vector<std::string>& Session::suggestions(const CLI::Option* option) 
   return found == suggestions_.end() ? kNone : found->second;
 }
 
-ToolVersion Session::tool() { return {"moesim", kMoesimVersion, kMoesimRevision}; }
+ToolVersion Session::tool() const { return {program_, kMoesimVersion, kMoesimRevision}; }
 
 Report Session::new_report() const {
   Report report;
@@ -88,7 +88,7 @@ void Session::say(std::string_view line) const {
 }
 
 void Session::warn(std::string_view what, std::string_view hint) const {
-  print_line("moesim: warning: ", "\x1b[33m", what);
+  print_line(program_ + ": warning: ", "\x1b[33m", what);
   if (!hint.empty()) print_line("hint: ", "\x1b[36m", hint);
 }
 
@@ -97,8 +97,11 @@ std::unique_ptr<ProgressSink> Session::progress(const std::string& label) const 
   return std::make_unique<StderrProgress>(label);
 }
 
-void print_error(const Error& error) {
-  print_line("moesim: error: ", "\x1b[1;31m", error.where.empty() ? error.what : error.where + ": " + error.what);
+void Session::print_error(const Error& error) const { moesim::print_error(program_, error); }
+
+void print_error(std::string_view program, const Error& error) {
+  print_line(fmt::format("{}: error: ", program), "\x1b[1;31m",
+             error.where.empty() ? error.what : error.where + ": " + error.what);
   if (!error.hint.empty()) print_line("hint: ", "\x1b[36m", error.hint);
 }
 

@@ -29,6 +29,9 @@ enum class FileOption : std::uint8_t { kOptional, kRequired };
 
 class Session {
  public:
+  // The program's name, as errors and results tell it.
+  explicit Session(std::string program) : program_(std::move(program)) {}
+
   // --- while the options are declared
   void run_when_chosen(CLI::App& command, std::function<RunResult()> run);
   // --format, --json, --csv, -o, --force, --quiet, --verbose, --color.
@@ -50,7 +53,7 @@ class Session {
   // From the first call on, an interrupt no longer ends the process but asks this token; for commands that poll it.
   [[nodiscard]] static StopToken stop() { return watch_interrupts(); }
 
-  [[nodiscard]] static ToolVersion tool();
+  [[nodiscard]] ToolVersion tool() const;
   [[nodiscard]] Report new_report() const;
 
   // Refuses impossible output options before any work is done.
@@ -63,16 +66,19 @@ class Session {
   void say(std::string_view line) const;
   // "moesim: warning: ..."
   void warn(std::string_view what, std::string_view hint = {}) const;
+  // For an error that comes with an answer; the others are returned.
+  void print_error(const Error& error) const;
   // For one long computation; shows nothing with --quiet.
   [[nodiscard]] std::unique_ptr<ProgressSink> progress(const std::string& label) const;
 
  private:
+  std::string program_;
   OutputOptions output_;
   std::function<RunResult()> run_;
   std::map<const CLI::Option*, std::vector<std::string>> suggestions_;
 };
 
 // "moesim: error: WHERE: WHAT" and "hint: ..." on stderr.
-void print_error(const Error& error);
+void print_error(std::string_view program, const Error& error);
 
 }  // namespace moesim

@@ -87,7 +87,7 @@ Result<SweepSummary> lead(const Session& session, const SweepRequest& request, S
   options.output = session.output().file;
   options.start = request.restart ? JournalStart::kRestart : JournalStart::kResume;
   options.jobs = request.jobs;
-  options.tool = Session::tool();
+  options.tool = session.tool();
   options.stop = Session::stop();
   options.progress = progress.get();
   options.clock = [start] {

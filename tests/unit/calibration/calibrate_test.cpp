@@ -150,7 +150,8 @@ TEST(MeasuredProfile, BadFiles) {
   fails("memory", norm + R"("pieces": [[0, 1, 1], [0, 1, 1]], "measured": [[1, 1]]}])", "behind the one before");
   fails("memory", norm + R"("pieces": [[0, 1, 1]], "measured": []}])", "nothing was measured");
   fails("memory", norm + R"("pieces": [[0, 1, 1]], "measured": [[2, 1], [1, 1]]}])", "must not fall");
-  fails("memory", norm + R"("pieces": [[0, -1, 1]], "measured": [[2, 1]]}])", "p#/memory/series/0/pieces/0/1");
+  fails("memory", norm + R"("pieces": [[1, -2, 1]], "measured": [[2, 1]]}])", "begins with a time below 0");
+  fails("memory", norm + R"("pieces": [[0, 1, -1]], "measured": [[2, 1]]}])", "p#/memory/series/0/pieces/0/2");
   fails("collectives", R"("series": [{"operation": "all_gahter"}])", "did you mean 'all_gather'");
 }
 
