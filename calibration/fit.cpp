@@ -2,24 +2,39 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/error.hpp"
 
 namespace moesim {
 namespace {
 
-double predict(const LawParameters& parameters, const Measurement& row) {
-  const CostModel model(*row.view, std::vector<LawParameters>(row.view->devices().size(), parameters));
-  return row.predict(model);
-}
+// Predictions by one set of parameters; rows of one cluster share a model.
+class Predictor {
+ public:
+  explicit Predictor(const LawParameters& parameters) : parameters_(parameters) {}
+  double operator()(const Measurement& row) {
+    if (row.view.get() != view_) {
+      view_ = row.view.get();
+      model_.emplace(*view_, std::vector<LawParameters>(view_->devices().size(), parameters_));
+    }
+    return row.predict(*model_);
+  }
+
+ private:
+  const LawParameters& parameters_;
+  const ClusterView* view_ = nullptr;
+  std::optional<CostModel> model_;
+};
 
 double loss(const LawParameters& parameters, std::span<const Measurement* const> rows) {
   constexpr double kShort = 10e-6;
   double sum = 0;
   double weights = 0;
+  Predictor predict(parameters);
   for (const Measurement* row : rows) {
     const double weight = std::log1p(row->measured / kShort);
-    sum += weight * std::abs(std::log(predict(parameters, *row) / row->measured));
+    sum += weight * std::abs(std::log(predict(*row) / row->measured));
     weights += weight;
   }
   return weights > 0 ? sum / weights : 0;
@@ -75,8 +90,9 @@ std::vector<const Measurement*> usable(std::span<const Measurement> rows) {
 Residuals residuals_of(const LawParameters& parameters, std::span<const Measurement* const> rows) {
   std::vector<double> errors;
   std::vector<double> sizes;
+  Predictor predict(parameters);
   for (const Measurement* row : rows) {
-    errors.push_back(predict(parameters, *row) / row->measured - 1);
+    errors.push_back(predict(*row) / row->measured - 1);
     sizes.push_back(std::abs(errors.back()));
   }
   return {.points = static_cast<int>(errors.size()),
@@ -99,17 +115,13 @@ std::vector<FreeParameter> free_parameters(std::span<const std::pair<std::string
   return free;
 }
 
-double quantile(std::vector<double> values, double q) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const double position = q * static_cast<double>(values.size() - 1);
-  const auto below = static_cast<std::size_t>(position);
-  const std::size_t above = std::min(below + 1, values.size() - 1);
-  return values[below] + (position - static_cast<double>(below)) * (values[above] - values[below]);
-}
-
 Residuals residuals(const LawParameters& parameters, std::span<const Measurement> rows) {
   return residuals_of(parameters, usable(rows));
+}
+
+LawParameters best_parameters(const LawParameters& start, std::span<const FreeParameter> free,
+                              std::span<const Measurement> rows) {
+  return best_descent(start, free, usable(rows));
 }
 
 FitResult fit(const LawParameters& start, std::span<const FreeParameter> free, std::span<const Measurement> rows) {

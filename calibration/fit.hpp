@@ -15,6 +15,7 @@
 
 #include "calibration/measurement.hpp"
 #include "calibration/parameter_fields.hpp"
+#include "calibration/quantile.hpp"
 
 namespace moesim {
 
@@ -39,10 +40,11 @@ struct FitResult {
   Residuals held_out;
 };
 
-// The q-quantile by linear interpolation; 0 for an empty list.
-[[nodiscard]] double quantile(std::vector<double> values, double q);
 // Rows with a skip reason are passed over. Every row's view must hold one kind of device.
 [[nodiscard]] Residuals residuals(const LawParameters& parameters, std::span<const Measurement> rows);
+// The fit alone, without residuals.
+[[nodiscard]] LawParameters best_parameters(const LawParameters& start, std::span<const FreeParameter> free,
+                                            std::span<const Measurement> rows);
 [[nodiscard]] FitResult fit(const LawParameters& start, std::span<const FreeParameter> free,
                             std::span<const Measurement> rows);
 

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,7 @@ struct Measurement {
   std::string law;       // "gemm", "grouped_gemm", "attention", "all_reduce", ...
   std::string metric;    // "time_s"
   double measured = 0;
+  std::optional<GroupShape> group;          // of a collective
   std::string skipped;                      // why there is no prediction; empty: there is one
   std::shared_ptr<const ClusterView> view;  // where it ran
   // The metric's value; `model` must be one of `view`.

@@ -93,6 +93,8 @@ const std::array kSections = {
     ParameterSection{"collective", LinkClass::kOther, kCollectiveFields,
                      law_provenance<&LawParameters::collective_provenance>},
     ParameterSection{"overlap", LinkClass::kOther, kOverlapFields, law_provenance<&LawParameters::overlap_provenance>},
+    ParameterSection{
+        "collectives", LinkClass::kOther, {}, law_provenance<&LawParameters::measured_collectives_provenance>},
     ParameterSection{"nvlink", LinkClass::kNvlink, kLinkFields, link_provenance},
     ParameterSection{"xgmi", LinkClass::kXgmi, kLinkFields, link_provenance},
     ParameterSection{"pcie", LinkClass::kPcie, kLinkFields, link_provenance},

@@ -1,7 +1,7 @@
 // The parameters of the laws by name: one table serves profile files, fits and their documentation.
 //
 // Sections: "gemm", "attention", "memory", "launch", "collective", "overlap", and one per class of link
-// ("nvlink", "xgmi", "pcie", "nic", "socket", "other"). Every value is a plain number in SI units (shares,
+// ("nvlink", "xgmi", "pcie", "nic", "socket", "other"); "collectives" holds measured curves only. Every value is a plain number in SI units (shares,
 // seconds, bytes).
 #pragma once
 

@@ -8,6 +8,7 @@
 #include "base/file.hpp"
 #include "base/json_reader.hpp"
 #include "base/text.hpp"
+#include "calibration/measured_json.hpp"
 #include "calibration/parameter_fields.hpp"
 #include "embedded/calibration_profile_files.hpp"
 #include "models/cluster/provenance_reader.hpp"
@@ -15,19 +16,21 @@
 namespace moesim {
 namespace {
 
-constexpr std::uint64_t kLimit = 4 << 20;
+constexpr std::uint64_t kLimit = 16 << 20;
 
 Result<ProfileSection> read_section(JsonReader& reader, const ParameterSection& known) {
   ProfileSection section;
   section.name = known.name;
-  MOESIM_ASSIGN(JsonReader parameters, reader.required("parameters"));
-  if (!parameters.is_object()) return parameters.error("expected an object of numbers by parameter name");
-  for (const ParameterField& field : known.fields) {
-    if (!parameters.has(field.name)) continue;
-    MOESIM_ASSIGN(const double value, parameters.required_double(field.name, field.smallest, field.largest));
-    section.parameters.emplace_back(field.name, value);
+  if (std::optional<JsonReader> parameters = reader.optional("parameters")) {
+    if (!parameters->is_object()) return parameters->error("expected an object of numbers by parameter name");
+    for (const ParameterField& field : known.fields) {
+      if (!parameters->has(field.name)) continue;
+      MOESIM_ASSIGN(const double value, parameters->required_double(field.name, field.smallest, field.largest));
+      section.parameters.emplace_back(field.name, value);
+    }
+    MOESIM_TRY(parameters->reject_unknown_keys());
   }
-  MOESIM_TRY(parameters.reject_unknown_keys());
+  MOESIM_TRY(read_measured(reader, known.name, section.measured));
   MOESIM_ASSIGN(JsonReader provenance, reader.required("provenance"));
   MOESIM_ASSIGN(section.provenance.origin, read_origin(provenance, "origin", Origin::kUser));
   MOESIM_ASSIGN(section.provenance.source, provenance.required_string("source"));
@@ -93,12 +96,13 @@ Match best_match(const DeviceSpec& device, const ClusterView& view, std::string_
     if (section == nullptr && name == "socket") section = find(*profile, "pcie");
     if (section == nullptr) continue;
     // Start-up times are fitted together with the network's steps.
-    const bool of_fabric = !profile->fabric.empty() && (name == "nic" || name == "collective");
+    const bool of_fabric = !profile->fabric.empty() && (name == "nic" || name == "collective" || name == "collectives");
     const bool own_node = profile->device == device.name && !has_network(view);
     if (of_fabric && !own_node && !names_fabric(view, profile->fabric)) continue;
     if (profile->device == device.name) return {profile, section, true};
     if (carried.section != nullptr) continue;
     const Result<DeviceSpec> origin = find_device(profile->device);
+    if (name == "collectives") continue;  // curves of another device's groups
     // A network does not depend on the architecture of the GPU, everything else does.
     const bool related =
         (origin && origin->arch == device.arch && device.arch != DeviceArch::kOther) || (of_fabric && name == "nic");
@@ -117,9 +121,18 @@ double best_share_ratio(const DeviceSpec& device, const DeviceSpec& origin, DTyp
   return share(device) > 0 && share(origin) > 0 ? share(device) / share(origin) : 1.0;
 }
 
+void take_measured(const Match& match, const ParameterSection& known, LawParameters& parameters) {
+  if (!match.own) return;
+  const MeasuredLaws& measured = match.section->measured;
+  if (known.name == "gemm") parameters.measured.gemm = measured.gemm;
+  if (known.name == "memory") parameters.measured.memory = measured.memory;
+  if (known.name == "collectives") parameters.measured.collectives = measured.collectives;
+}
+
 void apply(const Match& match, const ParameterSection& known, const DeviceSpec& device, LawParameters& parameters) {
   for (const auto& [name, value] : match.section->parameters)
     if (const ParameterField* field = find_field(known, name)) field->set(parameters, known.link, value);
+  take_measured(match, known, parameters);
   // Trees are chains inside a node: where nobody measured them they do as well as rings.
   const auto gives = [&](std::string_view wanted) {
     return std::any_of(match.section->parameters.begin(), match.section->parameters.end(),
@@ -159,6 +172,7 @@ std::string profile_json(const Profile& profile) {
   for (const ProfileSection& section : profile.sections) {
     nlohmann::ordered_json& entry = root[section.name];
     for (const auto& [name, value] : section.parameters) entry["parameters"][name] = value;
+    write_measured(entry, section.name, section.measured);
     nlohmann::ordered_json& provenance = entry["provenance"];
     provenance["origin"] = origin_name(section.provenance.origin);
     provenance["source"] = section.provenance.source;
@@ -168,8 +182,10 @@ std::string profile_json(const Profile& profile) {
     if (section.points > 0) provenance["points"] = section.points;
     if (!section.date.empty()) provenance["date"] = section.date;
   }
-  return root.dump(2) + "\n";
+  return with_short_arrays(root.dump(2)) + "\n";
 }
+
+std::span<const EmbeddedFile> shipped_profile_files() { return calibration_profile_files(); }
 
 std::span<const Profile> shipped_profiles() {
   static const std::vector<Profile> profiles = [] {

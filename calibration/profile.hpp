@@ -4,6 +4,8 @@
 //  "gemm": {"parameters": {"math_efficiency": 0.81, ...},
 //           "provenance": {"origin": "fitted", "source": "...", "range": "...", "residual_median": 0.02,
 //                          "residual_p90": 0.05, "points": 183, "date": "2026-11-21"}}, "nvlink": {...}}
+// "gemm", "memory" and "collectives" may hold what was measured shape by shape and size by size (measured_json.hpp); it counts
+// for this very device alone.
 //
 // A section that a profile lacks keeps the estimate by architecture (default_law_parameters). With a
 // `fabric`, the "nic" and "collective" sections count only for clusters whose network names that word
@@ -18,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/embedded.hpp"
 #include "base/error.hpp"
 #include "models/cluster/cluster_view.hpp"
 #include "models/cost/cost_model.hpp"
@@ -28,6 +31,7 @@ namespace moesim {
 struct ProfileSection {
   std::string name;  // parameter_fields.hpp
   std::vector<std::pair<std::string, double>> parameters;
+  MeasuredLaws measured;  // of "gemm", "memory" and "collectives" (measured_json.hpp)
   Provenance provenance;  // residual: the median
   double residual_p90 = -1;
   int points = 0;
@@ -44,6 +48,7 @@ struct Profile {
 [[nodiscard]] Result<Profile> load_profile(const std::string& path);
 [[nodiscard]] std::string profile_json(const Profile& profile);
 [[nodiscard]] std::span<const Profile> shipped_profiles();
+[[nodiscard]] std::span<const EmbeddedFile> shipped_profile_files();
 
 // The parameters of every device of `view`: `profiles` in order of preference, then the shipped ones.
 [[nodiscard]] std::vector<LawParameters> calibrated_parameters(const ClusterView& view,

@@ -16,7 +16,7 @@ Result<bool> is_measurement_file(const std::string& path) {
   return measurement_format(reader) != MeasurementFormat::kUnknown;
 }
 
-Result<std::vector<ValidationRow>> validate_measurements(const std::string& path) {
+Result<std::vector<ValidationRow>> validate_measurements(const std::string& path, std::span<const Profile> profiles) {
   MOESIM_ASSIGN(const std::vector<Measurement> measurements, read_measurements(path));
   std::map<const ClusterView*, std::unique_ptr<CostModel>> models;
   std::vector<ValidationRow> rows;
@@ -31,7 +31,7 @@ Result<std::vector<ValidationRow>> validate_measurements(const std::string& path
                       .source = measurement.source};
     if (row.skipped.empty()) {
       std::unique_ptr<CostModel>& model = models[measurement.view.get()];
-      if (!model) model = std::make_unique<CostModel>(make_cost_model(*measurement.view));
+      if (!model) model = std::make_unique<CostModel>(make_cost_model(*measurement.view, profiles));
       row.predicted = measurement.predict(*model);
       row.relative_error = row.predicted / row.measured - 1;
     }

@@ -5,10 +5,12 @@
 // zeros.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
+#include "calibration/profile.hpp"
 
 namespace moesim {
 
@@ -27,7 +29,8 @@ struct ValidationRow {
 
 // True for the formats that read_measurements() knows, by the header alone.
 [[nodiscard]] Result<bool> is_measurement_file(const std::string& path);
-[[nodiscard]] Result<std::vector<ValidationRow>> validate_measurements(const std::string& path);
+[[nodiscard]] Result<std::vector<ValidationRow>> validate_measurements(const std::string& path,
+                                                                       std::span<const Profile> profiles = {});
 
 struct ErrorSummary {
   int rows = 0;  // predicted

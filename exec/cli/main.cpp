@@ -12,7 +12,9 @@ constexpr ProgramPage kPage = {"moeexec",
                                "# five steps of a small model on eight ranks, which are threads of this process\n"
                                "moeexec run examples/tiny-plan.json\n"
                                "# the same with one process for each rank\n"
-                               "mpirun -n 8 moeexec run examples/tiny-plan.json",
+                               "mpirun -n 8 moeexec run examples/tiny-plan.json\n"
+                               "# what this machine takes, for moesim calibrate\n"
+                               "moeexec bench --ranks 2 -o bench.json",
                                add_execution_commands};
 
 }  // namespace

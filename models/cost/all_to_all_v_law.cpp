@@ -98,6 +98,26 @@ double busiest_port(const GroupTopology& group, int p, Scratch& scratch) {
   return seconds;
 }
 
+// Bytes of the busiest rank and times of the busiest ports.
+struct Exchange {
+  TierBytes bytes{};
+  PortTimes ports;
+};
+
+Exchange exchange_of(const GroupTopology& group, const LawParameters& parameters, const ExchangeLoad& load,
+                     Bytes unit) {
+  Exchange exchange;
+  PortTimes& ports = exchange.ports;
+  for (int t = 0; t < group.tiers(); ++t) {
+    const auto index = static_cast<std::size_t>(t);
+    exchange.bytes[index] = load.busiest_rank[index] * unit.value();
+    const double share = parameters.link(group.view().tier(t).link).all_to_all_efficiency;
+    ports.seconds[index] = load.port_seconds[index] * unit.value() / share;
+    if (ports.seconds[index] > ports.longest) ports.longest = ports.seconds[index], ports.bottleneck = t;
+  }
+  return exchange;
+}
+
 }  // namespace
 
 ExchangeLoad exchange_load(const GroupTopology& group, const ByteMatrix& units) {
@@ -121,16 +141,19 @@ ExchangeLoad exchange_load(const GroupTopology& group, const ByteMatrix& units) 
 
 CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& parameters, const ExchangeLoad& load,
                            Bytes unit) {
-  TierBytes bytes{};
-  PortTimes ports;
+  const Exchange exchange = exchange_of(group, parameters, load, unit);
+  return finish(group, parameters, exchange.ports, exchange.bytes, {.fixed = exchange_latency(group, parameters)});
+}
+
+Bytes even_exchange_as_long(const GroupTopology& group, const LawParameters& parameters, const ExchangeLoad& load,
+                            Bytes unit) {
+  double longest_of_a_byte = 0;  // per pair
   for (int t = 0; t < group.tiers(); ++t) {
-    const auto index = static_cast<std::size_t>(t);
-    bytes[index] = load.busiest_rank[index] * unit.value();
     const double share = parameters.link(group.view().tier(t).link).all_to_all_efficiency;
-    ports.seconds[index] = load.port_seconds[index] * unit.value() / share;
-    if (ports.seconds[index] > ports.longest) ports.longest = ports.seconds[index], ports.bottleneck = t;
+    longest_of_a_byte = std::max(longest_of_a_byte, group.exchange_seconds_per_byte(t) / share);
   }
-  return finish(group, parameters, ports, bytes, {.fixed = exchange_latency(group, parameters)});
+  if (longest_of_a_byte <= 0) return Bytes(0);
+  return round_up_to_bytes(exchange_of(group, parameters, load, unit).ports.longest / longest_of_a_byte * group.size());
 }
 
 }  // namespace moesim

@@ -18,4 +18,9 @@ namespace moesim {
 [[nodiscard]] CommCost all_to_all_v_cost(const GroupTopology& group, const LawParameters& parameters,
                                          const ExchangeLoad& load, Bytes unit);
 
+// The buffer of an even all-to-all whose busiest port is busy for as long as that of the matrix.
+// Example, 2 ranks, 0 -> 1: 3 GB, 1 -> 0: 1 GB: an even exchange of 3 GB each way, that is of buffers of 6 GB.
+[[nodiscard]] Bytes even_exchange_as_long(const GroupTopology& group, const LawParameters& parameters,
+                                          const ExchangeLoad& load, Bytes unit);
+
 }  // namespace moesim

@@ -100,6 +100,17 @@ GroupTopology::GroupTopology(const ClusterView& view, std::span<const RankId> ra
   find_joined_parts();
   find_rates();
   find_peers();
+  find_shape();
+}
+
+void GroupTopology::find_shape() {
+  std::vector<std::int32_t> nodes;
+  for (const RankId rank : ranks_) nodes.push_back(view_->node(rank).value());
+  const Split split = split_of(std::move(nodes));
+  shape_ = {.ranks = size(),
+            .nodes = split.parts,
+            .ranks_per_node = split.largest,
+            .port_sharers = outermost_tier_ < 0 ? 1 : port_sharers(outermost_tier_)};
 }
 
 std::span<const std::int32_t> GroupTopology::groups_at(int tier) const {

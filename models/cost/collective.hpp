@@ -16,6 +16,7 @@
 namespace moesim {
 
 enum class CollectiveKind : std::uint8_t { kAllReduce, kAllGather, kReduceScatter, kAllToAll, kBroadcast, kSendRecv };
+inline constexpr int kCollectiveKinds = 6;
 [[nodiscard]] std::string_view collective_name(CollectiveKind kind);
 
 enum class CollectiveAlgorithm : std::uint8_t {
@@ -26,8 +27,17 @@ enum class CollectiveAlgorithm : std::uint8_t {
   kHierarchical,  // inside the domain first, then across; only where asked for: NCCL has no such algorithm
   kPairwise,      // all-to-all: one grouped exchange with every peer
 };
-
+inline constexpr int kCollectiveAlgorithms = 6;
 [[nodiscard]] std::string_view algorithm_name(CollectiveAlgorithm algorithm);
+
+// How a group lies on hosts; groups that lie alike take the same time.
+struct GroupShape {
+  int ranks = 1;
+  int nodes = 1;
+  int ranks_per_node = 1;  // on the node that has the most
+  int port_sharers = 1;    // ranks of the cluster that share a port of the outermost tier the group needs
+  bool operator==(const GroupShape&) const = default;
+};
 
 // How a group of ranks lies on the tiers, worked out once per group and reused for every size.
 // O(ranks of the group * log) to build; CostModel::topology() remembers them.
@@ -39,6 +49,7 @@ class GroupTopology {
   [[nodiscard]] const ClusterView& view() const { return *view_; }
   [[nodiscard]] std::span<const RankId> ranks() const { return ranks_; }
   [[nodiscard]] int size() const { return static_cast<int>(ranks_.size()); }
+  [[nodiscard]] const GroupShape& shape() const { return shape_; }
   [[nodiscard]] int tiers() const { return static_cast<int>(splits_.size()); }
   // The outermost tier that any pair of the group needs; -1 for a single rank.
   [[nodiscard]] int outermost_tier() const { return outermost_tier_; }
@@ -79,6 +90,7 @@ class GroupTopology {
   void find_joined_parts();
   void find_rates();
   void find_peers();
+  void find_shape();
   [[nodiscard]] std::vector<int> peers_of_ranks() const;  // [tier * size + i]
 
   const ClusterView* view_;
@@ -97,6 +109,7 @@ class GroupTopology {
   std::vector<std::int32_t> member_count_;
   std::vector<std::vector<Port>> port_rates_;
   int outermost_tier_ = -1;
+  GroupShape shape_;
 };
 
 }  // namespace moesim

@@ -9,10 +9,12 @@
 #include "models/cost/all_to_all_v_law.hpp"
 #include "models/cost/attention_law.hpp"
 #include "models/cost/gemm_law.hpp"
+#include "models/cost/gemm_surface.hpp"
 #include "models/cost/grouped_gemm_law.hpp"
 #include "models/cost/hierarchical_law.hpp"
 #include "models/cost/launch_law.hpp"
 #include "models/cost/law_parameters.hpp"
+#include "models/cost/measured_collectives.hpp"
 #include "models/cost/memory_law.hpp"
 #include "models/cost/pairwise_law.hpp"
 #include "models/cost/ring_law.hpp"
@@ -30,18 +32,29 @@ constexpr double kUnknownResidual = 0.15;  // typical of estimates carried over 
 struct DeviceLaws {
   LawParameters parameters;
   std::array<GemmMachine, kFormats> gemm;
+  std::array<GemmSurface, kFormats> gemm_surface;
+  bool groups_one_by_one = false;  // a processor runs grouped products as one after the other
   std::array<AttentionMachine, kFormats> attention;
   MemoryMachine memory;
 };
+
+GemmWork whole_gemm(double m, double n, double k, DType type) {
+  const auto whole = [](double value) { return static_cast<std::int64_t>(value); };
+  return {.m = whole(m), .n = whole(n), .k = whole(k), .type = type, .output = type};
+}
 
 DeviceLaws prepare(const DeviceSpec& device, LawParameters parameters) {
   DeviceLaws laws;
   for (std::size_t i = 0; i < kFormats; ++i) {
     const auto type = static_cast<DType>(i);
-    laws.gemm[i] = gemm_machine(device, parameters.gemm, type);
+    const GemmMachine& machine = laws.gemm[i] = gemm_machine(device, parameters.gemm, type);
+    laws.gemm_surface[i] = GemmSurface(parameters.measured.gemm, type, [&](double m, double n, double k) {
+      return gemm_cost(machine, whole_gemm(m, n, k, type)).time.value();
+    });
     laws.attention[i] = attention_machine(device, parameters.attention, type);
   }
   laws.memory = memory_machine(device, parameters.memory);
+  laws.groups_one_by_one = device.arch == DeviceArch::kCpu;
   laws.parameters = std::move(parameters);
   return laws;
 }
@@ -124,11 +137,31 @@ const GroupTopology& CostModel::topology(std::span<const RankId> ranks) const { 
 const LawParameters& CostModel::parameters(int device) const { return state_->device(device).parameters; }
 
 Cost CostModel::gemm(int device, const GemmWork& work) const {
-  return gemm_cost(state_->device(device).gemm[static_cast<std::size_t>(work.type)], work);
+  const DeviceLaws& laws = state_->device(device);
+  const auto format = static_cast<std::size_t>(work.type);
+  Cost cost = gemm_cost(laws.gemm[format], work);
+  const GemmSurface& surface = laws.gemm_surface[format];
+  if (surface.empty() || work.m <= 0 || work.n <= 0 || work.k <= 0 || work.batch <= 0) return cost;
+  // Measured is the format itself, whatever the device makes of it.
+  const auto correction =
+      surface.at(static_cast<double>(work.m), static_cast<double>(work.n), static_cast<double>(work.k));
+  cost.time = cost.time * correction.factor;
+  cost.extrapolated = !correction.inside;
+  return cost;
 }
 
 Cost CostModel::grouped_gemm(int device, const GroupedGemmWork& work) const {
-  return grouped_gemm_cost(state_->device(device).gemm[static_cast<std::size_t>(work.type)], work);
+  const DeviceLaws& laws = state_->device(device);
+  if (!laws.groups_one_by_one) return grouped_gemm_cost(laws.gemm[static_cast<std::size_t>(work.type)], work);
+  Cost total;
+  for (const std::int64_t rows : work.rows) {
+    if (rows <= 0) continue;
+    GemmWork group{.m = rows, .n = work.n, .k = work.k, .type = work.type, .output = work.output};
+    if (work.reduce_rows) group.m = work.n, group.n = work.k, group.k = rows;
+    const Cost one = gemm(device, group);
+    total = {total.time + one.time, one.bound, total.extrapolated || one.extrapolated};
+  }
+  return total;
 }
 
 Cost CostModel::attention(int device, const AttentionWork& work) const {
@@ -136,7 +169,10 @@ Cost CostModel::attention(int device, const AttentionWork& work) const {
 }
 
 Cost CostModel::memory_bound(int device, const MemoryWork& work) const {
-  return memory_cost(state_->device(device).memory, work);
+  const DeviceLaws& laws = state_->device(device);
+  for (const MemorySeries& series : laws.parameters.measured.memory)
+    if (series.kernel == work.kernel && series.type == work.type) return measured_memory_cost(series, work);
+  return memory_cost(laws.memory, work);
 }
 
 Cost CostModel::as_issued(int device, int kernels, Cost on_device) const {
@@ -146,7 +182,13 @@ Cost CostModel::as_issued(int device, int kernels, Cost on_device) const {
 CommCost CostModel::collective(CollectiveKind kind, const GroupTopology& group, Bytes size,
                                CollectiveAlgorithm algorithm, CollectiveAlgorithm* chosen) const {
   CommCost cost;  // nothing to exchange with oneself
-  if (group.size() > 1) cost = collective_cost(kind, group, state_->of(group), size, algorithm);
+  if (group.size() > 1) {
+    const LawParameters& parameters = state_->of(group);
+    const CollectiveSeries* series = find_series(parameters.measured, kind, group.shape(), algorithm);
+    if (series != nullptr) algorithm = series->algorithm;
+    cost = collective_cost(kind, group, parameters, size, algorithm);
+    if (series != nullptr) take_measured_time(cost, *series, size.value());
+  }
   if (chosen != nullptr) *chosen = algorithm;
   return cost;
 }
@@ -161,7 +203,13 @@ ExchangeLoad CostModel::exchange_load(const GroupTopology& group, const ByteMatr
 
 CommCost CostModel::all_to_all_v(const GroupTopology& group, const ExchangeLoad& load, Bytes unit) const {
   if (group.size() <= 1) return {};
-  return all_to_all_v_cost(group, state_->of(group), load, unit);
+  const LawParameters& parameters = state_->of(group);
+  CommCost cost = all_to_all_v_cost(group, parameters, load, unit);
+  const CollectiveSeries* series =
+      find_series(parameters.measured, CollectiveKind::kAllToAll, group.shape(), CollectiveAlgorithm::kAuto);
+  if (series == nullptr) return cost;
+  take_measured_time(cost, *series, even_exchange_as_long(group, parameters, load, unit).value());
+  return cost;
 }
 
 double CostModel::compute_slowdown_beside_communication(int device) const {
@@ -181,6 +229,8 @@ std::vector<LawProvenance> CostModel::provenance() const {
     all.push_back({"launch", p.device, p.launch_provenance});
     all.push_back({"overlap", p.device, p.overlap_provenance});
     all.push_back({"collective start", p.device, p.collective_provenance});
+    if (!p.measured.collectives.empty())
+      all.push_back({"collectives by size", p.device, p.measured_collectives_provenance});
     for (const LinkClass link : used)
       all.push_back({std::string("collectives over ") + link_class_name(link), p.device,
                      p.link_provenance[static_cast<std::size_t>(link)]});

@@ -12,6 +12,7 @@
 #include "base/units.hpp"
 #include "models/cluster/cluster_view.hpp"
 #include "models/cluster/device.hpp"
+#include "models/cost/measured_laws.hpp"
 #include "models/provenance.hpp"
 
 namespace moesim {
@@ -86,6 +87,7 @@ struct LawParameters {
   CollectiveParameters collective;
   OverlapParameters overlap;
   std::array<LinkParameters, kLinkClasses> links;
+  MeasuredLaws measured;
 
   Provenance gemm_provenance;
   Provenance attention_provenance;
@@ -93,6 +95,7 @@ struct LawParameters {
   Provenance launch_provenance;
   Provenance collective_provenance;
   Provenance overlap_provenance;
+  Provenance measured_collectives_provenance;
   std::array<Provenance, kLinkClasses> link_provenance;
 
   // Links above a NIC (leaf and spine uplinks) are crossed by the same messages as the NIC.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "base/units.hpp"
 #include "models/precision.hpp"
@@ -46,8 +47,26 @@ struct AttentionWork {
   DType type = DType::kBf16;
 };
 
+// Kernels of equal traffic reach different shares of the bandwidth; kOther is none in particular.
+enum class MemoryKernel : std::uint8_t {
+  kOther,
+  kCopy,
+  kAdd,
+  kNorm,
+  kNormGrad,
+  kActivation,
+  kActivationGrad,
+  kPermute,
+  kUnpermute,
+  kOptimizer,
+};
+inline constexpr int kMemoryKernels = 10;
+[[nodiscard]] std::string_view memory_kernel_name(MemoryKernel kernel);  // "norm_grad"
+
 // A kernel whose time is its memory traffic: norms, activations, permutes, optimizer updates.
 struct MemoryWork {
+  MemoryKernel kernel = MemoryKernel::kOther;
+  DType type = DType::kBf16;  // of the elements
   Bytes read;
   Bytes written;
   int kernels = 1;

@@ -6,5 +6,7 @@ namespace moesim {
 
 // 1 without a launcher.
 [[nodiscard]] int launched_processes();
+// Which of them this one is; 0 without a launcher.
+[[nodiscard]] int launched_rank();
 
 }  // namespace moesim

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "calibration/profile.hpp"
@@ -42,6 +43,33 @@ Status load_routing(Scenario& scenario) {
   return {};
 }
 
+// A profile of a device that the cluster does not have says little about it, and perhaps nothing.
+void note_other_devices(Scenario& scenario, const std::vector<Profile>& profiles) {
+  for (std::size_t i = 0; i < profiles.size(); ++i) {
+    const auto devices = scenario.view->devices();
+    if (std::any_of(devices.begin(), devices.end(),
+                    [&](const DeviceSpec& device) { return device.name == profiles[i].device; }))
+      continue;
+    scenario.notes.push_back(
+        fmt::format("{} is a profile of {}, which is not in the cluster; at most estimates follow from it",
+                    scenario.sources.profiles[i], profiles[i].device));
+  }
+}
+
+MetricTable calibration_table(const CostModel& costs) {
+  MetricTable table({{"law", MetricUnit::kNone, "law", "Of cost"},
+                     {"device", MetricUnit::kNone, "device", "That it is for"},
+                     {"origin", MetricUnit::kNone, "origin", "How its numbers came about"},
+                     {"source", MetricUnit::kNone, "source", "Whose measurements or figures"},
+                     {"range", MetricUnit::kNone, "range", "What was measured"},
+                     {"residual_median", MetricUnit::kRatio, "median error", "Of the law over its measurements"}});
+  for (const LawProvenance& law : costs.provenance())
+    table.add_row({law.law, law.device, std::string(origin_name(law.provenance.origin)), law.provenance.source,
+                   law.provenance.range,
+                   law.provenance.residual >= 0 ? MetricValue(law.provenance.residual) : MetricValue()});
+  return table;
+}
+
 }  // namespace
 
 void add_scenario_options(CLI::App& command, Session& session, ScenarioSources& sources, SourceOptions kind) {
@@ -58,6 +86,7 @@ void add_scenario_options(CLI::App& command, Session& session, ScenarioSources& 
       ->check(CLI::Range(0, 1'000'000'000))
       ->group(kGroup);
   add_import_options(command, session, sources.import);
+  add_profile_option(command, sources.profiles)->group(kGroup);
 }
 
 ScenarioSources sources_for(const std::string& path, const PlanFile& plan, const ScenarioSources& from_command_line) {
@@ -88,8 +117,10 @@ Result<Scenario> load_scenario(const ScenarioSources& sources) {
   if (!spec) return blame(spec.error(), sources, "cluster");
   MOESIM_ASSIGN(ClusterView view, compile(*spec));
   scenario.view = std::make_unique<const ClusterView>(std::move(view));
-  scenario.costs = std::make_unique<const CostModel>(make_cost_model(*scenario.view));
+  MOESIM_ASSIGN(const std::vector<Profile> profiles, load_profiles(sources.profiles));
+  scenario.costs = std::make_unique<const CostModel>(make_cost_model(*scenario.view, profiles));
   scenario.notes = scenario.model.notes;
+  note_other_devices(scenario, profiles);
   MOESIM_TRY(load_routing(scenario));
   return scenario;
 }
@@ -99,6 +130,9 @@ void describe_scenario(Report& report, const Scenario& scenario) {
   report.inputs.push_back(input_record("model", sources.model));
   report.inputs.push_back(input_record("cluster", sources.cluster));
   if (!sources.trace.empty()) report.inputs.push_back(input_record("trace", sources.trace));
+  for (const std::string& profile : sources.profiles) report.inputs.push_back(input_record("profile", profile));
+  report.add_rows("calibration", "Where the laws' parameters come from", calibration_table(*scenario.costs)).shown =
+      sources.profiles.empty() ? SectionShown::kMachinesOnly : SectionShown::kEverywhere;
   const double error = scenario.costs->expected_relative_error();
   report
       .add_record("scenario", "",

@@ -25,14 +25,16 @@ struct ScenarioSources {
   std::string model;
   std::string cluster;
   int nodes = 0;
-  std::string trace;     // empty: every expert equally often
-  int trace_step = -1;   // index of a recorded step; -1: all of them together
-  ImportOptions import;  // of the trace
-  std::string plan;      // the plan file that named what the command line did not; empty: none
+  std::string trace;                  // empty: every expert equally often
+  int trace_step = -1;                // index of a recorded step; -1: all of them together
+  ImportOptions import;               // of the trace
+  std::vector<std::string> profiles;  // calibration, in order of preference, before the shipped one
+  std::string plan;                   // the plan file that named what the command line did not; empty: none
   std::set<std::string, std::less<>> named_by_plan;  // keys of that file: "model", "cluster", "trace"
 };
 
-// --model, --cluster, --nodes, --trace, --trace-step, and how the trace is read. Plan files bring their own; then these replace single ones of them.
+// --model, --cluster, --nodes, --trace, --trace-step, how the trace is read, and --profile. Plan files bring their own;
+// then these replace single ones of them.
 enum class SourceOptions : std::uint8_t { kRequired, kOverridePlan };
 void add_scenario_options(CLI::App& command, Session& session, ScenarioSources& sources, SourceOptions kind);
 

@@ -1,8 +1,11 @@
 #include "sim/cli/sources.hpp"
 
+#include <fmt/format.h>
+
 #include <string_view>
 #include <vector>
 
+#include "base/text.hpp"
 #include "models/cluster/cluster_source.hpp"
 #include "models/shape/model_source.hpp"
 #include "traces/bundled.hpp"
@@ -10,6 +13,8 @@
 
 namespace moesim {
 namespace {
+
+constexpr std::string_view kShipped = "shipped:";
 
 std::vector<std::string> prefixed(std::string_view prefix, const std::vector<std::string>& names) {
   std::vector<std::string> words;
@@ -48,6 +53,51 @@ CLI::Option* add_trace_source(CLI::App& command, Session& session, const std::st
   for (const BundledTrace& trace : bundled_traces()) names.emplace_back(trace.name);
   session.suggest(option, prefixed(kBundledPrefix, names));
   return option;
+}
+
+CLI::Option* add_profile_option(CLI::App& command, std::vector<std::string>& target) {
+  // One value for each --profile, so that arguments after it stay arguments.
+  return command
+      .add_option("--profile", target,
+                  "Calibration profile to predict with (moesim calibrate); again for more, the first counts")
+      ->option_text("FILE")
+      ->type_size(1)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->check(check_named);
+}
+
+CLI::Option* add_profile_argument(CLI::App& command, Session& session, const std::string& name, std::string& target) {
+  CLI::Option* option = command.add_option(name, target, "A profile of moesim calibrate, or shipped:NAME")
+                            ->option_text(name == "profile" ? "PROFILE"
+                                          : name == "first" ? "FIRST"
+                                                            : "SECOND")
+                            ->required();
+  std::vector<std::string> names;
+  for (const EmbeddedFile& file : shipped_profile_files()) names.emplace_back(file.name);
+  session.suggest(option, prefixed(kShipped, names));
+  return option;
+}
+
+Result<Profile> load_named_profile(const std::string& name) {
+  if (!name.starts_with(kShipped)) return load_profile(name);
+  std::vector<std::string> known;
+  for (const EmbeddedFile& file : shipped_profile_files()) {
+    if (name.substr(kShipped.size()) == file.name) return parse_profile(file.content, name);
+    known.emplace_back(file.name);
+  }
+  return usage_error(
+      fmt::format("no profile is called '{}'{}", name, did_you_mean(name.substr(kShipped.size()), known)),
+      fmt::format("shipped are {}", fmt::join(known, ", ")));
+}
+
+Result<std::vector<Profile>> load_profiles(const std::vector<std::string>& names) {
+  std::vector<Profile> profiles;
+  for (const std::string& name : names) {
+    MOESIM_ASSIGN(Profile profile, load_named_profile(name));
+    profiles.push_back(std::move(profile));
+  }
+  return profiles;
 }
 
 CLI::Option* add_nodes(CLI::App& command, int& target) {

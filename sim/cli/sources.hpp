@@ -3,7 +3,9 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
+#include "calibration/profile.hpp"
 #include "sim/cli/session.hpp"
 #include "traces/import.hpp"
 
@@ -14,6 +16,13 @@ namespace moesim {
 CLI::Option* add_model_source(CLI::App& command, Session& session, const std::string& name, std::string& target);
 CLI::Option* add_cluster_source(CLI::App& command, Session& session, const std::string& name, std::string& target);
 CLI::Option* add_trace_source(CLI::App& command, Session& session, const std::string& name, std::string& target);
+// --profile: measured parameters of the cost laws, before the shipped ones. The same in every command that predicts.
+CLI::Option* add_profile_option(CLI::App& command, std::vector<std::string>& target);
+// A positional argument: a profile file or shipped:NAME.
+CLI::Option* add_profile_argument(CLI::App& command, Session& session, const std::string& name, std::string& target);
+[[nodiscard]] Result<Profile> load_named_profile(const std::string& name);
+[[nodiscard]] Result<std::vector<Profile>> load_profiles(const std::vector<std::string>& names);
+
 CLI::Option* add_nodes(CLI::App& command, int& target);
 // What an importer cannot read from the trace itself (docs/traces.md).
 void add_import_options(CLI::App& command, Session& session, ImportOptions& options);

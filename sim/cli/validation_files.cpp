@@ -12,8 +12,8 @@
 namespace moesim {
 namespace {
 
-Result<std::vector<ComparedRow>> compare_training(const std::string& path) {
-  MOESIM_ASSIGN(std::vector<TrainingPrediction> predictions, validate_training(path));
+Result<std::vector<ComparedRow>> compare_training(const std::string& path, std::span<const Profile> profiles) {
+  MOESIM_ASSIGN(std::vector<TrainingPrediction> predictions, validate_training(path, profiles));
   std::vector<ComparedRow> rows;
   for (TrainingPrediction& prediction : predictions) {
     rows.push_back(std::move(prediction.compared));
@@ -22,8 +22,8 @@ Result<std::vector<ComparedRow>> compare_training(const std::string& path) {
   return rows;
 }
 
-Result<std::vector<ComparedRow>> compare_measurements(const std::string& path) {
-  MOESIM_ASSIGN(std::vector<ValidationRow> rows, validate_measurements(path));
+Result<std::vector<ComparedRow>> compare_measurements(const std::string& path, std::span<const Profile> profiles) {
+  MOESIM_ASSIGN(std::vector<ValidationRow> rows, validate_measurements(path, profiles));
   std::vector<ComparedRow> compared;
   std::transform(std::make_move_iterator(rows.begin()), std::make_move_iterator(rows.end()),
                  std::back_inserter(compared), [](ValidationRow row) {
@@ -44,11 +44,11 @@ Result<std::vector<ComparedRow>> compare_measurements(const std::string& path) {
 
 }  // namespace
 
-Result<std::vector<ComparedRow>> compare_file(const std::string& path) {
+Result<std::vector<ComparedRow>> compare_file(const std::string& path, std::span<const Profile> profiles) {
   MOESIM_ASSIGN(const bool measurements, is_measurement_file(path));
-  if (measurements) return compare_measurements(path);
+  if (measurements) return compare_measurements(path, profiles);
   MOESIM_ASSIGN(const bool training, is_training_file(path));
-  if (training) return compare_training(path);
+  if (training) return compare_training(path, profiles);
   return invalid_input("the columns are of no known kind of measurements", path,
                        "known are training throughput, collectives, GEMM and MoE-layer files (docs/json.md, validate)");
 }

@@ -7,6 +7,7 @@
 
 namespace moesim {
 
+void add_bench(CLI::App& app, Session& session);
 void add_record(CLI::App& app, Session& session);
 void add_run(CLI::App& app, Session& session);
 void add_execution_validate(CLI::App& app, Session& session);

@@ -7,12 +7,14 @@
 
 namespace moesim {
 
+void add_calibrate(CLI::App& app, Session& session);
 void add_cluster(CLI::App& app, Session& session);
 void add_compare(CLI::App& app, Session& session);
 void add_completion(CLI::App& app, Session& session);
 void add_explain(CLI::App& app, Session& session);
 void add_export(CLI::App& app, Session& session);
 void add_model(CLI::App& app, Session& session);
+void add_profile(CLI::App& app, Session& session);
 void add_rank(CLI::App& app, Session& session);
 void add_simulate(CLI::App& app, Session& session);
 void add_sweep(CLI::App& app, Session& session);

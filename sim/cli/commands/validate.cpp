@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "sim/cli/commands/commands.hpp"
+#include "sim/cli/sources.hpp"
 #include "sim/cli/validation_files.hpp"
 #include "sim/report/validation_summary.hpp"
 
@@ -15,6 +16,7 @@ namespace {
 
 struct ValidateRequest {
   std::vector<std::string> files;
+  std::vector<std::string> profiles;
   bool summary_only = false;
   double tolerance = 0;  // 0: none
 };
@@ -125,9 +127,11 @@ Status check_tolerance(const ValidationSummary& summary, double tolerance) {
 RunResult run_validate(Session& session, const ValidateRequest& request) {
   MOESIM_TRY(session.check_output());
   Report report = session.new_report();
+  MOESIM_ASSIGN(const std::vector<Profile> profiles, load_profiles(request.profiles));
+  for (const std::string& profile : request.profiles) report.inputs.push_back(input_record("profile", profile));
   std::vector<ComparedRow> rows;
   for (const std::string& file : request.files) {
-    MOESIM_ASSIGN(std::vector<ComparedRow> of_file, compare_file(file));
+    MOESIM_ASSIGN(std::vector<ComparedRow> of_file, compare_file(file, profiles));
     std::move(of_file.begin(), of_file.end(), std::back_inserter(rows));
     report.inputs.push_back(input_record("measurements", file));
   }
@@ -155,6 +159,7 @@ void add_validate(CLI::App& app, Session& session) {
   command->add_option("files", request->files, "CSV files of measurements, told apart by their columns")
       ->option_text("FILE...")
       ->required();
+  add_profile_option(*command, request->profiles);
   command->add_flag("--summary", request->summary_only, "Leave the single rows out of the table");
   command
       ->add_option("--tolerance", request->tolerance, "Exit with 5 when a median error of quality A exceeds this ratio")

@@ -1,0 +1,97 @@
+#include <fmt/format.h>
+
+#include "exec/bench/cases.hpp"
+#include "exec/bench/device_buffer.hpp"
+
+namespace moesim {
+namespace {
+
+struct Operands {
+  DeviceMatrixBuffer q, k, v, o, lse, go, gq, gk, gv;
+  DeviceMemory positions, sequences;
+};
+
+AttentionHeads heads_of(const AttentionWork& work) {
+  return {work.heads, work.kv_heads, work.qk_dim, work.v_dim, work.window};
+}
+
+Result<Operands> make_operands(BenchContext& context, const AttentionWork& work) {
+  const std::int64_t rows = work.sequences * work.query_length;
+  Operands all;
+  MOESIM_ASSIGN(all.q, matrix(context, rows, work.heads * work.qk_dim, work.type));
+  MOESIM_ASSIGN(all.k, matrix(context, rows, work.kv_heads * work.qk_dim, work.type));
+  MOESIM_ASSIGN(all.v, matrix(context, rows, work.kv_heads * work.v_dim, work.type));
+  MOESIM_ASSIGN(all.o, matrix(context, rows, work.heads * work.v_dim, work.type));
+  MOESIM_ASSIGN(all.lse, matrix(context, rows, work.heads, DType::kFp32));
+  if (work.backward) {
+    MOESIM_ASSIGN(all.go, matrix(context, rows, work.heads * work.v_dim, work.type));
+    MOESIM_ASSIGN(all.gq, matrix(context, rows, work.heads * work.qk_dim, work.type));
+    MOESIM_ASSIGN(all.gk, matrix(context, rows, work.kv_heads * work.qk_dim, work.type));
+    MOESIM_ASSIGN(all.gv, matrix(context, rows, work.kv_heads * work.v_dim, work.type));
+  }
+  std::vector<std::int32_t> positions;
+  std::vector<std::int32_t> sequences;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    positions.push_back(static_cast<std::int32_t>(row % work.query_length));
+    sequences.push_back(static_cast<std::int32_t>(row / work.query_length));
+  }
+  MOESIM_ASSIGN(all.positions, indices(context, positions));
+  MOESIM_ASSIGN(all.sequences, indices(context, sequences));
+  return all;
+}
+
+Result<PreparedCase> prepare(BenchContext& context, const AttentionWork& work) {
+  MOESIM_ASSIGN(const Operands all, make_operands(context, work));
+  const std::int64_t rows = work.sequences * work.query_length;
+  const TokenPlaces places{{static_cast<const std::int32_t*>(all.positions.get()), rows},
+                           {static_cast<const std::int32_t*>(all.sequences.get()), rows}};
+  const AttentionArgs forward{heads_of(work), places,     places,     all.q.view,
+                              all.k.view,     all.v.view, all.o.view, all.lse.view};
+  if (!work.backward)
+    return PreparedCase{.run = [&context, all, forward] { return context.backend.attention(context.stream, forward); },
+                        .finish = {}};
+  MOESIM_TRY(context.backend.attention(context.stream, forward));  // leaves o and lse as the gradient expects them
+  const AttentionGradArgs backward{heads_of(work), places,     places,       all.go.view, all.q.view,  all.k.view,
+                                   all.v.view,     all.o.view, all.lse.view, all.gq.view, all.gk.view, all.gv.view};
+  return PreparedCase{
+      .run = [&context, all, backward] { return context.backend.attention_grad(context.stream, backward); },
+      .finish = {}};
+}
+
+}  // namespace
+
+std::vector<PlannedCase> attention_cases(BenchScale scale, const std::vector<std::string>&) {
+  const bool small = scale == BenchScale::kSmall;
+  struct Heads {
+    std::int64_t heads, kv_heads, dim;
+  };
+  using Numbers = std::vector<std::int64_t>;
+  const Numbers lengths = small ? Numbers{64, 128, 256, 512} : Numbers{1024, 2048, 4096, 8192};
+  const std::vector<Heads> shapes = small ? std::vector<Heads>{{4, 2, 64}, {8, 8, 32}, {8, 2, 64}}
+                                          : std::vector<Heads>{{32, 8, 128}, {32, 4, 128}, {16, 16, 128}};
+  const std::vector<DType> types =
+      small ? std::vector<DType>{DType::kFp32, DType::kBf16} : std::vector<DType>{DType::kBf16};
+  std::vector<PlannedCase> cases;
+  for (const DType type : types)
+    for (const Heads& shape : shapes)
+      for (const std::int64_t length : lengths)
+        for (const bool backward : {false, true}) {
+          const AttentionWork work{.sequences = 2,
+                                   .query_length = length,
+                                   .key_length = length,
+                                   .heads = shape.heads,
+                                   .kv_heads = shape.kv_heads,
+                                   .qk_dim = shape.dim,
+                                   .v_dim = shape.dim,
+                                   .backward = backward,
+                                   .type = type};
+          cases.push_back(
+              {.name = fmt::format("attention {} 2x{} {} heads of {}, {} of keys{}", dtype_name(type), length,
+                                   shape.heads, shape.dim, shape.kv_heads, backward ? ", backward" : ""),
+               .work = work,
+               .prepare = [work](BenchContext& context) { return prepare(context, work); }});
+        }
+  return cases;
+}
+
+}  // namespace moesim

@@ -1,0 +1,110 @@
+#include "exec/bench/collective_runner.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
+
+namespace moesim {
+namespace {
+
+constexpr Reduction kSum{DType::kFp32, ReduceKind::kSum};
+
+std::span<std::byte> bytes_of(const DeviceMatrixBuffer& buffer) {
+  return {static_cast<std::byte*>(buffer.view.data), static_cast<std::size_t>(buffer.view.columns) * sizeof(float)};
+}
+
+// How a group lies on hosts: ranks, hosts, and the most ranks on one.
+using Shape = std::tuple<int, int, int>;
+Shape shape_of(const std::vector<RankId>& group, const std::vector<std::string>& hosts) {
+  std::map<std::string, int> on_host;
+  for (const RankId rank : group) ++on_host[hosts[rank.index()]];
+  int most = 0;
+  for (const auto& [host, ranks] : on_host) most = std::max(most, ranks);
+  return {static_cast<int>(group.size()), static_cast<int>(on_host.size()), most};
+}
+
+// Groups of `size` ranks that are `stride` apart; together all ranks.
+std::vector<std::vector<RankId>> strided_groups(int world, int size, int stride) {
+  std::vector<std::vector<RankId>> groups;
+  for (int block = 0; block < world; block += size * stride)
+    for (int first = block; first < block + stride; ++first) {
+      std::vector<RankId>& group = groups.emplace_back();
+      for (int i = 0; i < size; ++i) group.emplace_back(first + i * stride);
+    }
+  return groups;
+}
+
+}  // namespace
+
+Bytes even_size(Bytes wanted, int ranks) {
+  const std::int64_t unit = static_cast<std::int64_t>(ranks) * static_cast<std::int64_t>(sizeof(float));
+  return Bytes(std::max(unit, wanted.count() / unit * unit));
+}
+
+Result<CollectiveRunner> CollectiveRunner::create(BenchContext& context, const CollectiveWork& work) {
+  CollectiveRunner runner(context, work.kind);
+  const auto mine = std::ranges::find_if(work.groups, [&](const std::vector<RankId>& group) {
+    return std::ranges::find(group, context.comm.rank()) != group.end();
+  });
+  if (mine == work.groups.end()) return runner;
+  MOESIM_ASSIGN(runner.group_, context.comm.group(*mine));
+  const int n = runner.group_->size();
+  const std::int64_t elements = work.size.count() / static_cast<std::int64_t>(sizeof(float));
+  MOESIM_ASSIGN(runner.whole_, matrix(context, 1, elements, DType::kFp32));
+  const bool exchange = work.kind == CollectiveKind::kAllToAll;
+  MOESIM_ASSIGN(runner.other_, matrix(context, 1, exchange ? elements : elements / n, DType::kFp32));
+  runner.block_bytes_.assign(static_cast<std::size_t>(n), work.size.count() / n);
+  return runner;
+}
+
+Request CollectiveRunner::start(Channel channel) const {
+  if (!group_) return {};
+  Communicator& comm = context_->comm;
+  switch (kind_) {
+    case CollectiveKind::kAllReduce: return comm.all_reduce(*group_, channel, kSum, bytes_of(whole_));
+    case CollectiveKind::kAllGather: return comm.all_gather(*group_, channel, bytes_of(other_), bytes_of(whole_));
+    case CollectiveKind::kReduceScatter:
+      return comm.reduce_scatter(*group_, channel, kSum, bytes_of(whole_), bytes_of(other_));
+    case CollectiveKind::kAllToAll:
+      return comm.all_to_all_v(*group_, channel, {bytes_of(whole_), block_bytes_, bytes_of(other_), block_bytes_});
+    case CollectiveKind::kBroadcast: return comm.broadcast(*group_, channel, group_->member(0), bytes_of(whole_));
+    case CollectiveKind::kSendRecv: return message(channel, 0);
+  }
+  return {};
+}
+
+Request CollectiveRunner::start_back(Channel channel) const { return group_ ? message(channel, 1) : Request(); }
+
+Request CollectiveRunner::message(Channel channel, int sender) const {
+  const RankId from = group_->member(sender);
+  const RankId to = group_->member(1 - sender);
+  if (context_->comm.rank() == from) return context_->comm.send(to, channel, bytes_of(whole_));
+  if (context_->comm.rank() == to) return context_->comm.receive(from, channel, bytes_of(whole_));
+  return {};
+}
+
+std::vector<GroupSet> layout_groups(const std::vector<std::string>& hosts) {
+  const int world = static_cast<int>(hosts.size());
+  std::vector<GroupSet> sets;
+  std::set<Shape> seen;
+  for (int size = 2; size <= world; ++size) {
+    if (world % size != 0) continue;
+    for (int stride = 1; stride <= world / size; ++stride) {
+      if (world / size % stride != 0) continue;
+      std::vector<std::vector<RankId>> groups = strided_groups(world, size, stride);
+      // Where ranks are spread unevenly over hosts, groups of one set lie differently; such sets have no one time.
+      const Shape shape = shape_of(groups.front(), hosts);
+      if (std::ranges::any_of(groups, [&](const auto& group) { return shape_of(group, hosts) != shape; })) continue;
+      if (!seen.insert(shape).second) continue;
+      const auto [ranks, on_hosts, most] = shape;
+      sets.push_back(
+          {fmt::format("{} ranks on {} host{}", ranks, on_hosts, on_hosts == 1 ? "" : "s"), std::move(groups)});
+    }
+  }
+  return sets;
+}
+
+}  // namespace moesim

@@ -1,0 +1,111 @@
+#include "exec/bench/measure.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace moesim {
+namespace {
+
+constexpr Channel kAgreement(kChannels - 1);  // cases use the lower ones
+
+Result<CommGroup> everyone(Communicator& comm) {
+  std::vector<RankId> ranks;
+  for (int rank = 0; rank < comm.size(); ++rank) ranks.emplace_back(rank);
+  return comm.group(std::move(ranks));
+}
+
+struct Agreed {
+  Seconds sample;
+  Seconds spent;
+  bool stop = false;
+};
+
+Result<Agreed> agree(BenchContext& context, Seconds sample, Seconds spent, const StopToken& stop) {
+  MOESIM_ASSIGN(const std::vector<double> all,
+                largest_of_all(context, {sample.value(), spent.value(), stop.stop_requested() ? 1.0 : 0.0}));
+  return Agreed{Seconds(all[0]), Seconds(all[1]), all[2] > 0};
+}
+
+// Time of one operation, over `runs` of them that start together on all ranks.
+Result<Seconds> time_sample(BenchContext& context, const PreparedCase& prepared, int runs) {
+  MOESIM_ASSIGN(const CommGroup world, everyone(context.comm));
+  MOESIM_TRY(context.comm.barrier(world, kAgreement).wait());
+  const Seconds start = context.clock();
+  for (int i = 0; i < runs; ++i) MOESIM_TRY(prepared.run());
+  MOESIM_TRY(context.backend.synchronize(context.stream));
+  const Seconds spent = context.clock() - start;
+  if (prepared.finish) {
+    MOESIM_TRY(prepared.finish());
+  }
+  return spent / (runs * prepared.operations);
+}
+
+// The case's samples; nothing when there was no time for its fewest before the user asked to stop.
+Result<std::optional<BenchCase>> measure_case(BenchContext& context, const PlannedCase& planned,
+                                              const MeasureOptions& options, Seconds budget) {
+  const Seconds start = context.clock();
+  MOESIM_ASSIGN(const PreparedCase prepared, planned.prepare(context));
+  // The first run touches memory and opens connections, the second tells how long one takes.
+  Agreed now;
+  for (int i = 0; i < 2; ++i) {
+    MOESIM_ASSIGN(const Seconds warm_up, time_sample(context, prepared, 1));
+    MOESIM_ASSIGN(now, agree(context, warm_up, context.clock() - start, options.stop));
+  }
+  const int runs = prepared.repeatable ? operations_per_sample(options.rules, now.sample * prepared.operations) : 1;
+  SampleSeries series(options.rules, budget);
+  std::optional<SamplesEnd> end;
+  while (!end) {
+    MOESIM_ASSIGN(const Seconds sample, time_sample(context, prepared, runs));
+    MOESIM_ASSIGN(now, agree(context, sample, context.clock() - start, options.stop));
+    series.add(now.sample);
+    end = series.ended(now.spent);
+    if (!end && now.stop) end = SamplesEnd::kStopped;
+  }
+  if (*end == SamplesEnd::kStopped && std::ssize(series.seconds()) < options.rules.fewest_without_time)
+    return std::nullopt;
+  return BenchCase{
+      .name = planned.name, .work = planned.work, .operations = runs, .end = *end, .seconds = series.seconds()};
+}
+
+}  // namespace
+
+Result<std::vector<double>> largest_of_all(BenchContext& context, std::vector<double> mine) {
+  MOESIM_ASSIGN(const CommGroup world, everyone(context.comm));
+  // Reductions are in FP32, whose 7 digits are more than any clock here is worth.
+  std::vector<float> values(mine.begin(), mine.end());
+  MOESIM_TRY(
+      context.comm
+          .all_reduce(world, kAgreement, {DType::kFp32, ReduceKind::kMax}, std::as_writable_bytes(std::span(values)))
+          .wait());
+  return std::vector<double>(values.begin(), values.end());
+}
+
+Measured measure(BenchContext& context, std::span<const PlannedCase> cases, const MeasureOptions& options) {
+  Measured measured;
+  Seconds left = options.budget;
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    if (options.progress) options.progress(measured, i, cases[i].name);
+    const Seconds start = context.clock();
+    const Seconds share = left / static_cast<double>(cases.size() - i);
+    Result<std::optional<BenchCase>> one = measure_case(context, cases[i], options, share);
+    if (!one) {
+      measured.error = std::move(one).error();
+      measured.error->where = cases[i].name;
+      return measured;
+    }
+    if (one->has_value()) measured.cases.push_back(std::move(**one));
+    // What is left, and whether to go on, must be the same everywhere.
+    Result<Agreed> now = agree(context, Seconds(), context.clock() - start, options.stop);
+    if (!now) {
+      measured.error = std::move(now).error();
+      return measured;
+    }
+    left = std::max(Seconds(), left - now->spent);
+    measured.stopped = now->stop && i + 1 < cases.size();
+    if (now->stop) return measured;
+  }
+  if (options.progress) options.progress(measured, cases.size(), {});
+  return measured;
+}
+
+}  // namespace moesim

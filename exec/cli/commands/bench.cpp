@@ -1,0 +1,295 @@
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <ctime>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/text.hpp"
+#include "base/unit_parser.hpp"
+#include "calibration/quantile.hpp"
+#include "exec/bench/cases.hpp"
+#include "exec/bench/measure.hpp"
+#include "exec/cli/commands/commands.hpp"
+#include "exec/comm/local_world.hpp"
+#include "exec/comm/mpi.hpp"
+#include "sim/cli/launcher.hpp"
+#include "sim/cli/output.hpp"
+
+namespace moesim {
+namespace {
+
+struct BenchRequest {
+  std::string budget = "5min";
+  std::string only;  // families, with commas
+  int ranks = 0;     // 0: one, or those of the launcher
+  std::string scale;
+  std::string hardware;
+  double spread = 0.03;
+  bool list = false;
+  bool json = false;
+};
+
+Seconds now() {
+  return Seconds(std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count());
+}
+
+// Minutes are how people think of it; moesim's other times are seconds and shorter.
+Result<Seconds> parse_budget(const std::string& text) {
+  std::string plain = text;
+  double factor = 1;
+  for (const auto& [unit, seconds] : {std::pair{"min", 60.0}, {"h", 3600.0}})
+    if (text.ends_with(unit))
+      plain = text.substr(0, text.size() - std::string_view(unit).size()) + "s", factor = seconds;
+  const Result<Seconds> budget = parse_seconds(plain);
+  if (!budget || budget->value() <= 0)
+    return usage_error(fmt::format("--budget: '{}' is no time to spend", text), "write 30s, 5min or 1h");
+  return *budget * factor;
+}
+
+std::vector<std::string> words_of(const std::string& list) {
+  std::vector<std::string> words;
+  if (list.empty()) return words;
+  for (const std::string_view word : split(list, ',')) words.emplace_back(trim(word));
+  return words;
+}
+
+BenchScale scale_of(const BenchRequest& request) {
+  return request.scale == "large" ? BenchScale::kLarge : BenchScale::kSmall;
+}
+
+std::vector<std::string> hosts_of(const Communicator& comm) {
+  std::vector<std::string> hosts;
+  for (int rank = 0; rank < comm.size(); ++rank) hosts.emplace_back(comm.host_of(RankId(rank)));
+  return hosts;
+}
+
+std::string command_line(const BenchRequest& request, int ranks) {
+  std::string line = fmt::format("moeexec bench --budget {} --spread {}", request.budget, request.spread);
+  if (!request.only.empty()) line += fmt::format(" --only {}", request.only);
+  if (!request.scale.empty()) line += fmt::format(" --scale {}", request.scale);
+  return launched_processes() > 1 ? fmt::format("mpirun -n {} {}", ranks, line)
+                                  : fmt::format("{} --ranks {}", line, ranks);
+}
+
+BenchFile file_head(const Session& session, const BenchRequest& request, const BenchContext& context, Seconds budget) {
+  const ToolVersion tool = session.tool();
+  return {.program = fmt::format("{} {} {}", tool.name, tool.version, tool.revision),
+          .date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))),
+          .command = command_line(request, context.comm.size()),
+          .hardware = request.hardware,
+          .backend = std::string(context.backend.name()),
+          .budget_s = budget.value(),
+          .hosts = hosts_of(context.comm),
+          .cases = {}};
+}
+
+// Keeps the file on rank 0 as complete as it can be: a launcher that is told to stop kills its ranks within a second.
+class Keeper {
+ public:
+  Keeper(const Session& session, BenchFile head, std::size_t all)
+      : session_(session), file_(std::move(head)), all_(all) {
+    if (::isatty(STDERR_FILENO) == 1) progress_ = session.progress("bench");
+  }
+  void between_cases(const Measured& so_far, std::size_t done, const std::string& next) {
+    if (progress_) progress_->update(done, all_, next);
+    if (now() - last_ < Seconds(1)) return;
+    last_ = now();
+    std::ignore = write(so_far);  // the last one counts
+  }
+  [[nodiscard]] Status write(const Measured& measured) {
+    file_.cases = measured.cases;
+    return write_output(session_.output().file, bench_json(file_), Overwrite::kAllow);
+  }
+  [[nodiscard]] const BenchFile& file() const { return file_; }
+
+ private:
+  const Session& session_;
+  BenchFile file_;
+  std::size_t all_;
+  std::unique_ptr<ProgressSink> progress_;
+  Seconds last_ = now();
+};
+
+struct Outcome {
+  BenchFile file;
+  bool stopped = false;
+};
+
+// One rank's part; rank 0 returns what was measured and has written it.
+Result<Outcome> measure_rank(const Session& session, const BenchRequest& request, Seconds budget, StopToken stop,
+                             ComputeBackend& backend, Communicator& comm) {
+  MOESIM_ASSIGN(const DeviceStream stream, backend.create_stream());
+  BenchContext context{backend, stream, comm, now};
+  MOESIM_ASSIGN(const std::vector<PlannedCase> cases,
+                plan_cases(words_of(request.only), scale_of(request), hosts_of(comm)));
+  std::optional<Keeper> keeper;
+  if (comm.rank() == RankId(0)) keeper.emplace(session, file_head(session, request, context, budget), cases.size());
+  MeasureOptions options{.rules = {.spread = request.spread}, .budget = budget, .stop = stop, .progress = {}};
+  if (keeper)
+    options.progress = [&keeper](const Measured& so_far, std::size_t done, const std::string& next) {
+      keeper->between_cases(so_far, done, next);
+    };
+  const Measured measured = measure(context, cases, options);
+  backend.destroy_stream(stream);
+  Status written;
+  if (keeper) written = keeper->write(measured);
+  if (measured.error) return tl::unexpected(*measured.error);
+  MOESIM_TRY(written);
+  return Outcome{keeper ? keeper->file() : BenchFile{}, measured.stopped};
+}
+
+Result<Outcome> measure_threads(const Session& session, const BenchRequest& request, Seconds budget, StopToken stop,
+                                ComputeBackend& backend) {
+  const std::vector<std::string> hosts(static_cast<std::size_t>(std::max(1, request.ranks)), "localhost");
+  std::vector<Result<Outcome>> results =
+      run_local_world<Outcome>({.hosts = hosts, .comm = {.clock = now}}, [&](Communicator& comm) -> Result<Outcome> {
+        Result<Outcome> outcome = measure_rank(session, request, budget, stop, backend, comm);
+        if (!outcome) comm.abort_all(outcome.error().what);
+        return outcome;
+      });
+  return results.front();
+}
+
+Result<Outcome> measure_processes(const Session& session, const BenchRequest& request, Seconds budget, StopToken stop,
+                                  ComputeBackend& backend, int processes) {
+  MOESIM_ASSIGN(const std::unique_ptr<Communicator> comm, join_mpi_world(processes, {.clock = now}));
+  Result<Outcome> outcome = measure_rank(session, request, budget, stop, backend, *comm);
+  if (!outcome) {
+    session.print_error(outcome.error());  // the next call does not return
+    comm->abort_all(outcome.error().what);
+  }
+  return outcome;
+}
+
+// "gemm" of "gemm bf16 64x1024x1024": what the cases of one kind have in common.
+std::string_view kind_name(const BenchWork& work) {
+  constexpr std::array<std::string_view, 7> kNames = {"gemm",   "grouped gemm", "attention", "memory-bound",
+                                                      "launch", "collective",   "overlap"};
+  return kNames[work.index()];
+}
+
+MetricTable kinds_table(const BenchFile& file) {
+  MetricTable table({{"kind", MetricUnit::kNone, "kind", "Of operation"},
+                     {"cases", MetricUnit::kNone, "cases", "Measured"},
+                     {"steady", MetricUnit::kNone, "steady", "Whose spread is within the bound"},
+                     {"median_spread", MetricUnit::kRatio, "median spread", "Of the middle half of a case's samples"},
+                     {"p90_spread", MetricUnit::kRatio, "90th percentile", "Of the spreads"}});
+  std::map<std::string_view, std::vector<const BenchCase*>> by_kind;
+  for (const BenchCase& one : file.cases) by_kind[kind_name(one.work)].push_back(&one);
+  for (const auto& [kind, cases] : by_kind) {
+    std::vector<double> spreads;
+    std::int64_t steady = 0;
+    for (const BenchCase* one : cases) {
+      spreads.push_back(relative_spread(one->seconds));
+      steady += one->end == SamplesEnd::kSteady ? 1 : 0;
+    }
+    table.add_row({std::string(kind), std::ssize(cases), steady, quantile(spreads, 0.5), quantile(spreads, 0.9)});
+  }
+  return table;
+}
+
+MetricTable cases_table(const BenchFile& file) {
+  MetricTable table({{"name", MetricUnit::kNone, "case", "What was measured"},
+                     {"time_s", MetricUnit::kSeconds, "time", "Median of the slowest rank"},
+                     {"spread", MetricUnit::kRatio, "spread", "Of the middle half of the samples"},
+                     {"samples", MetricUnit::kNone, "samples", "Taken"},
+                     {"operations", MetricUnit::kNone, "operations", "In one sample"}});
+  for (const BenchCase& one : file.cases)
+    table.add_row({one.name, quantile(one.seconds, 0.5), relative_spread(one.seconds), std::ssize(one.seconds),
+                   std::int64_t{one.operations}});
+  return table;
+}
+
+Status print_report(const Session& session, const BenchRequest& request, const Outcome& outcome) {
+  Report report = session.new_report();
+  report.add_rows("kinds", "", kinds_table(outcome.file));
+  report.add_rows("cases", "", cases_table(outcome.file)).shown = SectionShown::kMachinesOnly;
+  report.notes.push_back(fmt::format("{} cases on {} rank{} in {}", outcome.file.cases.size(),
+                                     outcome.file.hosts.size(), outcome.file.hosts.size() == 1 ? "" : "s",
+                                     session.output().file));
+  if (outcome.stopped) report.notes.emplace_back("stopped before the end; the file has the cases that were finished");
+  // To stdout: the file of -o is the raw one.
+  return write_output("-", render(report, request.json ? OutputFormat::kJson : OutputFormat::kTable, {}),
+                      Overwrite::kRefuse);
+}
+
+Status print_list(const Session& session, const BenchRequest& request) {
+  const std::vector<std::string> hosts(static_cast<std::size_t>(std::max(1, request.ranks)), "localhost");
+  MOESIM_ASSIGN(const std::vector<PlannedCase> cases, plan_cases(words_of(request.only), scale_of(request), hosts));
+  MetricTable table({{"name", MetricUnit::kNone, "case", "What would be measured"}});
+  for (const PlannedCase& one : cases) table.add_row({one.name});
+  Report report = session.new_report();
+  report.add_rows("cases", "", std::move(table));
+  return write_output("-", render(report, request.json ? OutputFormat::kJson : OutputFormat::kTable, {}),
+                      Overwrite::kRefuse);
+}
+
+RunResult run_bench(Session& session, const BenchRequest& request) {
+  const int processes = launched_processes();
+  if (processes > 1 && request.ranks > 0)
+    return usage_error("--ranks is for threads of one process; this one was started by a launcher",
+                       "leave --ranks out, or start the program without mpirun");
+  MOESIM_ASSIGN(const Seconds budget, parse_budget(request.budget));
+  MOESIM_TRY(plan_cases(words_of(request.only), scale_of(request), {"localhost"}));
+  if (request.list) {
+    MOESIM_TRY(print_list(session, request));
+    return kExitOk;
+  }
+  if (session.output().file.empty()) return usage_error("-o is required", "name the file for what is measured");
+  if (launched_rank() == 0) {
+    MOESIM_TRY(check_new_file(session.output().file, session.overwrite()));
+  }
+  const StopToken stop = Session::stop();
+  const std::unique_ptr<ComputeBackend> backend = make_cpu_backend();
+  MOESIM_ASSIGN(const Outcome outcome, processes > 1
+                                           ? measure_processes(session, request, budget, stop, *backend, processes)
+                                           : measure_threads(session, request, budget, stop, *backend));
+  if (launched_rank() > 0) return kExitOk;
+  MOESIM_TRY(print_report(session, request, outcome));
+  return outcome.stopped ? static_cast<int>(ErrorKind::kInterrupted) : kExitOk;
+}
+
+std::string families_text() {
+  std::string text = "Measure only these, with commas:";
+  for (const CaseFamily& family : case_families())
+    text += fmt::format("{} {} ({})", &family == case_families().data() ? "" : ",", family.name, family.description);
+  return text;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Session& session) {
+  CLI::App* command =
+      app.add_subcommand("bench", "Measures kernels and collectives, for moesim calibrate; keeps every sample");
+  command->footer(
+      "moeexec bench --ranks 2 -o bench.json\n"
+      "# a minute, only what the network needs, on 8 ranks\n"
+      "mpirun -n 8 moeexec bench --only collectives,overlap --budget 1min -o network.json\n"
+      "moesim calibrate bench.json network.json --cluster cluster.json -o profile.json");
+  auto request = std::make_shared<BenchRequest>();
+  command->add_option("--budget", request->budget, "Time to spend, split over the cases; steady ones take less")
+      ->option_text("TIME [5min]");
+  command->add_option("--only", request->only, families_text())->option_text("KINDS");
+  command->add_option("--ranks", request->ranks, "Ranks, as threads of this process; under mpirun its own count")
+      ->option_text("N [1]")
+      ->check(CLI::Range(1, 1024));
+  session.add_choice(*command, "--scale", request->scale, {"small", "large"},
+                     "Sizes: for processors and slow links, or for accelerators");
+  command->add_option("--spread", request->spread, "A case is steady when half of its samples lie within this share")
+      ->option_text("RATIO [0.03]")
+      ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--hardware", request->hardware, "What is measured, in your words; kept in the file")
+      ->option_text("TEXT");
+  command->add_flag("--list", request->list, "Show what would be measured");
+  command->add_flag("--json", request->json, "The summary as JSON")->group("Output");
+  session.add_file_options(*command, FileOption::kOptional);
+  session.run_when_chosen(*command, [&session, request] { return run_bench(session, *request); });
+}
+
+}  // namespace moesim

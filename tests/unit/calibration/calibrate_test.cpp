@@ -1,0 +1,165 @@
+// From made-up measurements to a profile and back to predictions.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "calibration/measured_json.hpp"
+#include "calibration/profile_fit.hpp"
+#include "models/cluster/cluster_reader.hpp"
+#include "models/cluster/cluster_source.hpp"
+
+namespace moesim {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr std::string_view kCluster = R"({"name": "processors", "nodes": 2, "node": {
+  "device": {"name": "test core", "memory": "8GB", "memory_bandwidth": "20GB/s", "compute_units": 1, "arch": "cpu",
+             "dense_peak": {"fp32": "100GFLOPS"}, "boost_clock": "3GHz"},
+  "devices": 2, "pcie": {"bandwidth": "10GB/s", "latency": "0.3us"},
+  "nics": {"count": 1, "bandwidth": "200Mbit/s", "latency": "10us", "place": "host"}},
+  "network": [{"name": "net", "latency": "1us"}]})";
+
+std::shared_ptr<const ClusterView> cluster() {
+  const auto document = JsonDocument::parse_text(kCluster, "cluster");
+  const Result<ClusterSpec> spec = read_cluster(document->root(), 0);
+  EXPECT_TRUE(spec.has_value()) << spec.error().where << spec.error().what;
+  Result<ClusterView> view = compile(*spec);
+  EXPECT_TRUE(view.has_value());
+  return std::make_shared<const ClusterView>(std::move(*view));
+}
+
+// 8 us and 5 ns/B between the two hosts; GEMMs at 50 GFLOP/s with 1 us; a norm at 4 GB/s with 0.5 us.
+Observations made_up() {
+  Observations file{.source = "made up", .date = "2026-01-02", .hosts = {"a", "b"}, .rows = {}, .left_out = {}};
+  for (std::int64_t bytes = 256; bytes <= 1 << 22; bytes *= 4)
+    file.rows.push_back(
+        {CollectiveWork{CollectiveKind::kAllGather, CollectiveAlgorithm::kRing, {{RankId(0), RankId(1)}}, Bytes(bytes)},
+         8e-6 + 5e-9 * static_cast<double>(bytes), "gather"});
+  for (const std::int64_t m : {1, 8, 64, 512})
+    for (const std::int64_t n : {128, 1024}) {
+      const double flops = 2.0 * static_cast<double>(m * n * 256);
+      file.rows.push_back({GemmWork{.m = m, .n = n, .k = 256, .type = DType::kFp32, .output = DType::kFp32},
+                           1e-6 + flops / 50e9, "gemm"});
+    }
+  for (std::int64_t bytes = 1000; bytes <= 10'000'000; bytes *= 10)
+    file.rows.push_back(
+        {MemoryWork{.kernel = MemoryKernel::kNorm, .type = DType::kFp32, .read = Bytes(bytes), .written = Bytes(bytes)},
+         0.5e-6 + 2 * static_cast<double>(bytes) / 4e9, "norm"});
+  file.rows.push_back({LaunchWork{}, 0.2e-6, "launch"});
+  const GemmWork small{.m = 64, .n = 128, .k = 256, .type = DType::kFp32, .output = DType::kFp32};
+  const CollectiveWork beside = std::get<CollectiveWork>(file.rows[0].work);
+  file.rows.push_back({OverlapWork{OverlapMeasured::kCompute, small, 10, {}}, 1e-3, "alone"});
+  file.rows.push_back({OverlapWork{OverlapMeasured::kCompute, small, 10, {beside}}, 1.25e-3, "beside"});
+  return file;
+}
+
+TEST(Calibrate, TheProfilePredictsWhatItWasMadeFrom) {
+  const auto view = cluster();
+  const Result<CalibratedProfile> result = calibrate({made_up()}, view);
+  ASSERT_TRUE(result.has_value()) << result.error().what;
+  // Through the file, as every program reads it.
+  const Result<Profile> profile = parse_profile(profile_json(result->profile), "profile");
+  ASSERT_TRUE(profile.has_value()) << profile.error().where << profile.error().what;
+  const CostModel model = make_cost_model(*view, std::span(&*profile, 1));
+  const GroupTopology across(*view, std::vector<RankId>{RankId(0), RankId(2)});  // the first rank of each host
+  const CommCost gather = model.collective(CollectiveKind::kAllGather, across, Bytes(100'000));
+  EXPECT_NEAR(gather.time.value() / (8e-6 + 5e-4), 1, 0.02);
+  EXPECT_FALSE(gather.extrapolated);
+  const Cost gemm = model.gemm(0, {.m = 64, .n = 128, .k = 256, .type = DType::kFp32, .output = DType::kFp32});
+  EXPECT_NEAR(gemm.time.value() / (1e-6 + 2.0 * 64 * 128 * 256 / 50e9), 1, 0.01);
+  EXPECT_FALSE(gemm.extrapolated);
+  EXPECT_TRUE(model.gemm(0, {.m = 4096, .n = 128, .k = 256, .type = DType::kFp32}).extrapolated);
+  const MemoryWork norm{
+      .kernel = MemoryKernel::kNorm, .type = DType::kFp32, .read = Bytes(30'000), .written = Bytes(30'000)};
+  EXPECT_NEAR(model.memory_bound(0, norm).time.value() / (0.5e-6 + 60'000 / 4e9), 1, 0.02);
+  EXPECT_NEAR(model.parameters(0).launch.issue_interval.value(), 0.2e-6, 1e-9);
+  EXPECT_NEAR(model.compute_slowdown_beside_communication(0), 1.25, 0.001);
+  for (const LawProvenance& law : model.provenance()) {
+    if (law.law != "gemm" && law.law != "collectives by size") continue;
+    EXPECT_THAT(law.provenance.source, HasSubstr("made up")) << law.law;
+  }
+}
+
+TEST(Calibrate, ErrorsByKindAndHeldOut) {
+  const Result<CalibratedProfile> result = calibrate({made_up()}, cluster());
+  ASSERT_TRUE(result.has_value());
+  for (const KindErrors& errors : result->errors) {
+    if (errors.kind == "overlap") continue;
+    EXPECT_LT(errors.median, 0.02) << errors.kind;
+    if (errors.kind == "all_gather") {
+      EXPECT_EQ(errors.points, 8);
+      EXPECT_EQ(errors.held_out_points, 4);
+      EXPECT_LT(errors.held_out_median, 0.05);
+    }
+  }
+  EXPECT_EQ(result->errors.size(), 5U);  // all_gather, gemm, launch, norm, overlap
+}
+
+TEST(Calibrate, IsDeterministic) {
+  EXPECT_EQ(profile_json(calibrate({made_up()}, cluster())->profile),
+            profile_json(calibrate({made_up()}, cluster())->profile));
+}
+
+TEST(Calibrate, MeasuredRanksMustFitOnTheCluster) {
+  Observations file = made_up();
+  file.hosts = {"a", "b", "c"};
+  EXPECT_THAT(calibrate({file}, cluster()).error().what, HasSubstr("the cluster has 2 nodes"));
+  file.hosts = {"a", "a", "a"};
+  EXPECT_THAT(calibrate({file}, cluster()).error().what, HasSubstr("more than 2 ranks were measured on a host"));
+  file.hosts.clear();
+  std::get<CollectiveWork>(file.rows[0].work).groups = {{RankId(0), RankId(9)}};
+  EXPECT_THAT(calibrate({file}, cluster()).error().what, HasSubstr("10 ranks were measured, the cluster has 4"));
+  EXPECT_THAT(calibrate({}, cluster()).error().what, HasSubstr("nothing was measured"));
+}
+
+TEST(Calibrate, HostsAreNodesInTheirOrder) {
+  const auto view = cluster();
+  const auto placed = place_ranks({"x", "y", "x"}, 3, *view, "file").value();
+  EXPECT_EQ(placed, (std::vector<RankId>{RankId(0), RankId(2), RankId(1)}));
+}
+
+// --- the measured part of profile files
+
+TEST(MeasuredProfile, CurvesOfAnotherDeviceDoNotCount) {
+  Profile profile = calibrate({made_up()}, cluster())->profile;
+  profile.device = "another core";
+  const auto view = cluster();
+  EXPECT_TRUE(calibrated_parameters(*view, std::span(&profile, 1)).front().measured.gemm.empty());
+  EXPECT_TRUE(calibrated_parameters(*view, std::span(&profile, 1)).front().measured.collectives.empty());
+}
+
+std::string profile_with(const std::string& section, const std::string& content) {
+  return R"({"device": "d", ")" + section + R"(": {)" + content + R"(, "provenance": {"source": "s"}}})";
+}
+
+TEST(MeasuredProfile, BadFiles) {
+  const auto fails = [](const std::string& section, const std::string& content, std::string_view what) {
+    const Result<Profile> profile = parse_profile(profile_with(section, content), "p");
+    ASSERT_FALSE(profile.has_value()) << content;
+    EXPECT_THAT(profile.error().where + ": " + profile.error().what, HasSubstr(std::string(what)));
+  };
+  fails("gemm", R"("points": {"fp32": [[1, 2, 3]]})", "p#/gemm/points/fp32/0: 3 numbers");
+  fails("gemm", R"("points": {"fp32": [[1, 2, 0, 1]]})", "p#/gemm/points/fp32/0/2");
+  fails("gemm", R"("points": {"fp39": []})", "p#/gemm/points/fp39");
+  fails("gemm", R"("points": [])", "p#/gemm/points");
+  fails("gemm", R"("pionts": {})", "pionts");
+  const std::string norm = R"("series": [{"kernel": "norm", "type": "fp32", )";
+  fails("memory", norm + R"("pieces": [], "measured": [[1, 1]]}])", "without pieces");
+  fails("memory", norm + R"("pieces": [[0, 1, 1], [0, 1, 1]], "measured": [[1, 1]]}])", "behind the one before");
+  fails("memory", norm + R"("pieces": [[0, 1, 1]], "measured": []}])", "nothing was measured");
+  fails("memory", norm + R"("pieces": [[0, 1, 1]], "measured": [[2, 1], [1, 1]]}])", "must not fall");
+  fails("memory", norm + R"("pieces": [[1, -2, 1]], "measured": [[2, 1]]}])", "begins with a time below 0");
+  fails("memory", norm + R"("pieces": [[0, 1, -1]], "measured": [[2, 1]]}])", "p#/memory/series/0/pieces/0/2");
+  fails("collectives", R"("series": [{"operation": "all_gahter"}])", "did you mean 'all_gather'");
+}
+
+TEST(MeasuredJson, ArraysOfNumbersStandOnOneLine) {
+  EXPECT_EQ(with_short_arrays("{\n  \"a [1,\\\" 2]\": [\n    1,\n    2.5\n  ],\n  \"b\": [\n    \"x\"\n  ]\n}"),
+            "{\n  \"a [1,\\\" 2]\": [1, 2.5],\n  \"b\": [\n    \"x\"\n  ]\n}");
+  EXPECT_EQ(with_short_arrays("[\n  [\n    1\n  ],\n  []\n]"), "[\n  [1],\n  []\n]");
+}
+
+}  // namespace
+}  // namespace moesim
