@@ -270,8 +270,11 @@ void record(const Recipe& recipe, const FitResult& result, Profile& profile) {
     auto found = std::find_if(profile.sections.begin(), profile.sections.end(),
                               [&name = section_name](const ProfileSection& section) { return section.name == name; });
     if (found == profile.sections.end()) {
-      profile.sections.push_back(
-          {.name = std::string(section_name), .parameters = {}, .provenance = {}, .date = std::string(kDate)});
+      profile.sections.push_back({.name = std::string(section_name),
+                                  .parameters = {},
+                                  .measured = {},
+                                  .provenance = {},
+                                  .date = std::string(kDate)});
       found = profile.sections.end() - 1;
     }
     const ParameterSection* known = find_section(section_name);

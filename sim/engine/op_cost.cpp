@@ -70,7 +70,23 @@ Cost optimizer_cost(const CostModel& costs, int device, const Op& op, const Prec
   const Bytes states = storage(op.payload_elements, recipe.master) + storage(op.payload_elements, recipe.moment) * 2;
   work.read = states + storage(op.payload_elements, recipe.gradient);
   work.written = states + storage(op.payload_elements, recipe.weight);
+  work.kernel = MemoryKernel::kOptimizer;
+  work.type = recipe.weight;
   return costs.memory_bound(device, work);
+}
+
+// Which curve a profile has for it, where it was measured by size.
+MemoryKernel memory_kernel(OpKind kind) {
+  switch (kind) {
+    case OpKind::kAdd: return MemoryKernel::kAdd;
+    case OpKind::kNorm: return MemoryKernel::kNorm;
+    case OpKind::kNormGrad: return MemoryKernel::kNormGrad;
+    case OpKind::kActivation: return MemoryKernel::kActivation;
+    case OpKind::kActivationGrad: return MemoryKernel::kActivationGrad;
+    case OpKind::kPermute: return MemoryKernel::kPermute;
+    case OpKind::kUnpermute: return MemoryKernel::kUnpermute;
+    default: return MemoryKernel::kOther;
+  }
 }
 
 bool scatters_rows(OpKind kind) {
@@ -89,6 +105,8 @@ bool scatters_rows(OpKind kind) {
 // Everything else moves its operands once through memory.
 Cost traffic_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk, const RoutedRows& rows) {
   MemoryWork work;
+  work.kernel = memory_kernel(op.kind);
+  if (op.outputs.size() > 0) work.type = operand(chunk, op.outputs[0]).type;
   for (const TensorId id : op.inputs) {
     const Tensor& tensor = operand(chunk, id);
     const bool table = op.kind == OpKind::kEmbedding && tensor.role == TensorRole::kWeight;
