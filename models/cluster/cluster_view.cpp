@@ -68,6 +68,7 @@ bool ClusterView::looks_the_same_after(std::size_t shift) const {
   const std::size_t n = device_of_rank_.size();
   for (std::size_t r = 0; r < n; ++r)
     if (device_of_rank_[r] != device_of_rank_[(r + shift) % n]) return false;
+  if (!labels_correspond(node_of_rank_, shift)) return false;
   for (const Tier& tier : tiers_) {
     if (!labels_correspond(tier.group_of_rank, shift) || !labels_correspond(tier.port_of_rank, shift)) return false;
     for (std::size_t r = 0; r < n; ++r) {

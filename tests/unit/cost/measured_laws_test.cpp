@@ -169,8 +169,12 @@ TEST(MeasuredCollectives, AnUnevenExchangeTakesAsLongAsTheEvenOneWithTheSameBusi
   const GroupTopology pair(view, rank_list(2));
   const std::vector<std::int64_t> uneven = {7, 3'000'000, 1'000'000, 9};  // the diagonal stays
   const std::vector<std::int64_t> even = {3'000'000, 3'000'000, 3'000'000, 3'000'000};
-  EXPECT_EQ(even_exchange_as_long(pair, parameters, {uneven, 2}), Bytes(6'000'000));
-  EXPECT_EQ(even_exchange_as_long(pair, parameters, {even, 2}), Bytes(6'000'000));
+  for (const auto& bytes : {uneven, even})
+    EXPECT_EQ(even_exchange_as_long(pair, parameters, exchange_load(pair, {bytes, 2}), Bytes(1)), Bytes(6'000'000));
+  // Units of several bytes are the same matrix.
+  const std::vector<std::int64_t> rows = {0, 3, 1, 0};
+  EXPECT_EQ(even_exchange_as_long(pair, parameters, exchange_load(pair, {rows, 2}), Bytes(1'000'000)),
+            Bytes(6'000'000));
   EXPECT_DOUBLE_EQ(model.all_to_all_v(pair, {uneven, 2}).time.value(), 100e-6 + 6e-3);
   EXPECT_EQ(model.all_to_all_v(pair, {even, 2}).time,
             model.collective(CollectiveKind::kAllToAll, pair, Bytes(6'000'000)).time);
