@@ -18,12 +18,12 @@ sed "s|examples/|$examples/|; s|\"tp\": 2, \"pp\": 2|\"tp\": 1, \"pp\": 2|; s|, 
 sed 's|"global_batch": 8|"global_batch": 4|' plan.json > other.json
 sed 's|"model": "[^"]*"|"model": "zoo:deepseek-v3"|' plan.json > refused.json
 sed 's|"model": "[^"]*"|"model": "zoo:mixtral-8x22b"|' plan.json > large.json
-# Ends badly within 20 s, with the status $1 and one error that says $2; the rest is the command.
+# Ends badly and soon (a minute is for machines with other work), with the status $1 and one error that says $2; the rest is the command.
 ends_with() {
   local expected=$1 reason=$2 started=$SECONDS status=0
   shift 2
   "$@" > out.txt 2> err.txt || status=$?
-  [ $((SECONDS - started)) -lt 20 ] || fail "took $((SECONDS - started)) s: $*"
+  [ $((SECONDS - started)) -lt 60 ] || fail "took $((SECONDS - started)) s: $*"
   [ "$status" -eq "$expected" ] || fail "status $status instead of $expected: $*"
   [ "$(grep -c 'moeexec: error' err.txt)" -eq 1 ] || fail "not one error: $*"
   grep -q "$reason" err.txt || fail "did not say '$reason': $*"
@@ -69,6 +69,6 @@ started=$SECONDS
 kill -9 "$victim"
 wait $launched && fail "a rank was killed, and yet mpirun ended well"
 launched=""
-[ $((SECONDS - started)) -lt 20 ] || fail "the others lived on for $((SECONDS - started)) s"
+[ $((SECONDS - started)) -lt 60 ] || fail "the others lived on for $((SECONDS - started)) s"
 grep -Eq 'signal 9|Killed' killed.txt || fail "nobody said why"
 echo "processes train as threads do, and no fault makes them wait"
