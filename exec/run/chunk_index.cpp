@@ -13,18 +13,11 @@ ChunkIndex::ChunkIndex(const Program& program, const Chunk& chunk) : chunk_(chun
       if (op.kind == OpKind::kCrossEntropy) loss_statistics_ = op.outputs[0];
     }
   }
-  // The neighbour in model order, where it stands on the same stage.
-  const auto neighbour = [&](int step) -> const Chunk* {
-    const int other = chunk.index + step;
-    if (other < 0 || other >= static_cast<int>(program.chunks.size())) return nullptr;
-    const Chunk& found = program.chunks[static_cast<std::size_t>(other)];
-    return found.model_copy == chunk.model_copy && found.stage == chunk.stage ? &found : nullptr;
-  };
-  if (const Chunk* before = neighbour(-1); before != nullptr && chunk.input.valid()) {
+  if (const Chunk* before = program.neighbour_on_stage(chunk, -1); before != nullptr && chunk.input.valid()) {
     input_ = chunk.input;
     input_place_ = {before->index, before->output};
   }
-  if (const Chunk* after = neighbour(+1); after != nullptr && chunk.output_gradient.valid()) {
+  if (const Chunk* after = program.neighbour_on_stage(chunk, +1); after != nullptr && chunk.output_gradient.valid()) {
     output_gradient_ = chunk.output_gradient;
     output_gradient_place_ = {after->index, after->input_gradient};
   }

@@ -7,12 +7,6 @@
 namespace moesim {
 namespace {
 
-const Op& op_of(const Program& program, RankId rank, const ExecutedOp& ran) {
-  const auto& calls = program.stages[program.layout->stage(rank).index()].calls;
-  const Block& block = program.blocks[static_cast<std::size_t>(calls[static_cast<std::size_t>(ran.call)].block)];
-  return block.ops[static_cast<std::size_t>(ran.op)];
-}
-
 // Who meets: all members of a group, or the two ends of a transfer; on which stream; for which time.
 struct Meeting {
   std::vector<RankId> who;
@@ -63,7 +57,7 @@ std::vector<std::vector<OperationTime>> operation_times(const Program& program,
     const RankId rank(static_cast<std::int32_t>(r));
     std::ranges::sort(ops[r], {}, [](const ExecutedOp& ran) { return std::pair(ran.call, ran.op); });
     for (const ExecutedOp& ran : ops[r]) {
-      const Op& op = op_of(program, rank, ran);
+      const Op& op = program.op_at(program.layout->stage(rank), ran.call, ran.op);
       Meeting& meeting = met[r].emplace_back();
       if (!is_communication(op.kind)) continue;
       meeting = meetings.next(rank, op);

@@ -6,10 +6,6 @@
 namespace moesim {
 namespace {
 
-ZeroStage zero_of(const Plan& plan, GroupKind replicas) {
-  return replicas == GroupKind::kEdp ? plan.zero_expert : plan.zero_dense;
-}
-
 MatrixView flat(const BufferPtr& buffer, DType type, ElementRange range) {
   const MatrixView all = dense_view(buffer->data(), type, 1, range.begin + range.count);
   return column_range(all, range.begin, range.count);
@@ -31,7 +27,7 @@ Result<Parameter> make_parameter(const Program& program, const Chunk& chunk, Ten
   parameter.weight = id;
   parameter.pieces = shard_pieces(program, tensor, reader, layout.at(rank));
   const int replicas = layout.group_size(tensor.replicas);
-  parameter.sharded = replicas > 1 && zero_of(program.plan, tensor.replicas) >= ZeroStage::kOptimizer;
+  parameter.sharded = replicas > 1 && program.plan.zero_of(tensor.replicas) >= ZeroStage::kOptimizer;
   parameter.own = parameter.sharded
                       ? owned_range(tensor.elements(), replicas, layout.index_in_group(tensor.replicas, rank))
                       : ElementRange{0, tensor.elements()};

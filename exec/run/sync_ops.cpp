@@ -50,10 +50,6 @@ MatrixView part_of(const BufferPtr& buffer, DType type, ElementRange range) {
   return column_range(dense_view(buffer->data(), type, 1, range.begin + range.count), range.begin, range.count);
 }
 
-ZeroStage zero_of(const Plan& plan, GroupKind replicas) {
-  return replicas == GroupKind::kEdp ? plan.zero_expert : plan.zero_dense;
-}
-
 std::vector<Parameter*> bucket_of(const OpContext& c) {
   std::vector<Parameter*> parameters;
   const WeightBucket& bucket = c.rank().program.buckets[static_cast<std::size_t>(c.op().bucket)];
@@ -101,7 +97,7 @@ Result<CommTask> scatter_bucket(const OpContext& c) {
                 rank.staging.allocate(elements[static_cast<std::size_t>(group.position())], DType::kFp32));
   MOESIM_TRY(message.pack(rank, *all));
   // From ZeRO 2 on every backward pass hands its gradients over and starts again from zero.
-  if (zero_of(rank.program.plan, c.op().group) >= ZeroStage::kGradients) {
+  if (rank.program.plan.zero_of(c.op().group) >= ZeroStage::kGradients) {
     for (const Parameter* parameter : bucket)
       MOESIM_TRY(rank.backend.fill_zero(rank.stream, parameter->gradient->data(), parameter->gradient->size()));
   }
@@ -233,7 +229,7 @@ Result<CommTask> start_synchronisation(const OpContext& c) {
   }
   if (c.op().group == GroupKind::kTp) return sum_over_tp(c);
   if (c.op().group == GroupKind::kMirror) return sum_model_copies(c);
-  return zero_of(c.rank().program.plan, c.op().group) == ZeroStage::kNone ? all_reduce_bucket(c) : scatter_bucket(c);
+  return c.rank().program.plan.zero_of(c.op().group) == ZeroStage::kNone ? all_reduce_bucket(c) : scatter_bucket(c);
 }
 
 Status run_optimizer(const OpContext& c) {

@@ -6,20 +6,6 @@
 namespace moesim {
 namespace {
 
-bool is_transient(const Tensor& tensor) {
-  return tensor.role == TensorRole::kActivation || tensor.role == TensorRole::kActivationGradient;
-}
-
-// After whose readers nothing of the micro-batch is left: a whole backward pass ends with the weight gradients.
-int pass_of_op(const Block& block, const Op& op) {
-  switch (block.kind) {
-    case BlockKind::kPair: return op.second_half != 0 ? 2 : 0;
-    case BlockKind::kBackward:
-    case BlockKind::kBackwardLast: return 2;
-    default: return pass_of(block.kind);
-  }
-}
-
 // Each tensor that an operation touches, once.
 std::set<TensorId> touched(const Op& op) {
   std::set<TensorId> ids;
@@ -61,7 +47,7 @@ void TensorStore::ended(std::int32_t call_number, const Call& call, const Op& op
     const auto entry = left.find({op.second_half, id.value()});
     if (--entry->second > 0) continue;
     left.erase(entry);
-    if (!is_transient(chunk.tensors[id.index()])) continue;
+    if (!chunk.tensors[id.index()].is_transient()) continue;
     if (carried_[static_cast<std::size_t>(chunk.index)].outlives(id, pass_of_op(block, op))) continue;
     tensors_.erase(key(chunk.index, micro_batch_of(call, op), id));
   }

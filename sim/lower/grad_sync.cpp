@@ -9,10 +9,6 @@
 namespace moesim {
 namespace {
 
-ZeroStage zero_of(const Plan& plan, GroupKind replicas) {
-  return replicas == GroupKind::kEdp ? plan.zero_expert : plan.zero_dense;
-}
-
 Op bucket_op(OpKind kind, GroupKind replicas, std::int64_t elements, DType type, std::int32_t after) {
   const bool expert = replicas == GroupKind::kEdp;
   Op op;
@@ -151,7 +147,7 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
       // A full bucket goes; the vectors that have no gradient operation of their own (norms, biases) go with the last.
       if (bucket.ready < plan.grad_bucket_elements) continue;
       if (layout.group_size(bucket.replicas) > 1 &&
-          reduces_in(zero_of(plan, bucket.replicas), pass, plan.overlap_grad_reduce)) {
+          reduces_in(plan.zero_of(bucket.replicas), pass, plan.overlap_grad_reduce)) {
         result.push_back(bucket_op(OpKind::kReduceGrads, bucket.replicas, bucket.ready, type, last_gradient));
         result.back().bucket = add_bucket(lists, chunk, bucket.weights);
       }
@@ -163,7 +159,7 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
   }
   for (const Bucket& bucket : buckets) {
     if (*bucket.left == 0 || layout.group_size(bucket.replicas) == 1 ||
-        !reduces_in(zero_of(plan, bucket.replicas), pass, plan.overlap_grad_reduce))
+        !reduces_in(plan.zero_of(bucket.replicas), pass, plan.overlap_grad_reduce))
       continue;
     std::vector<TensorId> rest = weights_of(chunk, bucket.replicas, 0, chunk.tensors.size());
     std::erase_if(rest, [&](TensorId id) { return std::ranges::find(bucket.full, id) != bucket.full.end(); });
@@ -176,7 +172,7 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
 void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout, WhichPass pass,
                        std::vector<WeightBucket>& lists) {
   const auto gathers = [&](GroupKind replicas) {
-    const ZeroStage zero = zero_of(plan, replicas);
+    const ZeroStage zero = plan.zero_of(replicas);
     if (layout.group_size(replicas) == 1) return false;
     if (zero == ZeroStage::kParameters) return true;
     return pass == WhichPass::kFirstForward && plan.overlap_param_gather && zero >= ZeroStage::kOptimizer;
@@ -198,7 +194,7 @@ void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& pla
         if (weights.layer != current || !run_reads(ops, i, weights)) continue;
         for (const WeightPart& part : weights.parts) {
           if (part.elements == 0 || !gathers(part.replicas)) continue;
-          const bool prefetch_one = zero_of(plan, part.replicas) == ZeroStage::kParameters;
+          const bool prefetch_one = plan.zero_of(part.replicas) == ZeroStage::kParameters;
           result.push_back(bucket_op(OpKind::kGatherParams, part.replicas, part.elements, part.type,
                                      prefetch_one ? layer_start : -1));
           result.back().bucket =
@@ -224,7 +220,7 @@ std::vector<Op> whole_chunk_reductions(const Chunk& chunk, const Plan& plan, con
   const LocalParameters sum = local_parameters(chunk);
   const std::pair<GroupKind, std::int64_t> parts[] = {{GroupKind::kDpCp, sum.dense}, {GroupKind::kEdp, sum.expert}};
   for (const auto& [replicas, elements] : parts)
-    if (elements > 0 && layout.group_size(replicas) > 1 && zero_of(plan, replicas) < ZeroStage::kGradients) {
+    if (elements > 0 && layout.group_size(replicas) > 1 && plan.zero_of(replicas) < ZeroStage::kGradients) {
       ops.push_back(bucket_op(OpKind::kReduceGrads, replicas, elements, gradient_type(chunk), -1));
       ops.back().bucket = add_bucket(lists, chunk, weights_of(chunk, replicas, 0, chunk.tensors.size()));
     }
@@ -236,7 +232,7 @@ std::vector<Op> whole_chunk_gathers(const Chunk& chunk, const Plan& plan, const 
   std::vector<Op> ops;
   for (const LayerWeights& weights : weights_by_layer(chunk))
     for (const WeightPart& part : weights.parts) {
-      const ZeroStage zero = zero_of(plan, part.replicas);
+      const ZeroStage zero = plan.zero_of(part.replicas);
       if (part.elements > 0 && layout.group_size(part.replicas) > 1 &&
           (zero == ZeroStage::kOptimizer || zero == ZeroStage::kGradients)) {
         ops.push_back(bucket_op(OpKind::kGatherParams, part.replicas, part.elements, part.type, -1));

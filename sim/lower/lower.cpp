@@ -74,17 +74,10 @@ class ProgramAssembler {
     return {};
   }
 
-  // The chunk before (step -1) or after (step +1) in model order; nullptr at the ends of a copy.
-  [[nodiscard]] const Chunk* neighbour(const Chunk& chunk, int step) const {
-    const int position = chunk.index % per_copy() + step;
-    if (position < 0 || position >= per_copy()) return nullptr;
-    return &program_.chunks[static_cast<std::size_t>(chunk.index + step)];
-  }
-
   // A receive from, or send to, the neighbouring chunk; nothing when it is on the same stage or does not exist.
   void add_transfer(std::vector<Op>& ops, OpKind kind, const Chunk& chunk, int step, TensorId tensor,
                     Phase phase) const {
-    const Chunk* peer = neighbour(chunk, step);
+    const Chunk* peer = program_.neighbour(chunk, step);
     if (peer == nullptr || peer->stage == chunk.stage || !tensor.valid()) return;
     Op op;
     op.kind = kind;
@@ -101,8 +94,7 @@ class ProgramAssembler {
   // A chunk on the same stage hands its tensor over without an operation: what is not computed but communicated waits for
   // the computation that made it.
   void wait_for_handed_over(std::vector<Op>& ops, const Chunk& chunk, int step, TensorId tensor) const {
-    const Chunk* peer = neighbour(chunk, step);
-    if (peer == nullptr || peer->stage != chunk.stage || !tensor.valid()) return;
+    if (program_.neighbour_on_stage(chunk, step) == nullptr || !tensor.valid()) return;
     for (Op& op : ops)
       if (op.stream != Stream::kCompute && std::ranges::find(op.inputs, tensor) != op.inputs.end())
         op.wait_streams |= stream_bit(Stream::kCompute);

@@ -10,33 +10,6 @@
 namespace moesim {
 namespace {
 
-bool is_transient(const Tensor& tensor) {
-  return tensor.role == TensorRole::kActivation || tensor.role == TensorRole::kActivationGradient;
-}
-
-// The pass after whose last reader nothing of the micro-batch is kept for: a whole backward pass ends with the weight
-// gradients, also where the schedule splits other backward passes of the same chunk.
-int pass_of_op(const Block& block, const Op& op) {
-  switch (block.kind) {
-    case BlockKind::kPair: return op.second_half != 0 ? 2 : 0;
-    case BlockKind::kBackward:
-    case BlockKind::kBackwardLast: return 2;
-    default: return pass_of(block.kind);
-  }
-}
-
-ZeroStage zero_of(const Plan& plan, GroupKind replicas) {
-  return replicas == GroupKind::kEdp ? plan.zero_expert : plan.zero_dense;
-}
-
-// Whether the chunk before (-1) or after (+1) in the model stands on the same stage, so that no transfer is needed.
-bool stays_on_stage(const Program& program, const Chunk& chunk, int step) {
-  const int other = chunk.index + step;
-  if (other < 0 || other >= static_cast<int>(program.chunks.size())) return false;
-  const Chunk& neighbour = program.chunks[static_cast<std::size_t>(other)];
-  return neighbour.model_copy == chunk.model_copy && neighbour.stage == chunk.stage;
-}
-
 // Gathered parameters of ZeRO 3: the layer that runs and the one fetched ahead.
 constexpr std::size_t kGatheredLayers = 2;
 
@@ -56,6 +29,15 @@ int pass_of(BlockKind kind) {
     case BlockKind::kEpilogue: return -1;
   }
   return -1;
+}
+
+int pass_of_op(const Block& block, const Op& op) {
+  switch (block.kind) {
+    case BlockKind::kPair: return op.second_half != 0 ? 2 : 0;
+    case BlockKind::kBackward:
+    case BlockKind::kBackwardLast: return 2;
+    default: return pass_of(block.kind);
+  }
 }
 
 LargestRows largest_rows(const Program& program) {
@@ -128,8 +110,8 @@ CarriedTensors::CarriedTensors(const Program& program, std::int32_t chunk) {
   const auto hand_over = [this](TensorId id, bool handed_over) {
     if (id.valid() && handed_over) lives_[id.index()].handed_over = true;
   };
-  hand_over(own.output, stays_on_stage(program, own, +1));
-  hand_over(own.input_gradient, stays_on_stage(program, own, -1));
+  hand_over(own.output, program.neighbour_on_stage(own, +1) != nullptr);
+  hand_over(own.input_gradient, program.neighbour_on_stage(own, -1) != nullptr);
 }
 
 bool CarriedTensors::outlives(TensorId id, int pass) const {
@@ -172,9 +154,9 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
     const int pass = pass_of_op(block, op);
     for (const TensorId id : op.outputs) {
       const Tensor& tensor = chunk.tensors[id.index()];
-      if (is_transient(tensor)) hold(largest_bytes(tensor, rows).count());
+      if (tensor.is_transient()) hold(largest_bytes(tensor, rows).count());
       if (tensor.role == TensorRole::kWeightGradient &&
-          zero_of(program.plan, tensor.replicas) >= ZeroStage::kGradients &&
+          program.plan.zero_of(tensor.replicas) >= ZeroStage::kGradients &&
           program.layout->group_size(tensor.replicas) > 1) {
         hold(tensor.bytes().count());
         unreduced[static_cast<std::size_t>(tensor.replicas)] += tensor.bytes().count();
@@ -182,7 +164,7 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
     }
     const auto group = static_cast<std::size_t>(op.group);
     if (op.kind == OpKind::kReduceGrads) held -= std::exchange(unreduced[group], 0);
-    if (op.kind == OpKind::kGatherParams && zero_of(program.plan, op.group) == ZeroStage::kParameters) {
+    if (op.kind == OpKind::kGatherParams && program.plan.zero_of(op.group) == ZeroStage::kParameters) {
       gathered[group].push_back(storage(op.payload_elements, op.payload_type).count());
       hold(gathered[group].back());
       if (gathered[group].size() > kGatheredLayers)
@@ -193,7 +175,7 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
       if (use == last_use.end() || use->second != i) return;
       last_use.erase(use);
       const Tensor& tensor = chunk.tensors[id.index()];
-      if (is_transient(tensor) && !lives.outlives(id, pass)) held -= largest_bytes(tensor, rows).count();
+      if (tensor.is_transient() && !lives.outlives(id, pass)) held -= largest_bytes(tensor, rows).count();
     };
     for (const TensorId id : op.inputs) release(id);
     for (const TensorId id : op.outputs) release(id);

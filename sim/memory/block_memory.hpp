@@ -45,5 +45,8 @@ class CarriedTensors {
 
 // 0 forward, 1 input gradient, 2 weight gradient; -1 for prologue and epilogue.
 [[nodiscard]] int pass_of(BlockKind kind);
+// The pass after whose last reader nothing of the micro-batch is kept for: a whole backward pass ends with the weight
+// gradients, also where the schedule splits other backward passes of the same chunk.
+[[nodiscard]] int pass_of_op(const Block& block, const Op& op);
 
 }  // namespace moesim

@@ -9,8 +9,7 @@ namespace moesim {
 namespace {
 
 std::int64_t shards(const Program& program, GroupKind replicas, ZeroStage from) {
-  const ZeroStage zero = replicas == GroupKind::kEdp ? program.plan.zero_expert : program.plan.zero_dense;
-  return zero >= from ? program.layout->group_size(replicas) : 1;
+  return program.plan.zero_of(replicas) >= from ? program.layout->group_size(replicas) : 1;
 }
 
 void add_static(const Program& program, const Chunk& chunk, StageMemory& memory) {

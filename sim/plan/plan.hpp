@@ -56,6 +56,10 @@ struct Plan {
   [[nodiscard]] int micro_batches() const {  // per data-parallel rank and step
     return global_batch / (micro_batch * layout.sizes.dp);
   }
+  // Of the parameters that this group replicates.
+  [[nodiscard]] ZeroStage zero_of(GroupKind replicas) const {
+    return replicas == GroupKind::kEdp ? zero_expert : zero_dense;
+  }
   // Tokens of one micro-batch on one rank of the CP group, before TP or sequence parallelism.
   [[nodiscard]] std::int64_t tokens_per_micro_batch() const { return micro_batch * seq_length / layout.sizes.cp; }
   bool operator==(const Plan&) const = default;

@@ -87,6 +87,23 @@ struct Program {
   std::vector<StageProgram> stages;
   std::vector<WeightBucket> buckets;  // what Op::bucket names
 
+  // The chunk before (step -1) or after (+1) in the model; nullptr at the ends of a model copy.
+  [[nodiscard]] const Chunk* neighbour(const Chunk& chunk, int step) const {
+    const int other = chunk.index + step;
+    if (other < 0 || other >= static_cast<int>(chunks.size())) return nullptr;
+    const Chunk& found = chunks[static_cast<std::size_t>(other)];
+    return found.model_copy == chunk.model_copy ? &found : nullptr;
+  }
+  // The same where it stands on the same stage, so that no transfer is needed; otherwise nullptr.
+  [[nodiscard]] const Chunk* neighbour_on_stage(const Chunk& chunk, int step) const {
+    const Chunk* found = neighbour(chunk, step);
+    return found != nullptr && found->stage == chunk.stage ? found : nullptr;
+  }
+  [[nodiscard]] const Block& block_of(const Call& call) const { return blocks[static_cast<std::size_t>(call.block)]; }
+  // An operation by its place: call of the stage, op of the call's block.
+  [[nodiscard]] const Op& op_at(StageId stage, std::size_t call, std::size_t op) const {
+    return block_of(stages[stage.index()].calls[call]).ops[op];
+  }
   [[nodiscard]] const Chunk& chunk_of(const Block& block, const Op& op) const {
     return chunks[static_cast<std::size_t>(op.second_half != 0 ? block.second_chunk : block.chunk)];
   }

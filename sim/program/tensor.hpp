@@ -46,6 +46,10 @@ struct Tensor {
   bool tied = false;          // weights: the embedding table once more, without storage of its own
   [[nodiscard]] std::int64_t elements() const { return rows.count * columns * groups; }  // balanced
   [[nodiscard]] Bytes bytes() const { return storage(elements(), type); }                // balanced
+  // Made and released within a step, in contrast to weights and what belongs to them.
+  [[nodiscard]] bool is_transient() const {
+    return role == TensorRole::kActivation || role == TensorRole::kActivationGradient;
+  }
   [[nodiscard]] bool is_expert_weight() const { return role == TensorRole::kWeight && replicas == GroupKind::kEdp; }
 };
 
