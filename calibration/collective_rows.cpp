@@ -24,10 +24,9 @@ constexpr std::array<std::pair<std::string_view, CollectiveKind>, 10> kOperation
      {"moe_dispatch", CollectiveKind::kAllToAll},
      {"moe_combine", CollectiveKind::kAllToAll}}};
 
-bool contains(std::string_view text, std::string_view word) { return to_lower(text).find(word) != std::string::npos; }
 
 std::string why_not(const CsvReader& reader, bool has_size, bool has_time) {
-  if (contains(reader.text("algo_or_impl"), "tcp socket")) return "TCP sockets without a network plugin";
+  if (mentions(reader.text("algo_or_impl"), "tcp socket")) return "TCP sockets without a network plugin";
   if (!has_size) return "logical bandwidth of deduplicated traffic, no size";
   if (!has_time) return "no time given";
   return {};
@@ -36,10 +35,10 @@ std::string why_not(const CsvReader& reader, bool has_size, bool has_time) {
 // NCCL reduces in the switch only where the row says so; a slice of a node often cannot.
 CollectiveAlgorithm row_algorithm(const CsvReader& reader) {
   const std::string_view implementation = reader.text("algo_or_impl");
-  if (contains(implementation, "nvls") || contains(reader.text("intra_link"), "nvls"))
+  if (mentions(implementation, "nvls") || mentions(reader.text("intra_link"), "nvls"))
     return CollectiveAlgorithm::kAuto;
-  if (contains(implementation, "tree")) return CollectiveAlgorithm::kTree;
-  if (contains(implementation, "ring")) return CollectiveAlgorithm::kRing;
+  if (mentions(implementation, "tree")) return CollectiveAlgorithm::kTree;
+  if (mentions(implementation, "ring")) return CollectiveAlgorithm::kRing;
   const bool one_node = reader.text("n_nodes") == "1";
   return one_node && reader.text("op") == "all_reduce" ? CollectiveAlgorithm::kRing : CollectiveAlgorithm::kAuto;
 }
@@ -68,7 +67,7 @@ Result<Measurement> read_collective_row(const CsvReader& reader, MeasuredCluster
     row.skipped = "no group of GPUs given";
     return row;
   }
-  const bool slingshot = contains(reader.text("inter_link"), "slingshot");
+  const bool slingshot = mentions(reader.text("inter_link"), "slingshot");
   row.view = clusters.find(row.hardware, slingshot ? "slingshot" : "", static_cast<int>(hosts), row.skipped);
   if (!row.view) return row;
   const std::int64_t per_node = ranks / hosts;

@@ -13,7 +13,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr double kLongest = 1e15;  // elements, bytes
+constexpr double kGreatest = 1e15;  // elements, bytes
 constexpr double kLongestTime = 1e6;
 constexpr double kShortestTime = 1e-12;
 
@@ -45,7 +45,7 @@ Status read_gemm(JsonReader& section, std::vector<GemmPoint>& points) {
     MOESIM_ASSIGN(const std::vector<JsonReader> list, rows.elements());
     for (const JsonReader& row : list) {
       MOESIM_ASSIGN(const std::vector<double> v,
-                    read_row(row, {{1, kLongest}, {1, kLongest}, {1, kLongest}, {kShortestTime, kLongestTime}}));
+                    read_row(row, {{1, kGreatest}, {1, kGreatest}, {1, kGreatest}, {kShortestTime, kLongestTime}}));
       points.push_back({*type, v[0], v[1], v[2], v[3]});
     }
   }
@@ -57,7 +57,7 @@ Status read_curve(JsonReader& entry, PiecewiseTime& time, std::vector<TimePoint>
   MOESIM_ASSIGN(const std::vector<JsonReader> rows, pieces.elements());
   for (const JsonReader& row : rows) {
     MOESIM_ASSIGN(const std::vector<double> v,
-                  read_row(row, {{0, kLongest}, {-kLongestTime, kLongestTime}, {0, kLongestTime}}));
+                  read_row(row, {{0, kGreatest}, {-kLongestTime, kLongestTime}, {0, kLongestTime}}));
     if (v[1] + v[0] * v[2] < 0) return row.error("a piece that begins with a time below 0");
     if (!time.pieces.empty() && v[0] <= time.pieces.back().from_bytes)
       return row.error("a piece must begin behind the one before it");
@@ -67,7 +67,7 @@ Status read_curve(JsonReader& entry, PiecewiseTime& time, std::vector<TimePoint>
   MOESIM_ASSIGN(const JsonReader measured, entry.required("measured"));
   MOESIM_ASSIGN(const std::vector<JsonReader> list, measured.elements());
   for (const JsonReader& row : list) {
-    MOESIM_ASSIGN(const std::vector<double> v, read_row(row, {{0, kLongest}, {kShortestTime, kLongestTime}}));
+    MOESIM_ASSIGN(const std::vector<double> v, read_row(row, {{0, kGreatest}, {kShortestTime, kLongestTime}}));
     if (!points.empty() && v[0] < points.back().bytes) return row.error("sizes must not fall");
     points.push_back({v[0], v[1]});
   }

@@ -11,9 +11,9 @@
 namespace moesim {
 namespace {
 
-bool mentions(const ClusterView& view, std::string_view word) {
+bool has_link_like(const ClusterView& view, std::string_view word) {
   for (const Tier& tier : view.tiers())
-    if (to_lower(tier.provenance.source).find(word) != std::string::npos) return true;
+    if (mentions(tier.provenance.source, word)) return true;
   return false;
 }
 
@@ -56,7 +56,7 @@ std::shared_ptr<const ClusterView> MeasuredClusters::find(std::string_view hardw
     if (!spec || spec->groups.empty() || spec->groups.front().node.device.name != device->name) continue;
     Result<ClusterView> view = compile(*spec);
     if (!view) continue;
-    const bool fits = fabric.empty() || mentions(*view, fabric);
+    const bool fits = fabric.empty() || has_link_like(*view, fabric);
     if (fits || !chosen) chosen = std::make_shared<const ClusterView>(std::move(*view));
     if (fits) break;
   }

@@ -36,7 +36,6 @@ std::int64_t leading_number(std::string_view text, std::int64_t fallback) {
   return error == std::errc{} && end != text.data() ? value : fallback;
 }
 
-bool contains(std::string_view text, std::string_view word) { return to_lower(text).find(word) != std::string::npos; }
 
 Layer read_layer(const CsvReader& reader) {
   const auto at_least_one = [&](std::string_view column) {
@@ -50,10 +49,10 @@ Layer read_layer(const CsvReader& reader) {
   layer.hidden = leading_number(reader.text("hidden"), 0);
   layer.ffn = leading_number(reader.text("ffn_moe"), 0);
   layer.experts = leading_number(reader.text("experts"), 0);
-  layer.local_experts = contains(reader.text("experts"), "local") ? layer.experts : layer.experts / layer.ep;
+  layer.local_experts = mentions(reader.text("experts"), "local") ? layer.experts : layer.experts / layer.ep;
   layer.topk = at_least_one("topk");
   layer.count = at_least_one("count");
-  layer.type = contains(reader.text("precision"), "fp8") ? DType::kFp8 : DType::kBf16;
+  layer.type = mentions(reader.text("precision"), "fp8") ? DType::kFp8 : DType::kBf16;
   return layer;
 }
 
@@ -100,11 +99,11 @@ std::vector<RankId> first_ranks(std::int64_t count) {
 // COMET and Flux hide the collective behind the GEMM it feeds or drains: the longer of the two. All ranks of
 // the layer gather the tokens over TP and hold 1/tp of each expert's width.
 void fused_layer_half(const CsvReader& reader, const Layer& layer, Measurement& row) {
-  if (!contains(reader.text("library"), "fused")) {
+  if (!mentions(reader.text("library"), "fused")) {
     row.skipped = "unoptimised baseline of the source";
     return;
   }
-  const bool first = contains(reader.text("component"), "layer0");
+  const bool first = mentions(reader.text("component"), "layer0");
   const auto group = std::make_shared<const GroupTopology>(*row.view, first_ranks(layer.gpus));
   row.law = first ? "all_gather+grouped_gemm" : "grouped_gemm+reduce_scatter";
   row.predict = [layer, first, group, view = row.view](const CostModel& model) {
@@ -148,8 +147,8 @@ void deepseek_kernel(const CsvReader& reader, const Layer& layer, Measurement& r
     };
     return;
   }
-  row.skipped = contains(component, "ep ")     ? "communication kernels that include waiting for other ranks"
-                : contains(component, "stage") ? "sum over a stage whose kernels the source does not list"
+  row.skipped = mentions(component, "ep ")     ? "communication kernels that include waiting for other ranks"
+                : mentions(component, "stage") ? "sum over a stage whose kernels the source does not list"
                                                : "kernels of shapes the source does not list";
 }
 
@@ -173,15 +172,15 @@ void whole_expert_layer(const Layer& layer, Measurement& row) {
 
 void expert_component(const CsvReader& reader, const Layer& layer, Measurement& row) {
   const std::string_view component = reader.text("component");
-  const bool backward = contains(reader.text("phase"), "backward");
-  if (contains(component, "moe.grouped_gemm")) {
+  const bool backward = mentions(reader.text("phase"), "backward");
+  if (mentions(component, "moe.grouped_gemm")) {
     row.law = "grouped_gemm";
     row.predict = [layer, backward](const CostModel& model) {
       const std::vector<std::int64_t> rows = layer.rows(layer.ep);
       return backward ? expert_input_gradient(model, layer, rows) + expert_weight_gradient(model, layer, rows)
                       : expert_forward(model, layer, rows);
     };
-  } else if (contains(component, "moe.dispatch") || contains(component, "moe.combine")) {
+  } else if (mentions(component, "moe.dispatch") || mentions(component, "moe.combine")) {
     row.law = "all_to_all";
     const auto group = std::make_shared<const GroupTopology>(*row.view, first_ranks(layer.ep));
     row.predict = [layer, group, view = row.view](const CostModel& model) {
@@ -217,11 +216,11 @@ Result<Measurement> read_moe_layer_row(const CsvReader& reader, MeasuredClusters
     return row;
   }
   const std::string_view component = reader.text("component");
-  if (contains(component, "layer0:") || contains(component, "layer1:"))
+  if (mentions(component, "layer0:") || mentions(component, "layer1:"))
     fused_layer_half(reader, layer, row);
-  else if (contains(component, "single moe layer"))
+  else if (mentions(component, "single moe layer"))
     whole_expert_layer(layer, row);
-  else if (contains(reader.text("model_or_case"), "dualpipe"))
+  else if (mentions(reader.text("model_or_case"), "dualpipe"))
     deepseek_kernel(reader, layer, row);
   else
     expert_component(reader, layer, row);

@@ -16,7 +16,7 @@
 namespace moesim {
 namespace {
 
-constexpr std::uint64_t kLimit = 16 << 20;
+constexpr std::uint64_t kLargestFile = 16 << 20;
 
 Result<ProfileSection> read_section(JsonReader& reader, const ParameterSection& known) {
   ProfileSection section;
@@ -161,7 +161,7 @@ Result<Profile> parse_profile(std::string_view text, std::string name) {
 }
 
 Result<Profile> load_profile(const std::string& path) {
-  MOESIM_ASSIGN(const std::string text, read_text_file(path, kLimit));
+  MOESIM_ASSIGN(const std::string text, read_text_file(path, kLargestFile));
   return parse_profile(text, path);
 }
 

@@ -99,7 +99,7 @@ std::vector<Recipe> recipes_for(const ClusterView& view, const std::vector<Row>&
   return recipes;
 }
 
-double rounded(double value) {
+double to_four_digits(double value) {
   if (value == 0) return 0;
   const double scale = std::pow(10.0, 4 - std::ceil(std::log10(std::abs(value))));
   return std::round(value * scale) / scale;
@@ -180,7 +180,7 @@ void fit_parameters(const std::vector<Row>& all, const ClusterView& view, Profil
       const ParameterSection* known = find_section(name);
       for (const auto& [of, field] : recipe.free)
         if (of == name)
-          section.parameters.emplace_back(field, rounded(find_field(*known, field)->get(parameters, known->link)));
+          section.parameters.emplace_back(field, to_four_digits(find_field(*known, field)->get(parameters, known->link)));
       set_provenance(section, rows);
     }
   }
@@ -212,7 +212,7 @@ void fit_overlap(const std::vector<Row>& all, Profile& profile, std::vector<std:
   if (alone.empty() || beside.empty()) return;
   const double slowdown = std::max(1.0, quantile(beside, 0.5) / quantile(alone, 0.5));
   ProfileSection& section = section_named(profile, "overlap");
-  section.parameters.emplace_back("units_held", rounded(std::min(0.9, 1 - 1 / slowdown)));
+  section.parameters.emplace_back("units_held", to_four_digits(std::min(0.9, 1 - 1 / slowdown)));
   set_provenance(section, rows);
   notes.push_back(fmt::format("compute beside communication takes {:.2f} times as long", slowdown));
 }
@@ -283,8 +283,8 @@ void set_residuals(Profile& profile, const std::vector<Row>& rows, const Cluster
       points += one.points;
     }
     if (points == 0) return;
-    section.provenance.residual = rounded(median / points);
-    section.residual_p90 = rounded(p90 / points);
+    section.provenance.residual = to_four_digits(median / points);
+    section.residual_p90 = to_four_digits(p90 / points);
   };
   for (const Recipe& recipe : recipes_for(view, rows))
     for (const std::string_view name : recipe.sections)

@@ -16,6 +16,12 @@ endif()
 
 include(MoesimPrecompiled)
 
+# With MOESIM_UNITY, headers that cost seconds (JSON, command lines) are read and compiled once for several files. Names in
+# unnamed namespaces must then differ within a library; the dev preset compiles file by file and finds missing includes.
+function(moesim_compile_together target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${MOESIM_UNITY} UNITY_BUILD_BATCH_SIZE 8)
+endfunction()
+
 # moesim_add_library(NAME SOURCES a.cpp ... LINKS PUBLIC x PRIVATE y)  ->  target moesim_NAME, alias moesim::NAME
 function(moesim_add_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
@@ -23,6 +29,7 @@ function(moesim_add_library name)
   add_library(moesim::${name} ALIAS moesim_${name})
   target_include_directories(moesim_${name} PUBLIC ${PROJECT_SOURCE_DIR})
   target_link_libraries(moesim_${name} ${ARG_LINKS} PRIVATE moesim_options)
+  moesim_compile_together(moesim_${name})
   if(MOESIM_FUZZ)  # the libraries tell a fuzzer which way an input took
     target_compile_options(moesim_${name} PRIVATE -fsanitize=fuzzer-no-link)
   endif()
@@ -36,6 +43,7 @@ function(moesim_add_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} ${ARG_LINKS} PRIVATE moesim_options)
+  moesim_compile_together(${name})
 endfunction()
 
 # moesim_add_test(NAME SOURCES ... LINKS ...)  ->  one GoogleTest program; its cases appear in ctest as NAME.Suite.Case
@@ -74,11 +82,11 @@ std::span<const EmbeddedFile> @function@();
   file(GENERATE OUTPUT ${folder}/embedded/${function}.cpp CONTENT
 "#include \"embedded/${function}.hpp\"
 namespace moesim {
-namespace {
-constexpr EmbeddedFile kFiles[] = {
+std::span<const EmbeddedFile> ${function}() {
+  static constexpr EmbeddedFile kFiles[] = {
 ${entries}};
+  return kFiles;
 }
-std::span<const EmbeddedFile> ${function}() { return kFiles; }
 }
 ")
   target_sources(${target} PRIVATE ${folder}/embedded/${function}.cpp)

@@ -28,6 +28,10 @@ enum class DType : std::uint8_t { kFp32, kTf32, kBf16, kFp16, kFp8, kFp4, kInt8,
   }
   return 0;
 }
+
+[[nodiscard]] constexpr double bytes_per_element(DType type) {
+  return static_cast<double>(half_bytes_per_element(type)) / 2;
+}
 [[nodiscard]] constexpr Bytes storage(std::int64_t elements, DType type) {
   return Bytes((elements * half_bytes_per_element(type) + 1) / 2);
 }

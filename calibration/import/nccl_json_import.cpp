@@ -12,7 +12,7 @@
 namespace moesim {
 namespace {
 
-constexpr std::int64_t kLargest = std::int64_t{1} << 50;
+constexpr std::int64_t kLargestLogged = std::int64_t{1} << 50;
 
 Status read_devices(JsonReader& root, Observations& all, std::map<std::int64_t, std::vector<RankId>>& groups) {
   MOESIM_ASSIGN(const JsonReader devices, root.required("devices"));
@@ -65,7 +65,7 @@ Result<Observations> read_nccl_json(std::string_view text, const std::string& na
   MOESIM_ASSIGN(const JsonReader results, root.required("results"));
   MOESIM_ASSIGN(std::vector<JsonReader> list, results.elements());
   for (JsonReader& result : list) {
-    MOESIM_ASSIGN(const std::int64_t size, result.required_int("size", 0, kLargest));
+    MOESIM_ASSIGN(const std::int64_t size, result.required_int("size", 0, kLargestLogged));
     MOESIM_ASSIGN(const double time, read_time(result));
     if (size == 0 || time == 0) {
       ++all.left_out["of size or time 0"];

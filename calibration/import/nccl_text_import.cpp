@@ -15,7 +15,7 @@
 namespace moesim {
 namespace {
 
-constexpr int kMostRanks = 65536;
+constexpr int kMostLoggedRanks = 65536;
 
 std::vector<std::string_view> words_of(std::string_view line) {
   std::vector<std::string_view> words;
@@ -110,7 +110,7 @@ class LogReader {
       if (words[i] == "Group") group = number_of<int>(words[i + 1]).value_or(0);
       if (words[i] == "on" && host.empty()) host = words[i + 1];
     }
-    if (!rank || *rank != static_cast<int>(all_.hosts.size()) || *rank >= kMostRanks) return;
+    if (!rank || *rank != static_cast<int>(all_.hosts.size()) || *rank >= kMostLoggedRanks) return;
     all_.hosts.push_back(host);
     groups_[group].emplace_back(*rank);
   }

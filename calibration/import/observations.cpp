@@ -7,7 +7,7 @@
 namespace moesim {
 
 namespace {
-constexpr std::uint64_t kLimit = 64 << 20;
+constexpr std::uint64_t kLargestInput = 64 << 20;
 }  // namespace
 
 const std::vector<ObservationFormat>& observation_formats() {
@@ -29,7 +29,7 @@ Result<Observations> parse_observations(std::string_view text, const std::string
 }
 
 Result<Observations> load_observations(const std::string& path) {
-  MOESIM_ASSIGN(const std::string text, read_text_file(path, kLimit));
+  MOESIM_ASSIGN(const std::string text, read_text_file(path, kLargestInput));
   return parse_observations(text, path);
 }
 

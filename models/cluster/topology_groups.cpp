@@ -25,9 +25,9 @@ struct NetworkEntry {
   std::int32_t provenance = 0;
 };
 
-class Builder {
+class GroupTopologyBuilder {
  public:
-  explicit Builder(const ClusterSpec& spec) : spec_(spec) {}
+  explicit GroupTopologyBuilder(const ClusterSpec& spec) : spec_(spec) {}
 
   Result<Topology> build() {
     for (const NodeGroup& group : spec_.groups) {
@@ -273,6 +273,6 @@ class Builder {
 
 }  // namespace
 
-Result<Topology> build_from_groups(const ClusterSpec& spec) { return Builder(spec).build(); }
+Result<Topology> build_from_groups(const ClusterSpec& spec) { return GroupTopologyBuilder(spec).build(); }
 
 }  // namespace moesim::detail

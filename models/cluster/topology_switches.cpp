@@ -32,9 +32,9 @@ const char* tier_name_of(const ExplicitSwitch& entry) {
   return entry.kind == SwitchKind::kSystem ? "socket" : switch_kind_name(entry.kind);
 }
 
-class Builder {
+class SwitchTopologyBuilder {
  public:
-  explicit Builder(const ClusterSpec& spec) : spec_(spec), given_(*spec.topology) {}
+  explicit SwitchTopologyBuilder(const ClusterSpec& spec) : spec_(spec), given_(*spec.topology) {}
 
   Result<Topology> build() {
     topology_.devices = given_.devices;
@@ -112,6 +112,6 @@ class Builder {
 
 }  // namespace
 
-Result<Topology> build_from_switches(const ClusterSpec& spec) { return Builder(spec).build(); }
+Result<Topology> build_from_switches(const ClusterSpec& spec) { return SwitchTopologyBuilder(spec).build(); }
 
 }  // namespace moesim::detail

@@ -15,7 +15,6 @@ constexpr std::array<double, 3> kSplits = {2, 4, 8};
 
 double ceil_divide(double a, double b) { return std::ceil(a / b); }
 
-double element_size(DType type) { return static_cast<double>(half_bytes_per_element(type)) / 2; }
 
 double math_efficiency(const GemmParameters& parameters, DType type) {
   switch (type) {
@@ -89,11 +88,11 @@ Cost gemm_cost(const GemmMachine& machine, const GemmWork& work) {
   const auto n = static_cast<double>(work.n);
   const auto k = static_cast<double>(work.k);
   const auto batch = static_cast<double>(work.batch);
-  const double in_bytes = element_size(work.type);
+  const double in_bytes = bytes_per_element(work.type);
   const double operands = batch * (m * k + k * n) * in_bytes;
   // FP32 results of narrower inputs are accumulated in place (weight gradients): read and written.
   const bool accumulates = work.output == DType::kFp32 && work.type != DType::kFp32;
-  const double results = batch * m * n * element_size(work.output) * (accumulates ? 2 : 1);
+  const double results = batch * m * n * bytes_per_element(work.output) * (accumulates ? 2 : 1);
 
   const double epilogue = machine.epilogue_exposed * results / machine.memory_rate;
   double best_math = 0;

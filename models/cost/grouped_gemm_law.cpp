@@ -6,7 +6,6 @@
 namespace moesim {
 namespace {
 
-double element_size(DType type) { return static_cast<double>(half_bytes_per_element(type)) / 2; }
 
 struct Candidate {
   double math = 0;
@@ -16,7 +15,7 @@ struct Candidate {
 // Row groups: every tile has depth k.
 Candidate by_rows(const GemmMachine& machine, const GroupedGemmWork& work, TileShape tile, double operands) {
   const double columns = std::ceil(static_cast<double>(work.n) / tile.n);
-  const double in_bytes = element_size(work.type);
+  const double in_bytes = bytes_per_element(work.type);
   const auto k = static_cast<double>(work.k);
   double row_tiles = 0;
   for (const std::int64_t rows : work.rows)
@@ -30,7 +29,7 @@ Candidate by_rows(const GemmMachine& machine, const GroupedGemmWork& work, TileS
 Candidate by_outputs(const GemmMachine& machine, const GroupedGemmWork& work, TileShape tile, double operands) {
   const double tiles =
       std::ceil(static_cast<double>(work.n) / tile.m) * std::ceil(static_cast<double>(work.k) / tile.n);
-  const double in_bytes = element_size(work.type);
+  const double in_bytes = bytes_per_element(work.type);
   double unit_seconds = 0;
   double count = 0;
   double longest = 0;
@@ -62,8 +61,8 @@ Cost grouped_gemm_cost(const GemmMachine& machine, const GroupedGemmWork& work) 
 
   const auto n = static_cast<double>(work.n);
   const auto k = static_cast<double>(work.k);
-  const double in_bytes = element_size(work.type);
-  const double out_bytes = element_size(work.output);
+  const double in_bytes = bytes_per_element(work.type);
+  const double out_bytes = bytes_per_element(work.output);
   const bool accumulates = work.output == DType::kFp32 && work.type != DType::kFp32;
   const double operands =
       work.reduce_rows ? rows_total * (n + k) * in_bytes : (rows_total * k + groups * n * k) * in_bytes;

@@ -13,10 +13,10 @@ std::uint64_t to_fixed(double value) { return static_cast<std::uint64_t>(std::ll
 
 }  // namespace
 
-Contention::Contention(const ReplayProgram& program, std::vector<Node>& nodes)
-    : nodes_(nodes),
+Contention::Contention(const ReplayProgram& program, std::vector<Lane>& lanes)
+    : lanes_(lanes),
       compute_slowness_(std::max(kOne, to_fixed(program.compute_slowdown))),
-      activities_(nodes.size()),
+      activities_(lanes.size()),
       ports_(static_cast<std::size_t>(program.ports)),
       holders_(program.entities.size()),
       computing_(program.entities.size()) {
@@ -35,10 +35,10 @@ Contention::Contention(const ReplayProgram& program, std::vector<Node>& nodes)
       entity_ports_.push_back(tier < entity.ports.size() ? entity.ports[tier] : -1);
     }
   }
-  uses_.resize(nodes.size() * tiers_);
+  uses_.resize(lanes.size() * tiers_);
 }
 
-void Contention::mark(NodeId leader) {
+void Contention::mark(LaneId leader) {
   Activity& activity = activities_[leader];
   if (activity.dirty || !activity.active) return;
   activity.dirty = true;
@@ -55,9 +55,9 @@ void Contention::mark_compute(std::uint32_t entity) {
   }
 }
 
-Contention::Fixed Contention::press(NodeId node, NodeId leader) {
-  const std::int32_t* const ports = entity_ports_.data() + std::size_t{nodes_[node].entity} * tiers_;
-  const Fixed* const shares = shares_.data() + std::size_t{nodes_[node].op->port_use} * tiers_;
+Contention::Fixed Contention::press(LaneId lane, LaneId leader) {
+  const std::int32_t* const ports = entity_ports_.data() + std::size_t{lanes_[lane].entity} * tiers_;
+  const Fixed* const shares = shares_.data() + std::size_t{lanes_[lane].op->port_use} * tiers_;
   Fixed busiest = 0;
   for (std::size_t tier = 0; tier < tiers_; ++tier) {
     if (shares[tier] == 0 || ports[tier] < 0) continue;
@@ -71,7 +71,7 @@ Contention::Fixed Contention::press(NodeId node, NodeId leader) {
     port.pressed += share;
     port.load += share;
     busiest = std::max(busiest, port.load);
-    const auto number = static_cast<std::uint32_t>(node * tiers_ + tier);
+    const auto number = static_cast<std::uint32_t>(lane * tiers_ + tier);
     uses_[number] = {share, kNoUse, port.first_use, leader, ports[tier]};
     if (port.first_use != kNoUse) uses_[port.first_use].previous = number;
     port.first_use = number;
@@ -80,8 +80,8 @@ Contention::Fixed Contention::press(NodeId node, NodeId leader) {
   return busiest;
 }
 
-void Contention::release(NodeId node) {
-  const std::size_t first = std::size_t{node} * tiers_;
+void Contention::release(LaneId lane) {
+  const std::size_t first = std::size_t{lane} * tiers_;
   for (std::size_t number = first; number < first + tiers_; ++number) {
     Use& use = uses_[number];
     if (use.share == 0) continue;
@@ -94,7 +94,7 @@ void Contention::release(NodeId node) {
   }
 }
 
-void Contention::start(NodeId leader, Picoseconds duration, Picoseconds now, EventQueue& queue) {
+void Contention::start(LaneId leader, Picoseconds duration, Picoseconds now, EventQueue& queue) {
   ++starts_;
   Activity& activity = activities_[leader];
   activity.left = static_cast<UInt128>(static_cast<std::uint64_t>(duration)) << kFraction;
@@ -102,39 +102,39 @@ void Contention::start(NodeId leader, Picoseconds duration, Picoseconds now, Eve
   activity.since = now;
   activity.active = true;
   Fixed busiest = kOne;
-  for (NodeId member = leader; member != kNoNode; member = nodes_[member].next_member) {
-    const Node& node = nodes_[member];
-    if (node.op->op_class == ReplayOpClass::kCompute) {
-      computing_[node.entity] = static_cast<std::uint16_t>(computing_[node.entity] | 1U << node.stream);
-      if (holders_[node.entity] > 0) busiest = compute_slowness_;
+  for (LaneId member = leader; member != kNoLane; member = lanes_[member].next_member) {
+    const Lane& lane = lanes_[member];
+    if (lane.op->op_class == ReplayOpClass::kCompute) {
+      computing_[lane.entity] = static_cast<std::uint16_t>(computing_[lane.entity] | 1U << lane.stream);
+      if (holders_[lane.entity] > 0) busiest = compute_slowness_;
       continue;
     }
     busiest = std::max(busiest, press(member, leader));
-    if (node.op->holds_compute && holders_[node.entity]++ == 0) mark_compute(node.entity);
+    if (lane.op->holds_compute && holders_[lane.entity]++ == 0) mark_compute(lane.entity);
   }
   if (busiest > kOne) return mark(leader);
   activity.slowness = kOne;
   queue_end(leader, now, queue);
 }
 
-void Contention::end(NodeId leader) {
+void Contention::end(LaneId leader) {
   activities_[leader].active = false;
-  for (NodeId member = leader; member != kNoNode; member = nodes_[member].next_member) {
-    const Node& node = nodes_[member];
-    if (node.op->op_class == ReplayOpClass::kCompute) {
-      computing_[node.entity] = static_cast<std::uint16_t>(computing_[node.entity] & ~(1U << node.stream));
+  for (LaneId member = leader; member != kNoLane; member = lanes_[member].next_member) {
+    const Lane& lane = lanes_[member];
+    if (lane.op->op_class == ReplayOpClass::kCompute) {
+      computing_[lane.entity] = static_cast<std::uint16_t>(computing_[lane.entity] & ~(1U << lane.stream));
       continue;
     }
     release(member);
-    if (node.op->holds_compute && --holders_[node.entity] == 0) mark_compute(node.entity);
+    if (lane.op->holds_compute && --holders_[lane.entity] == 0) mark_compute(lane.entity);
   }
 }
 
-Contention::Fixed Contention::slowness(NodeId leader) const {
-  const Node& first = nodes_[leader];
+Contention::Fixed Contention::slowness(LaneId leader) const {
+  const Lane& first = lanes_[leader];
   if (first.op->op_class == ReplayOpClass::kCompute) return holders_[first.entity] > 0 ? compute_slowness_ : kOne;
   Fixed load = kOne;
-  for (NodeId member = leader; member != kNoNode; member = nodes_[member].next_member) {
+  for (LaneId member = leader; member != kNoLane; member = lanes_[member].next_member) {
     const std::size_t begin = std::size_t{member} * tiers_;
     for (std::size_t number = begin; number < begin + tiers_; ++number) {
       if (uses_[number].share != 0) load = std::max(load, ports_[static_cast<std::size_t>(uses_[number].port)].load);
@@ -143,16 +143,16 @@ Contention::Fixed Contention::slowness(NodeId leader) const {
   return load;
 }
 
-void Contention::queue_end(NodeId leader, Picoseconds now, EventQueue& queue) {
+void Contention::queue_end(LaneId leader, Picoseconds now, EventQueue& queue) {
   const Activity& activity = activities_[leader];
   const UInt128 ticks =
       activity.slowness == kOne ? activity.left : (activity.left * activity.slowness + (kOne - 1)) >> kFraction;
   const auto wait = static_cast<Picoseconds>(static_cast<std::uint64_t>((ticks + (kOne - 1)) >> kFraction));
-  nodes_[leader].event = queue.push(now + wait, leader);
+  lanes_[leader].event = queue.push(now + wait, leader);
 }
 
 void Contention::flush(Picoseconds now, EventQueue& queue) {
-  for (const NodeId leader : dirty_) {
+  for (const LaneId leader : dirty_) {
     Activity& activity = activities_[leader];
     activity.dirty = false;
     if (!activity.active) continue;
@@ -171,7 +171,7 @@ void Contention::flush(Picoseconds now, EventQueue& queue) {
   dirty_.clear();
 }
 
-std::uint64_t Contention::fingerprint(NodeId leader) const {
+std::uint64_t Contention::fingerprint(LaneId leader) const {
   const Activity& activity = activities_[leader];
   if (!activity.active) return 0;
   return static_cast<std::uint64_t>(activity.left) ^ static_cast<std::uint64_t>(activity.left >> 64) ^

@@ -26,11 +26,11 @@ namespace moesim {
 
 class Contention {
  public:
-  Contention(const ReplayProgram& program, std::vector<Node>& nodes);
+  Contention(const ReplayProgram& program, std::vector<Lane>& lanes);
 
   // The operation of `leader` and its members starts. Its end is queued now where it runs at full speed, else by flush().
-  void start(NodeId leader, Picoseconds duration, Picoseconds now, EventQueue& queue);
-  void end(NodeId leader);
+  void start(LaneId leader, Picoseconds duration, Picoseconds now, EventQueue& queue);
+  void end(LaneId leader);
 
   [[nodiscard]] bool changed() const { return !dirty_.empty(); }
   // Rates again whatever start() and end() touched and queues the new ends.
@@ -38,7 +38,7 @@ class Contention {
 
   // For SteadyState: what the operation has left and how fast it runs; whether everything under way is as in `earlier`,
   // later by `by`; and lets everything happen that much later.
-  [[nodiscard]] std::uint64_t fingerprint(NodeId leader) const;
+  [[nodiscard]] std::uint64_t fingerprint(LaneId leader) const;
   [[nodiscard]] bool repeats(const Contention& earlier, Picoseconds by) const;
   void move(Picoseconds by);
 
@@ -61,26 +61,26 @@ class Contention {
     Fixed pressed = 0;
     std::uint64_t starting = 0;
   };
-  // A member's pressure on a port; number node * tiers + tier.
+  // A member's pressure on a port; number lane * tiers + tier.
   struct Use {
     Fixed share = 0;  // 0: none
     std::uint32_t previous = kNoUse;
     std::uint32_t next = kNoUse;
-    NodeId leader = kNoNode;
+    LaneId leader = kNoLane;
     std::int32_t port = 0;
   };
   static constexpr std::uint32_t kNoUse = ~std::uint32_t{0};
 
-  void mark(NodeId leader);
+  void mark(LaneId leader);
   void mark_all(const Port& port);
   void mark_compute(std::uint32_t entity);
-  // The largest load that the node then meets.
-  Fixed press(NodeId node, NodeId leader);
-  void release(NodeId node);
-  [[nodiscard]] Fixed slowness(NodeId leader) const;
-  void queue_end(NodeId leader, Picoseconds now, EventQueue& queue);
+  // The largest load that the lane then meets.
+  Fixed press(LaneId lane, LaneId leader);
+  void release(LaneId lane);
+  [[nodiscard]] Fixed slowness(LaneId leader) const;
+  void queue_end(LaneId leader, Picoseconds now, EventQueue& queue);
 
-  std::vector<Node>& nodes_;
+  std::vector<Lane>& lanes_;
   std::uint32_t tiers_ = 0;
   Fixed compute_slowness_ = kOne;
   std::uint64_t starts_ = 0;
@@ -91,7 +91,7 @@ class Contention {
   std::vector<Use> uses_;
   std::vector<std::uint16_t> holders_;    // by entity
   std::vector<std::uint16_t> computing_;  // by entity: bits of the streams that run compute
-  std::vector<NodeId> dirty_;
+  std::vector<LaneId> dirty_;
 };
 
 }  // namespace moesim

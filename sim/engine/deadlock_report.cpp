@@ -14,27 +14,27 @@ class Reporter {
   Reporter(const ReplayProgram& program, const CompiledProgram& compiled, const ReplayState& state)
       : program_(program), compiled_(compiled), state_(state) {}
 
-  [[nodiscard]] std::string reason(const Node& node) const {
-    if (node.state == NodeState::kBlocked) return blocked(node);
-    return node.op->op_class == ReplayOpClass::kCollective ? missing_members(node) : missing_peer(node);
+  [[nodiscard]] std::string reason(const Lane& lane) const {
+    if (lane.state == LaneState::kBlocked) return blocked(lane);
+    return lane.op->op_class == ReplayOpClass::kCollective ? missing_members(lane) : missing_peer(lane);
   }
 
  private:
-  [[nodiscard]] std::string blocked(const Node& node) const {
-    const Need& need = compiled_.needs[node.op->first_need + node.next_need];
-    const NodeId blocker = node.entity * kStreams + need.stream;
-    const StreamCursor cursor = state_.entities[node.entity].cursors[need.stream];
+  [[nodiscard]] std::string blocked(const Lane& lane) const {
+    const Need& need = compiled_.needs[lane.op->first_need + lane.next_need];
+    const LaneId blocker = lane.entity * kStreams + need.stream;
+    const StreamCursor cursor = state_.entities[lane.entity].cursors[need.stream];
     return fmt::format("waits for stream {}, which stands before op {} of call {}",
-                       stream_name(static_cast<Stream>(need.stream)), state_.nodes[blocker].op->op,
+                       stream_name(static_cast<Stream>(need.stream)), state_.lanes[blocker].op->op,
                        cursor_call(cursor));
   }
 
-  [[nodiscard]] std::string missing_members(const Node& node) const {
-    const std::int32_t id = program_.entities[node.entity].groups[node.op->group];
-    const Rendezvous& meeting = state_.rendezvous[static_cast<std::size_t>(id) * kStreams + node.stream];
+  [[nodiscard]] std::string missing_members(const Lane& lane) const {
+    const std::int32_t id = program_.entities[lane.entity].groups[lane.op->group];
+    const Rendezvous& meeting = state_.rendezvous[static_cast<std::size_t>(id) * kStreams + lane.stream];
     std::vector<bool> present(program_.entities.size());
-    for (NodeId member = meeting.last; member != kNoNode; member = state_.nodes[member].next_member) {
-      present[state_.nodes[member].entity] = true;
+    for (LaneId member = meeting.last; member != kNoLane; member = state_.lanes[member].next_member) {
+      present[state_.lanes[member].entity] = true;
     }
     std::vector<std::size_t> missing;
     for (std::size_t e = 0; e < program_.entities.size(); ++e) {
@@ -42,7 +42,7 @@ class Reporter {
       if (!present[e] && std::find(groups.begin(), groups.end(), id) != groups.end()) missing.push_back(e);
     }
     const std::string what = fmt::format("collective {} of rendezvous {} on stream {}", meeting.held, id,
-                                         stream_name(static_cast<Stream>(node.stream)));
+                                         stream_name(static_cast<Stream>(lane.stream)));
     if (missing.empty()) {
       return fmt::format("{} expects {} members and only {} entities belong to it", what, meeting.members,
                          meeting.arrived);
@@ -55,20 +55,20 @@ class Reporter {
     return text;
   }
 
-  [[nodiscard]] std::string missing_peer(const Node& node) const {
-    const bool sends = node.op->op_class == ReplayOpClass::kSend;
-    const std::string what = fmt::format("{} on channel slot {}", sends ? "send" : "receive", node.op->group);
-    if ((node.op->group % 2 == 0) != sends) {
+  [[nodiscard]] std::string missing_peer(const Lane& lane) const {
+    const bool sends = lane.op->op_class == ReplayOpClass::kSend;
+    const std::string what = fmt::format("{} on channel slot {}", sends ? "send" : "receive", lane.op->group);
+    if ((lane.op->group % 2 == 0) != sends) {
       return fmt::format("{} can never match: even slots send, odd slots receive", what);
     }
-    const std::int32_t peer = program_.entities[node.entity].channels[node.op->group];
+    const std::int32_t peer = program_.entities[lane.entity].channels[lane.op->group];
     if (peer < 0) return fmt::format("{} has no peer", what);
-    const std::uint32_t channel = state_.channel(node.entity, node.op->group);
+    const std::uint32_t channel = state_.channel(lane.entity, lane.op->group);
     if (channel == kNoChannel) {
-      return fmt::format("{} names entity {}, whose slot {} does not lead back", what, peer, node.op->group ^ 1);
+      return fmt::format("{} names entity {}, whose slot {} does not lead back", what, peer, lane.op->group ^ 1);
     }
     return fmt::format("{} {} of {} is missing entity {}", sends ? "send" : "receive", state_.channels[channel].held,
-                       fmt::format("channel slot {}", node.op->group), peer);
+                       fmt::format("channel slot {}", lane.op->group), peer);
   }
 
   const ReplayProgram& program_;
@@ -82,12 +82,12 @@ std::vector<WaitingOp> waiting_operations(const ReplayProgram& program, const Co
                                           const ReplayState& state) {
   std::vector<WaitingOp> waiting;
   const Reporter reporter(program, compiled, state);
-  for (const Node& node : state.nodes) {
-    if (node.state == NodeState::kDone) continue;
-    waiting.push_back({.entity = node.entity,
-                       .call = cursor_call(state.entities[node.entity].cursors[node.stream]),
-                       .op = node.op->op,
-                       .reason = reporter.reason(node)});
+  for (const Lane& lane : state.lanes) {
+    if (lane.state == LaneState::kDone) continue;
+    waiting.push_back({.entity = lane.entity,
+                       .call = cursor_call(state.entities[lane.entity].cursors[lane.stream]),
+                       .op = lane.op->op,
+                       .reason = reporter.reason(lane)});
   }
   return waiting;
 }

@@ -30,8 +30,8 @@ class Replayer {
         compiled_(compile(program, options.contention)),
         state_(program, compiled_.categories),
         record_(options.record_intervals) {
-    MOESIM_ASSERT(state_.nodes.size() < EventQueue::kPayloads);
-    if (options.contention) contention_.emplace(program, state_.nodes);
+    MOESIM_ASSERT(state_.lanes.size() < EventQueue::kPayloads);
+    if (options.contention) contention_.emplace(program, state_.lanes);
     if (options.leap && !record_) steady_.emplace(program);
     if (options.limit < std::numeric_limits<Picoseconds>::max()) set_limit(options.limit);
     queue_.reserve(program.entities.size() * 4);
@@ -39,12 +39,12 @@ class Replayer {
   }
 
   ReplayResult run() {
-    for (NodeId id = 0; id < state_.nodes.size(); ++id) {
-      Node& node = state_.nodes[id];
-      enter_call(node, state_.entities[node.entity], compiled_, 0);
+    for (LaneId id = 0; id < state_.lanes.size(); ++id) {
+      Lane& lane = state_.lanes[id];
+      enter_call(lane, state_.entities[lane.entity], compiled_, 0);
     }
-    for (NodeId id = 0; id < state_.nodes.size(); ++id) {
-      if (state_.nodes[id].state != NodeState::kDone) wake(id, Cause{});
+    for (LaneId id = 0; id < state_.lanes.size(); ++id) {
+      if (state_.lanes[id].state != LaneState::kDone) wake(id, Cause{});
     }
     while (!outlasted_ && advance_time()) {
     }
@@ -93,7 +93,7 @@ class Replayer {
     }
     const Event event = queue_.pop();
     ++state_.queue_events;
-    if (state_.nodes[event.payload].event != event.sequence) return true;  // its end has moved
+    if (state_.lanes[event.payload].event != event.sequence) return true;  // its end has moved
     state_.now = event.time;
     finish(event.payload);
     return true;
@@ -105,11 +105,11 @@ class Replayer {
     instant_.clear();
   }
 
-  void finish(NodeId leader) {
-    if (state_.nodes[leader].shares) contention_->end(leader);
-    for (NodeId id = leader; id != kNoNode;) {
-      const NodeId next = state_.nodes[id].next_member;
-      if (next != kNoNode) prefetch(next);
+  void finish(LaneId leader) {
+    if (state_.lanes[leader].shares) contention_->end(leader);
+    for (LaneId id = leader; id != kNoLane;) {
+      const LaneId next = state_.lanes[id].next_member;
+      if (next != kNoLane) prefetch(next);
       const Cause cause = close(id);
       wake_after(id, cause);
       id = next;
@@ -117,144 +117,144 @@ class Replayer {
   }
 
   // Members of a large group lie far apart; their lines arrive while the one before is worked on.
-  void prefetch(NodeId id) const {
-    __builtin_prefetch(&state_.nodes[id]);
+  void prefetch(LaneId id) const {
+    __builtin_prefetch(&state_.lanes[id]);
     const auto* const entity = reinterpret_cast<const char*>(&state_.entities[id / kStreams]);
     __builtin_prefetch(entity);
     __builtin_prefetch(entity + 64);
     __builtin_prefetch(entity + 128);
   }
 
-  // Books the node's operation and moves the stream on.
-  Cause close(NodeId id) {
-    Node& node = state_.nodes[id];
-    EntityState& entity = state_.entities[node.entity];
-    const std::uint16_t category = node.op->category;
-    const std::uint32_t call = cursor_call(entity.cursors[node.stream]);
-    const Cause cause{record_ ? record(node, call) : -1, category};
+  // Books the lane's operation and moves the stream on.
+  Cause close(LaneId id) {
+    Lane& lane = state_.lanes[id];
+    EntityState& entity = state_.entities[lane.entity];
+    const std::uint16_t category = lane.op->category;
+    const std::uint32_t call = cursor_call(entity.cursors[lane.stream]);
+    const Cause cause{record_ ? record(lane, call) : -1, category};
     ++state_.ended;
-    node.busy += state_.now - node.start;
+    lane.busy += state_.now - lane.start;
     entity.end = state_.now;
     entity.last_category = category;
-    if (node.stream == static_cast<std::uint8_t>(Stream::kCompute)) {
-      state_.compute_time[node.entity * compiled_.categories + category] += state_.now - node.start;
+    if (lane.stream == static_cast<std::uint8_t>(Stream::kCompute)) {
+      state_.compute_time[lane.entity * compiled_.categories + category] += state_.now - lane.start;
       entity.compute_end = state_.now;
     }
-    if (--node.left > 0) {
-      ++node.op;
-      ++entity.cursors[node.stream];
-      node.state = NodeState::kBlocked;
+    if (--lane.left > 0) {
+      ++lane.op;
+      ++entity.cursors[lane.stream];
+      lane.state = LaneState::kBlocked;
     } else {
-      enter_call(node, entity, compiled_, call + 1);
-      if (id == static_cast<NodeId>(Stream::kCompute)) call_begun_ = true;
-      if (!latest_.empty() && node.stream == static_cast<std::uint8_t>(Stream::kCompute))
-        outlasted_ = outlasted_ || state_.now > latest_[node.entity][cursor_call(entity.cursors[node.stream])];
+      enter_call(lane, entity, compiled_, call + 1);
+      if (id == static_cast<LaneId>(Stream::kCompute)) call_begun_ = true;
+      if (!latest_.empty() && lane.stream == static_cast<std::uint8_t>(Stream::kCompute))
+        outlasted_ = outlasted_ || state_.now > latest_[lane.entity][cursor_call(entity.cursors[lane.stream])];
     }
-    node.next_need = 0;
+    lane.next_need = 0;
     return cause;
   }
 
-  std::int32_t record(const Node& node, std::uint32_t call) {
-    intervals_.push_back({node.start, state_.now, node.entity, call, node.op->op, node.cause});
+  std::int32_t record(const Lane& lane, std::uint32_t call) {
+    intervals_.push_back({lane.start, state_.now, lane.entity, call, lane.op->op, lane.cause});
     return static_cast<std::int32_t>(intervals_.size() - 1);
   }
 
-  // Looks at what may start now that the node's stream has moved on.
-  void wake_after(NodeId id, Cause cause) {
-    const Node& node = state_.nodes[id];
-    const NodeId first = node.entity * kStreams;
-    EntityState& entity = state_.entities[node.entity];
-    unsigned watchers = entity.watchers[node.stream];
-    entity.watchers[node.stream] = 0;
-    if (node.state != NodeState::kDone) wake(id, cause);
+  // Looks at what may start now that the lane's stream has moved on.
+  void wake_after(LaneId id, Cause cause) {
+    const Lane& lane = state_.lanes[id];
+    const LaneId first = lane.entity * kStreams;
+    EntityState& entity = state_.entities[lane.entity];
+    unsigned watchers = entity.watchers[lane.stream];
+    entity.watchers[lane.stream] = 0;
+    if (lane.state != LaneState::kDone) wake(id, cause);
     for (; watchers != 0; watchers &= watchers - 1)
       wake(first + static_cast<unsigned>(std::countr_zero(watchers)), cause);
   }
 
-  // Goes on through the needs of the node's operation. The one that is met last is the one that wakes it.
-  void wake(NodeId id, Cause cause) {
-    Node& node = state_.nodes[id];
-    EntityState& entity = state_.entities[node.entity];
-    const CompiledOp& op = *node.op;
+  // Goes on through the needs of the lane's operation. The one that is met last is the one that wakes it.
+  void wake(LaneId id, Cause cause) {
+    Lane& lane = state_.lanes[id];
+    EntityState& entity = state_.entities[lane.entity];
+    const CompiledOp& op = *lane.op;
     const Need* const needs = compiled_.needs.data() + op.first_need;
-    const StreamCursor call = entity.cursors[node.stream] & ~StreamCursor{0xFFFFFFFF};
-    for (; node.next_need < op.need_count; ++node.next_need) {
-      const Need need = needs[node.next_need];
+    const StreamCursor call = entity.cursors[lane.stream] & ~StreamCursor{0xFFFFFFFF};
+    for (; lane.next_need < op.need_count; ++lane.next_need) {
+      const Need need = needs[lane.next_need];
       if (entity.cursors[need.stream] >= (call | need.place)) continue;
-      entity.watchers[need.stream] = static_cast<std::uint16_t>(entity.watchers[need.stream] | 1U << node.stream);
+      entity.watchers[need.stream] = static_cast<std::uint16_t>(entity.watchers[need.stream] | 1U << lane.stream);
       return;
     }
-    node.cause = cause.interval;
-    node.cause_category = cause.category;
-    node.next_member = kNoNode;
+    lane.cause = cause.interval;
+    lane.cause_category = cause.category;
+    lane.next_member = kNoLane;
     reach(id);
   }
 
-  void reach(NodeId id) {
-    Node& node = state_.nodes[id];
-    if (node.stream == static_cast<std::uint8_t>(Stream::kCompute))
-      account_idle(node, node.cause_category);
+  void reach(LaneId id) {
+    Lane& lane = state_.lanes[id];
+    if (lane.stream == static_cast<std::uint8_t>(Stream::kCompute))
+      account_idle(lane, lane.cause_category);
     else
-      account_compute_waiting_for(node);
-    switch (node.op->op_class) {
-      case ReplayOpClass::kCompute: return start(id, duration(node));
+      account_compute_waiting_for(lane);
+    switch (lane.op->op_class) {
+      case ReplayOpClass::kCompute: return start(id, duration(lane));
       case ReplayOpClass::kCollective: return join_group(id);
       case ReplayOpClass::kSend:
       case ReplayOpClass::kReceive: return meet_peer(id);
     }
   }
 
-  void join_group(NodeId id) {
-    Node& node = state_.nodes[id];
-    const std::int32_t group = state_.entities[node.entity].groups[node.op->group];
-    if (group < 0) return start(id, duration(node));
-    Rendezvous& meeting = state_.rendezvous[static_cast<std::size_t>(group) * kStreams + node.stream];
-    node.state = NodeState::kMeeting;
-    node.next_member = meeting.last;
+  void join_group(LaneId id) {
+    Lane& lane = state_.lanes[id];
+    const std::int32_t group = state_.entities[lane.entity].groups[lane.op->group];
+    if (group < 0) return start(id, duration(lane));
+    Rendezvous& meeting = state_.rendezvous[static_cast<std::size_t>(group) * kStreams + lane.stream];
+    lane.state = LaneState::kMeeting;
+    lane.next_member = meeting.last;
     meeting.last = id;
-    meeting.duration = std::max(meeting.duration, duration(node));
+    meeting.duration = std::max(meeting.duration, duration(lane));
     if (++meeting.arrived < meeting.members) return;
     const Picoseconds longest = meeting.duration;
     meeting = {.members = meeting.members, .held = meeting.held + 1};
     start(id, longest);
   }
 
-  void meet_peer(NodeId id) {
-    Node& node = state_.nodes[id];
-    const bool sends = node.op->op_class == ReplayOpClass::kSend;
-    const std::uint32_t number = state_.channel(node.entity, node.op->group);
-    node.state = NodeState::kMeeting;
+  void meet_peer(LaneId id) {
+    Lane& lane = state_.lanes[id];
+    const bool sends = lane.op->op_class == ReplayOpClass::kSend;
+    const std::uint32_t number = state_.channel(lane.entity, lane.op->group);
+    lane.state = LaneState::kMeeting;
     // A pair that can never meet stays, and shows in the report.
-    if (number == kNoChannel || (node.op->group % 2 == 0) != sends) return;
+    if (number == kNoChannel || (lane.op->group % 2 == 0) != sends) return;
     Channel& channel = state_.channels[number];
-    if (channel.waiting == kNoNode) {
+    if (channel.waiting == kNoLane) {
       channel.waiting = id;
       return;
     }
-    const NodeId other = channel.waiting;
-    if (state_.nodes[other].op->op_class == node.op->op_class) return;
-    channel.waiting = kNoNode;
+    const LaneId other = channel.waiting;
+    if (state_.lanes[other].op->op_class == lane.op->op_class) return;
+    channel.waiting = kNoLane;
     ++channel.held;
-    const NodeId sender = sends ? id : other;
-    const NodeId receiver = sends ? other : id;
-    state_.nodes[other].cause = node.cause;
-    state_.nodes[sender].next_member = receiver;
-    start(sender, duration(state_.nodes[sender]));
+    const LaneId sender = sends ? id : other;
+    const LaneId receiver = sends ? other : id;
+    state_.lanes[other].cause = lane.cause;
+    state_.lanes[sender].next_member = receiver;
+    start(sender, duration(state_.lanes[sender]));
   }
 
   // The members of `leader`, linked, start together; the last to arrive has caused it for all.
-  void start(NodeId leader, Picoseconds length) {
-    const std::int32_t cause = state_.nodes[leader].cause;
+  void start(LaneId leader, Picoseconds length) {
+    const std::int32_t cause = state_.lanes[leader].cause;
     bool shares = false;
-    for (NodeId id = leader; id != kNoNode; id = state_.nodes[id].next_member) {
-      Node& node = state_.nodes[id];
-      node.state = NodeState::kRunning;
-      node.start = state_.now;
-      node.cause = cause;
-      shares |= node.op->shares;
-      if (node.stream == static_cast<std::uint8_t>(Stream::kCompute)) account_idle(node, node.op->category);
+    for (LaneId id = leader; id != kNoLane; id = state_.lanes[id].next_member) {
+      Lane& lane = state_.lanes[id];
+      lane.state = LaneState::kRunning;
+      lane.start = state_.now;
+      lane.cause = cause;
+      shares |= lane.op->shares;
+      if (lane.stream == static_cast<std::uint8_t>(Stream::kCompute)) account_idle(lane, lane.op->category);
     }
-    Node& first = state_.nodes[leader];
+    Lane& first = state_.lanes[leader];
     first.shares = shares && length > 0;
     if (length == 0) {
       instant_.push_back(leader);
@@ -265,30 +265,30 @@ class Replayer {
     }
   }
 
-  [[nodiscard]] Picoseconds duration(const Node& node) const {
-    const EntityState& entity = state_.entities[node.entity];
-    const CompiledOp& op = *node.op;
+  [[nodiscard]] Picoseconds duration(const Lane& lane) const {
+    const EntityState& entity = state_.entities[lane.entity];
+    const CompiledOp& op = *lane.op;
     const Picoseconds alone = entity.durations[op.duration + (!op.varies       ? 0
-                                                              : op.second_half ? node.second_variant
-                                                                               : node.variant)];
+                                                              : op.second_half ? lane.second_variant
+                                                                               : lane.variant)];
     if (op.op_class != ReplayOpClass::kCompute || entity.compute_scale == 1) return alone;
     return std::llround(static_cast<double>(alone) * entity.compute_scale);
   }
 
   // The compute stream has been idle since its time was last accounted for.
-  void account_idle(const Node& node, std::uint16_t category) {
-    EntityState& entity = state_.entities[node.entity];
-    state_.exposed_time[node.entity * compiled_.categories + category] += state_.now - entity.compute_end;
+  void account_idle(const Lane& lane, std::uint16_t category) {
+    EntityState& entity = state_.entities[lane.entity];
+    state_.exposed_time[lane.entity * compiled_.categories + category] += state_.now - entity.compute_end;
     entity.compute_end = state_.now;
   }
 
   // The compute stream waits for this operation, which had to wait itself: until now for what let it go on (a gather of
   // a gradient that had to be received first), from here on for the operation.
-  void account_compute_waiting_for(const Node& node) {
-    const Node& compute = state_.nodes[node.entity * kStreams];
-    if (compute.state != NodeState::kBlocked || compute.next_need >= compute.op->need_count) return;
-    if (compiled_.needs[compute.op->first_need + compute.next_need].stream != node.stream) return;
-    account_idle(compute, node.cause_category);
+  void account_compute_waiting_for(const Lane& lane) {
+    const Lane& compute = state_.lanes[lane.entity * kStreams];
+    if (compute.state != LaneState::kBlocked || compute.next_need >= compute.op->need_count) return;
+    if (compiled_.needs[compute.op->first_need + compute.next_need].stream != lane.stream) return;
+    account_idle(compute, lane.cause_category);
   }
 
   ReplayResult take_result() {
@@ -313,7 +313,7 @@ class Replayer {
     state_.exposed_time[e * compiled_.categories + entity.last_category] += entity.end - entity.compute_end;
     out.end = entity.end;
     for (std::size_t stream = 0; stream < kStreams; ++stream) {
-      out.busy[stream] = state_.nodes[e * kStreams + stream].busy;
+      out.busy[stream] = state_.lanes[e * kStreams + stream].busy;
     }
     out.compute_by_category.assign(state_.compute_time.begin() + first, state_.compute_time.begin() + last);
     out.exposed_by_category.assign(state_.exposed_time.begin() + first, state_.exposed_time.begin() + last);
@@ -324,7 +324,7 @@ class Replayer {
   ReplayState state_;
   std::optional<Contention> contention_;
   EventQueue queue_;
-  std::vector<NodeId> instant_;                   // leaders that started at `now` and take no time
+  std::vector<LaneId> instant_;                   // leaders that started at `now` and take no time
   bool call_begun_ = false;                       // by the first entity
   std::vector<std::vector<Picoseconds>> latest_;  // empty without a limit
   bool outlasted_ = false;

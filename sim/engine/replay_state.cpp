@@ -18,7 +18,7 @@ ReplayState::ReplayState(const ReplayProgram& program, std::size_t category_coun
     : categories(category_count),
       compute_time(program.entities.size() * category_count),
       exposed_time(program.entities.size() * category_count),
-      nodes(program.entities.size() * kStreams),
+      lanes(program.entities.size() * kStreams),
       entities(program.entities.size()),
       rendezvous(program.group_sizes.size() * kStreams) {
   for (std::size_t i = 0; i < rendezvous.size(); ++i) {
@@ -47,27 +47,27 @@ ReplayState::ReplayState(const ReplayProgram& program, std::size_t category_coun
     state.groups = entity.groups.data();
     state.compute_scale = entity.compute_scale;
     for (unsigned stream = 0; stream < kStreams; ++stream) {
-      Node& node = nodes[e * kStreams + stream];
-      node.entity = static_cast<std::uint32_t>(e);
-      node.stream = static_cast<std::uint8_t>(stream);
+      Lane& lane = lanes[e * kStreams + stream];
+      lane.entity = static_cast<std::uint32_t>(e);
+      lane.stream = static_cast<std::uint8_t>(stream);
     }
   }
 }
 
-void enter_call(Node& node, EntityState& entity, const CompiledProgram& compiled, std::uint32_t call) {
+void enter_call(Lane& lane, EntityState& entity, const CompiledProgram& compiled, std::uint32_t call) {
   const ReplayCall* const calls = entity.calls;
   const std::uint32_t count = entity.call_count;
-  while (call < count && (compiled.blocks[calls[call].block].streams >> node.stream & 1U) == 0) ++call;
-  entity.cursors[node.stream] = stream_cursor(call, 0);
-  node.left = 0;
-  node.state = NodeState::kDone;
+  while (call < count && (compiled.blocks[calls[call].block].streams >> lane.stream & 1U) == 0) ++call;
+  entity.cursors[lane.stream] = stream_cursor(call, 0);
+  lane.left = 0;
+  lane.state = LaneState::kDone;
   if (call == count) return;
   const CompiledBlock& block = compiled.blocks[calls[call].block];
-  node.op = &compiled.ops[block.first_op[node.stream]];
-  node.left = block.first_op[node.stream + 1U] - block.first_op[node.stream];
-  node.variant = calls[call].variant;
-  node.second_variant = calls[call].second_variant;
-  node.state = NodeState::kBlocked;
+  lane.op = &compiled.ops[block.first_op[lane.stream]];
+  lane.left = block.first_op[lane.stream + 1U] - block.first_op[lane.stream];
+  lane.variant = calls[call].variant;
+  lane.second_variant = calls[call].second_variant;
+  lane.state = LaneState::kBlocked;
 }
 
 }  // namespace moesim

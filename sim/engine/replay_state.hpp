@@ -11,24 +11,24 @@
 namespace moesim {
 
 // A stream of an entity; number entity * kStreams + stream.
-using NodeId = std::uint32_t;
-constexpr NodeId kNoNode = ~NodeId{0};
+using LaneId = std::uint32_t;
+constexpr LaneId kNoLane = ~LaneId{0};
 
-enum class NodeState : std::uint8_t {
+enum class LaneState : std::uint8_t {
   kDone,     // no operation left
   kBlocked,  // its operation needs another stream of the entity: needs[next_need]
   kMeeting,  // its operation waits for the other members or the peer
   kRunning,
 };
 
-// The operation that a stream has before it. One that several nodes run together is known by its leader; `next_member`
+// The operation that a stream has before it. One that several lanes run together is known by its leader; `next_member`
 // leads from there through the others. One cache line.
-struct alignas(64) Node {
+struct alignas(64) Lane {
   const CompiledOp* op = nullptr;
   Picoseconds start = 0;
   Picoseconds busy = 0;     // sum of what has ended
   std::uint64_t event = 0;  // of a leader: sequence number of the event that counts
-  NodeId next_member = kNoNode;
+  LaneId next_member = kNoLane;
   std::uint32_t entity = 0;
   std::uint32_t left = 0;     // operations in this call, the current one included
   std::uint16_t variant = 0;  // of this call
@@ -37,10 +37,10 @@ struct alignas(64) Node {
   std::uint16_t cause_category = 0;
   std::uint8_t next_need = 0;
   std::uint8_t stream = 0;
-  NodeState state = NodeState::kDone;
+  LaneState state = LaneState::kDone;
   bool shares = false;  // of a leader: Contention knows it
 };
-static_assert(sizeof(Node) == 64);
+static_assert(sizeof(Lane) == 64);
 
 struct alignas(64) EntityState {
   std::array<StreamCursor, kStreams> cursors{};
@@ -62,13 +62,13 @@ struct Rendezvous {
   std::uint32_t members = 0;
   std::uint32_t arrived = 0;
   std::uint32_t held = 0;  // meetings that have taken place
-  NodeId last = kNoNode;   // who arrived, linked by next_member
+  LaneId last = kNoLane;   // who arrived, linked by next_member
   Picoseconds duration = 0;
 };
 
 // From an even slot of its sender to the next odd slot of its receiver.
 struct Channel {
-  NodeId waiting = kNoNode;  // the side that is there first
+  LaneId waiting = kNoLane;  // the side that is there first
   std::uint32_t held = 0;
 };
 constexpr std::uint32_t kNoChannel = ~std::uint32_t{0};
@@ -81,7 +81,7 @@ struct ReplayState {
   std::size_t categories = 1;
   std::vector<Picoseconds> compute_time;  // by entity and category
   std::vector<Picoseconds> exposed_time;
-  std::vector<Node> nodes;
+  std::vector<Lane> lanes;
   std::vector<EntityState> entities;
   std::vector<Rendezvous> rendezvous;
   std::vector<Channel> channels;
@@ -94,7 +94,7 @@ struct ReplayState {
   }
 };
 
-// Puts the node before the first operation of its stream in call `call` or later.
-void enter_call(Node& node, EntityState& entity, const CompiledProgram& compiled, std::uint32_t call);
+// Puts the lane before the first operation of its stream in call `call` or later.
+void enter_call(Lane& lane, EntityState& entity, const CompiledProgram& compiled, std::uint32_t call);
 
 }  // namespace moesim

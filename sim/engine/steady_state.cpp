@@ -21,8 +21,8 @@ class Fingerprint {
   std::uint64_t hash_ = 0;
 };
 
-std::uint32_t call_of(const ReplayState& state, const Node& node) {
-  return cursor_call(state.entities[node.entity].cursors[node.stream]);
+std::uint32_t call_of(const ReplayState& state, const Lane& lane) {
+  return cursor_call(state.entities[lane.entity].cursors[lane.stream]);
 }
 
 std::uint32_t compute_call(const EntityState& entity) {
@@ -31,17 +31,17 @@ std::uint32_t compute_call(const EntityState& entity) {
 
 std::uint64_t fingerprint(const ReplayState& state, const std::optional<Contention>& contention) {
   Fingerprint print;
-  for (NodeId id = 0; id < state.nodes.size(); ++id) {
-    const Node& node = state.nodes[id];
-    if (node.state == NodeState::kDone) continue;
-    const EntityState& entity = state.entities[node.entity];
-    const std::uint32_t ahead = cursor_call(entity.cursors[node.stream]) - compute_call(entity);
-    if (node.state == NodeState::kBlocked && ahead > kFarCalls) continue;
-    print.add(id << 2U | static_cast<std::uint64_t>(node.state));
-    print.add(static_cast<std::uint64_t>(ahead) << 32U | node.left);
-    print.add(static_cast<std::uint64_t>(node.op->op) << 8U | node.next_need);
-    if (node.state != NodeState::kRunning) continue;
-    print.add(static_cast<std::uint64_t>(state.now - node.start));
+  for (LaneId id = 0; id < state.lanes.size(); ++id) {
+    const Lane& lane = state.lanes[id];
+    if (lane.state == LaneState::kDone) continue;
+    const EntityState& entity = state.entities[lane.entity];
+    const std::uint32_t ahead = cursor_call(entity.cursors[lane.stream]) - compute_call(entity);
+    if (lane.state == LaneState::kBlocked && ahead > kFarCalls) continue;
+    print.add(id << 2U | static_cast<std::uint64_t>(lane.state));
+    print.add(static_cast<std::uint64_t>(ahead) << 32U | lane.left);
+    print.add(static_cast<std::uint64_t>(lane.op->op) << 8U | lane.next_need);
+    if (lane.state != LaneState::kRunning) continue;
+    print.add(static_cast<std::uint64_t>(state.now - lane.start));
     if (contention) print.add(contention->fingerprint(id));
   }
   return print.value();
@@ -50,7 +50,7 @@ std::uint64_t fingerprint(const ReplayState& state, const std::optional<Contenti
 std::vector<Event> pending_events(const ReplayState& state, const EventQueue& queue) {
   std::vector<Event> events;
   for (const Event& event : queue.events())
-    if (state.nodes[event.payload].event == event.sequence && state.nodes[event.payload].state == NodeState::kRunning)
+    if (state.lanes[event.payload].event == event.sequence && state.lanes[event.payload].state == LaneState::kRunning)
       events.push_back(event);
   std::sort(events.begin(), events.end(), [](const Event& a, const Event& b) {
     return a.time != b.time ? a.time < b.time : a.sequence < b.sequence;
@@ -58,11 +58,11 @@ std::vector<Event> pending_events(const ReplayState& state, const EventQueue& qu
   return events;
 }
 
-bool same_operation(const Node& a, const Node& b) {
+bool same_operation(const Lane& a, const Lane& b) {
   if (a.state != b.state) return false;
-  if (a.state == NodeState::kDone) return true;
+  if (a.state == LaneState::kDone) return true;
   if (a.op != b.op || a.left != b.left || a.next_need != b.next_need) return false;
-  return a.state == NodeState::kBlocked || a.next_member == b.next_member;
+  return a.state == LaneState::kBlocked || a.next_member == b.next_member;
 }
 
 bool same_meetings(const ReplayState& a, const ReplayState& b) {
@@ -129,14 +129,14 @@ bool SteadyState::entity_repeats(const ReplayState& state, std::uint32_t entity)
   const std::uint32_t calls = compute_call(now) - compute_call(then);
   const Picoseconds period = state.now - kept_->state.now;
   if (now.watchers != then.watchers || now.compute_end - then.compute_end != (calls > 0 ? period : 0)) return false;
-  for (NodeId id = entity * kStreams; id < (entity + 1) * kStreams; ++id) {
-    const Node& node = state.nodes[id];
-    const Node& before = kept_->state.nodes[id];
-    if (!same_operation(node, before)) return false;
-    const StreamCursor moved = now.cursors[node.stream] - then.cursors[node.stream];
-    const bool stands = moved == 0 && node.state != NodeState::kRunning;
+  for (LaneId id = entity * kStreams; id < (entity + 1) * kStreams; ++id) {
+    const Lane& lane = state.lanes[id];
+    const Lane& before = kept_->state.lanes[id];
+    if (!same_operation(lane, before)) return false;
+    const StreamCursor moved = now.cursors[lane.stream] - then.cursors[lane.stream];
+    const bool stands = moved == 0 && lane.state != LaneState::kRunning;
     if (!stands && (calls == 0 || moved != stream_cursor(calls, 0))) return false;
-    if (node.state == NodeState::kRunning && node.start - before.start != period) return false;
+    if (lane.state == LaneState::kRunning && lane.start - before.start != period) return false;
   }
   return true;
 }
@@ -149,13 +149,13 @@ std::uint32_t SteadyState::periods_left(const ReplayState& state, std::uint32_t 
   std::uint32_t first = count;  // that any moving stream was at when the state was kept
   std::uint32_t last = 0;       // that any is at now
   std::uint32_t limit = count;  // the first call that a waiting stream waits for
-  for (NodeId id = entity * kStreams; id < (entity + 1) * kStreams; ++id) {
-    const std::uint32_t now = call_of(state, state.nodes[id]);
-    const std::uint32_t then = call_of(kept_->state, kept_->state.nodes[id]);
+  for (LaneId id = entity * kStreams; id < (entity + 1) * kStreams; ++id) {
+    const std::uint32_t now = call_of(state, state.lanes[id]);
+    const std::uint32_t then = call_of(kept_->state, kept_->state.lanes[id]);
     if (now != then) {
       first = std::min(first, then);
       last = std::max(last, now);
-    } else if (state.nodes[id].state == NodeState::kBlocked) {
+    } else if (state.lanes[id].state == LaneState::kBlocked) {
       limit = std::min(limit, now);
     }
   }
@@ -174,10 +174,10 @@ void SteadyState::leap(std::uint32_t periods, ReplayState& state, std::optional<
     entity.compute_end += by;
     entity.end += by;
     for (std::size_t s = 0; s < kStreams; ++s) {
-      Node& node = state.nodes[e * kStreams + s];
+      Lane& lane = state.lanes[e * kStreams + s];
       add_again(entity.cursors[s], then.entities[e].cursors[s], periods);
-      add_again(node.busy, then.nodes[e * kStreams + s].busy, periods);
-      if (node.state == NodeState::kRunning) node.start += by;
+      add_again(lane.busy, then.lanes[e * kStreams + s].busy, periods);
+      if (lane.state == LaneState::kRunning) lane.start += by;
     }
   }
   for (std::size_t i = 0; i < state.rendezvous.size(); ++i)

@@ -11,7 +11,7 @@
 namespace moesim {
 namespace {
 
-constexpr int kSchemaVersion = 1;
+constexpr int kPlanVersion = 1;
 constexpr std::int64_t kMostNodes = kLargestWorld;
 constexpr std::int64_t kLongestSequence = 1LL << 30;
 constexpr std::int64_t kLargestMicroBatch = 1024;  // with kLargestWorld, micro_batch x dp stays in an int
@@ -169,7 +169,7 @@ nlohmann::ordered_json layout_json(const LayoutSpec& layout) {
 
 Result<PlanFile> read_plan(JsonReader root) {
   PlanFile file;
-  MOESIM_TRY(root.required_int("schema_version", kSchemaVersion, kSchemaVersion));
+  MOESIM_TRY(root.required_int("schema_version", kPlanVersion, kPlanVersion));
   MOESIM_ASSIGN(file.model, root.required_string("model"));
   MOESIM_ASSIGN(file.cluster, root.required_string("cluster"));
   MOESIM_ASSIGN(file.nodes, small_int_or(root, "nodes", 0, 0, kMostNodes));
@@ -196,7 +196,7 @@ Result<PlanFile> read_plan_file(const std::string& path) {
 std::string plan_to_json(const PlanFile& file, int indent) {
   const Plan& plan = file.plan;
   nlohmann::ordered_json json;
-  json["schema_version"] = kSchemaVersion;
+  json["schema_version"] = kPlanVersion;
   json["model"] = file.model;
   json["cluster"] = file.cluster;
   json["nodes"] = file.nodes;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kLargestTensorParallel = 8;
 constexpr int kLargestExpertShards = 8;
-constexpr int kLargestMicroBatch = 8;
+constexpr int kLargestSearchedMicroBatch = 8;
 constexpr int kMostChunks = 8;
 constexpr std::int64_t kLeastTokensPerContextRank = 4096;
 
@@ -45,7 +45,7 @@ SearchSpace default_space(const ModelShape& model, const ClusterView& view, std:
     if (world % ep == 0 && (moe == nullptr || moe->experts % ep == 0)) space.ep.push_back(ep);
   space.esp =
       moe == nullptr ? std::vector<int>{1} : fitting(powers_of_two(std::min({kLargestExpertShards, domain, world})));
-  space.micro_batch = powers_of_two(std::min(kLargestMicroBatch, global_batch));
+  space.micro_batch = powers_of_two(std::min(kLargestSearchedMicroBatch, global_batch));
   space.recompute = {Recompute::kNone, Recompute::kSelective, Recompute::kFull};
   space.zero_dense = {ZeroStage::kNone, ZeroStage::kOptimizer, ZeroStage::kGradients, ZeroStage::kParameters};
   space.zero_expert = moe == nullptr ? std::vector<ZeroStage>{ZeroStage::kNone} : space.zero_dense;

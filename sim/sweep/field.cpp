@@ -43,11 +43,11 @@ constexpr std::array<FieldTraits, kSweepFields> kFields = {{
      "Capacity factors; 0 drops nothing"},
 }};
 
-constexpr std::array kRecomputes = {Recompute::kNone, Recompute::kSelective, Recompute::kFull};
+constexpr std::array kRecomputePolicies = {Recompute::kNone, Recompute::kSelective, Recompute::kFull};
 
 Status check_recompute(const std::string& word) {
   std::vector<std::string> names;
-  for (const Recompute recompute : kRecomputes) names.emplace_back(recompute_name(recompute));
+  for (const Recompute recompute : kRecomputePolicies) names.emplace_back(recompute_name(recompute));
   if (std::find(names.begin(), names.end(), word) != names.end()) return {};
   return invalid_input(fmt::format("unknown recompute mode '{}'{}", word, did_you_mean(word, names)), {},
                        fmt::format("one of {}", fmt::join(names, ", ")));
@@ -173,7 +173,7 @@ void apply(SweepField field, const AxisValue& value, PlanFile& file) {
     case SweepField::kEsp: sizes.esp = whole(); return;
     case SweepField::kMicroBatch: plan.micro_batch = whole(); return;
     case SweepField::kRecompute:
-      for (const Recompute recompute : kRecomputes)
+      for (const Recompute recompute : kRecomputePolicies)
         if (recompute_name(recompute) == word()) plan.recompute = recompute;
       return;
     case SweepField::kZeroDense: plan.zero_dense = static_cast<ZeroStage>(whole()); return;

@@ -12,7 +12,7 @@
 namespace moesim {
 namespace {
 
-constexpr std::int64_t kSchemaVersion = 1;
+constexpr std::int64_t kSpecVersion = 1;
 
 Result<int> size_or(JsonReader& reader, std::string_view key, std::int64_t largest) {
   MOESIM_ASSIGN(const std::int64_t value, reader.int_or(key, 1, 1, largest));
@@ -58,7 +58,7 @@ Result<SweepBase> read_base(const JsonReader& reader) {
   nlohmann::json whole = reader.value();
   whole["layout"] = {{"dp", 1}};
   const nlohmann::json stand_ins = {
-      {"schema_version", kSchemaVersion}, {"model", ""}, {"cluster", ""}, {"seq_length", 1}, {"global_batch", 1}};
+      {"schema_version", kSpecVersion}, {"model", ""}, {"cluster", ""}, {"seq_length", 1}, {"global_batch", 1}};
   for (const auto& [key, value] : stand_ins.items())
     if (!reader.has(key)) whole[key] = value;
   MOESIM_ASSIGN(base.file, read_plan(JsonReader(whole, reader.place())));
@@ -72,7 +72,7 @@ Result<SweepBase> read_base_file(const std::string& path) {
   return read_base(document.root());
 }
 
-nlohmann::ordered_json to_json(const AxisValue& value) {
+nlohmann::ordered_json axis_json(const AxisValue& value) {
   return std::visit([](const auto& v) { return nlohmann::ordered_json(v); }, value);
 }
 
@@ -90,7 +90,7 @@ Result<SweepSpec> SweepSpec::parse(std::string_view text, const std::string& nam
 
 Result<SweepSpec> SweepSpec::read(JsonReader root) {
   SweepSpec spec;
-  MOESIM_TRY(root.required_int("schema_version", kSchemaVersion, kSchemaVersion));
+  MOESIM_TRY(root.required_int("schema_version", kSpecVersion, kSpecVersion));
   if (const auto base = root.optional("base")) {
     if (base->is_string()) {
       MOESIM_ASSIGN(const std::string path, base->as_string());
@@ -217,7 +217,7 @@ std::string SweepSpec::canonical_text() const {
   json["vpp_given"] = base_.vpp_given;
   for (const SweepAxis& axis : axes_) {
     auto values = nlohmann::ordered_json::array();
-    for (const AxisValue& value : axis.values) values.push_back(to_json(value));
+    for (const AxisValue& value : axis.values) values.push_back(axis_json(value));
     json["axes"][std::string(traits_of(axis.field).name)] = std::move(values);
   }
   if (import_ != ImportOptions{})

@@ -11,11 +11,11 @@
 namespace moesim {
 namespace {
 
-struct Spelling {
+struct LabelSpelling {
   std::string_view name;
   CsvLabel label;
 };
-constexpr std::array<Spelling, 12> kSpellings = {{{"iter", CsvLabel::kIteration},
+constexpr std::array<LabelSpelling, 12> kLabelSpellings = {{{"iter", CsvLabel::kIteration},
                                                   {"iteration", CsvLabel::kIteration},
                                                   {"step", CsvLabel::kIteration},
                                                   {"layer", CsvLabel::kLayer},
@@ -30,8 +30,8 @@ constexpr std::array<Spelling, 12> kSpellings = {{{"iter", CsvLabel::kIteration}
 
 std::optional<CsvLabel> label_of(std::string_view name) {
   const auto* const found =
-      std::find_if(kSpellings.begin(), kSpellings.end(), [&](const Spelling& s) { return s.name == name; });
-  return found == kSpellings.end() ? std::nullopt : std::optional(found->label);
+      std::find_if(kLabelSpellings.begin(), kLabelSpellings.end(), [&](const LabelSpelling& s) { return s.name == name; });
+  return found == kLabelSpellings.end() ? std::nullopt : std::optional(found->label);
 }
 
 }  // namespace
@@ -56,7 +56,7 @@ Result<CsvHeader> parse_csv_header(std::string_view line, std::string_view prefi
     if (!label || header.numbered > 0) {
       std::vector<std::string> known{fmt::format("{}{}", prefix, header.numbered)};
       if (header.numbered == 0)
-        for (const Spelling& s : kSpellings) known.emplace_back(s.name);
+        for (const LabelSpelling& s : kLabelSpellings) known.emplace_back(s.name);
       return invalid_input(fmt::format("unexpected column '{}'{}", name.substr(0, 60), did_you_mean(name, known)),
                            place,
                            fmt::format("columns are iter,layer,micro_batch,src_rank and then {0}0,{0}1,...", prefix));

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kEsftTopK = 6;
 
-bool parse_name(std::string_view path, std::int32_t& layer) {
+bool parse_layer_name(std::string_view path, std::int32_t& layer) {
   std::string_view file = path.substr(path.find_last_of('/') + 1);
   for (const std::string_view suffix : {".zst", ".gz"})
     if (file.ends_with(suffix)) file.remove_suffix(suffix.size());
@@ -69,13 +69,13 @@ Status read_dump(ImportJob& job) {
   }
   std::int32_t layer = 0;
   if (!job.probe.is_folder) {
-    if (!parse_name(job.probe.path, layer))
+    if (!parse_layer_name(job.probe.path, layer))
       job.findings.add(Severity::kNotice, "name-without-labels",
                        "the file is not named expert_weights_<layer>.txt: layer 0 is assumed", job.probe.path);
     return read_layer(job, *job.stream, layer);
   }
   for (const std::string& file : job.probe.files) {
-    if (!parse_name(file, layer)) continue;
+    if (!parse_layer_name(file, layer)) continue;
     MOESIM_ASSIGN(InputStream stream, InputStream::open(job.probe.path + "/" + file));
     MOESIM_TRY(read_layer(job, stream, layer));
   }
@@ -86,8 +86,8 @@ bool recognises_dump(const InputProbe& probe) {
   std::int32_t layer = 0;
   if (probe.is_folder)
     return std::any_of(probe.files.begin(), probe.files.end(),
-                       [&](const std::string& file) { return parse_name(file, layer); });
-  if (parse_name(probe.path, layer)) return true;
+                       [&](const std::string& file) { return parse_layer_name(file, layer); });
+  if (parse_layer_name(probe.path, layer)) return true;
   // Digits and tabs from the start, then a number with a fraction after the double tab.
   const std::string_view line = probe.first_line();
   const std::size_t end = line.find_first_not_of("0123456789\t");

@@ -19,11 +19,11 @@ constexpr std::uint64_t kBytesPerCell = 48;  // one node of a map
 
 enum class Column : std::uint8_t { kModel, kSelection, kDomain, kIteration, kLayer, kExpert, kCount };
 
-struct Spelling {
+struct ColumnSpelling {
   std::string_view name;
   Column column;
 };
-constexpr std::array<Spelling, 9> kSpellings = {{{"model", Column::kModel},
+constexpr std::array<ColumnSpelling, 9> kColumnSpellings = {{{"model", Column::kModel},
                                                  {"selection", Column::kSelection},
                                                  {"domain", Column::kDomain},
                                                  {"iter", Column::kIteration},
@@ -37,8 +37,8 @@ std::optional<std::vector<Column>> parse_columns(std::string_view header) {
   std::vector<Column> columns;
   for (const std::string_view cell : split(header, ',')) {
     const auto* const known =
-        std::find_if(kSpellings.begin(), kSpellings.end(), [&](const Spelling& s) { return s.name == trim(cell); });
-    if (known == kSpellings.end()) return std::nullopt;
+        std::find_if(kColumnSpellings.begin(), kColumnSpellings.end(), [&](const ColumnSpelling& s) { return s.name == trim(cell); });
+    if (known == kColumnSpellings.end()) return std::nullopt;
     if (std::find(columns.begin(), columns.end(), known->column) != columns.end()) return std::nullopt;
     columns.push_back(known->column);
   }

@@ -16,9 +16,9 @@
 namespace moesim {
 namespace {
 
-constexpr std::int64_t kMostMicroBatches = 1 << 20;
+constexpr std::int64_t kMostAtOnce = 1 << 20;
 
-bool parse_name(std::string_view path, std::int32_t& rank) {
+bool parse_stats_name(std::string_view path, std::int32_t& rank) {
   std::string_view file = path.substr(path.find_last_of('/') + 1);
   for (const std::string_view suffix : {".zst", ".gz"})
     if (file.ends_with(suffix)) file.remove_suffix(suffix.size());
@@ -70,7 +70,7 @@ class MegatronReader {
     key.layer = static_cast<std::int32_t>(layer);
     MOESIM_ASSIGN(const JsonReader tpe, record.required("tpe"));
     MOESIM_ASSIGN(const std::vector<JsonReader> micro_batches, tpe.elements());
-    if (micro_batches.size() > kMostMicroBatches) return tpe.error("too many micro-batches");
+    if (micro_batches.size() > kMostAtOnce) return tpe.error("too many micro-batches");
     for (const JsonReader& micro_batch : micro_batches) {
       MOESIM_ASSIGN(const std::vector<JsonReader> cells, micro_batch.elements());
       std::vector<std::uint32_t> counts;
@@ -134,7 +134,7 @@ Status read_recording(ImportJob& job) {
   if (job.probe.is_folder) {
     for (const std::string& file : job.probe.files) {
       std::int32_t rank = 0;
-      if (!parse_name(file, rank)) continue;
+      if (!parse_stats_name(file, rank)) continue;
       MOESIM_ASSIGN(InputStream stream, InputStream::open(job.probe.path + "/" + file));
       MOESIM_TRY(reader.read_rank(stream, rank));
     }
@@ -151,7 +151,7 @@ bool recognises_recording(const InputProbe& probe) {
   std::int32_t rank = 0;
   if (probe.is_folder)
     return std::any_of(probe.files.begin(), probe.files.end(),
-                       [&](const std::string& file) { return parse_name(file, rank); });
+                       [&](const std::string& file) { return parse_stats_name(file, rank); });
   return probe.first_line().starts_with('{') && probe.first_line().find("\"tpe\"") != std::string_view::npos;
 }
 

@@ -13,7 +13,7 @@
 namespace moesim {
 namespace {
 
-bool parse_name(std::string_view file, std::int32_t& rank) {
+bool parse_rank_name(std::string_view file, std::int32_t& rank) {
   constexpr std::string_view kPrefix = "rank";
   constexpr std::string_view kSuffix = ".safetensors";
   return file.starts_with(kPrefix) && file.ends_with(kSuffix) &&
@@ -61,13 +61,13 @@ Status read_statistics(ImportJob& job) {
   if (job.info.phase == TracePhase::kUnknown) job.info.phase = TracePhase::kInference;
   std::int32_t rank = 0;
   if (!job.probe.is_folder) {
-    if (!parse_name(std::string_view(job.probe.path).substr(job.probe.path.find_last_of('/') + 1), rank)) rank = 0;
+    if (!parse_rank_name(std::string_view(job.probe.path).substr(job.probe.path.find_last_of('/') + 1), rank)) rank = 0;
     MOESIM_ASSIGN(const std::string content, job.stream->read_all(job.options.memory_limit_bytes));
     return read_rank(job, job.probe.path, content, rank);
   }
   MOESIM_TRY(read_meta(job));
   for (const std::string& file : job.probe.files) {
-    if (!parse_name(file, rank)) continue;
+    if (!parse_rank_name(file, rank)) continue;
     const std::string path = job.probe.path + "/" + file;
     MOESIM_ASSIGN(InputStream stream, InputStream::open(path));
     MOESIM_ASSIGN(const std::string content, stream.read_all(job.options.memory_limit_bytes));
@@ -80,7 +80,7 @@ bool recognises_statistics(const InputProbe& probe) {
   std::int32_t rank = 0;
   if (probe.is_folder)
     return std::any_of(probe.files.begin(), probe.files.end(),
-                       [&](const std::string& file) { return parse_name(file, rank); });
+                       [&](const std::string& file) { return parse_rank_name(file, rank); });
   // A header length of less than 2^40, then the header's brace.
   return probe.head.size() > 8 && probe.head[8] == '{' && probe.head.substr(5, 3) == std::string(3, '\0');
 }

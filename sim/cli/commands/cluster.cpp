@@ -77,12 +77,12 @@ MetricTable finding_table(const std::vector<ClusterFinding>& findings) {
   return table;
 }
 
-struct ShowRequest {
+struct ShowClusterRequest {
   std::string source;
   int nodes = 0;
 };
 
-RunResult show_cluster(Session& session, const ShowRequest& request) {
+RunResult show_cluster(Session& session, const ShowClusterRequest& request) {
   MOESIM_TRY(session.check_output());
   MOESIM_ASSIGN(const ClusterSpec spec, load_cluster(request.source, request.nodes));
   MOESIM_ASSIGN(const ClusterView view, compile(spec));
@@ -139,7 +139,7 @@ void add_cluster(CLI::App& app, Session& session) {
 
   CLI::App* show = cluster->add_subcommand("show", "Draws the tiers of a cluster and checks its description");
   show->footer("moesim cluster show preset:h100 --nodes 8\nmoesim cluster show mine.json --json");
-  auto request = std::make_shared<ShowRequest>();
+  auto request = std::make_shared<ShowClusterRequest>();
   add_cluster_source(*show, session, "cluster", request->source)->required();
   add_nodes(*show, request->nodes);
   session.add_output_options(*show);

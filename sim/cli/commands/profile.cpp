@@ -130,12 +130,12 @@ void draw_gemms(const Profile& profile, const std::string& wanted, Drawing& draw
   }
 }
 
-struct ShowRequest {
+struct ShowProfileRequest {
   std::string profile;
   std::string plot;
 };
 
-RunResult show_profile(Session& session, const ShowRequest& request) {
+RunResult show_profile(Session& session, const ShowProfileRequest& request) {
   MOESIM_TRY(session.check_output());
   MOESIM_ASSIGN(const Profile profile, load_named_profile(request.profile));
   const std::vector<NamedCurve> curves = curves_of(profile);
@@ -234,7 +234,7 @@ void add_profile(CLI::App& app, Session& session) {
       "# what was measured and what was fitted to it\n"
       "moesim profile show profile.json --plot all_gather\n"
       "moesim profile show shipped:h100-sxm5-80gb --json");
-  auto request = std::make_shared<ShowRequest>();
+  auto request = std::make_shared<ShowProfileRequest>();
   add_profile_argument(*show, session, "profile", request->profile);
   show->add_option("--plot", request->plot, "Draw the curves whose names contain this; 'all' draws every one")
       ->option_text("NAME");
