@@ -8,6 +8,8 @@
 // Megatron-Core sends k * tokens / TP over EP, then ESP times that over the links of a node.
 #include "sim/lower/moe_parm_s1.hpp"
 
+#include "sim/lower/moe_megatron_a2a.hpp"
+
 namespace moesim {
 namespace {
 
@@ -22,6 +24,10 @@ class ParmS1 final : public MoeSchedule {
       return usage_error("Parm S1 needs sequence parallelism when tp > 1: each TP rank sends tokens of its own",
                          "set \"sequence_parallel\": true");
     return {};
+  }
+  // Without shards there is nothing to fuse.
+  std::string_view same_as(const Plan& plan) const override {
+    return plan.sizes().esp == 1 ? megatron_a2a().name() : std::string_view{};
   }
 
   TensorId forward(MoeLayerBuilder& b, TensorId x) const override {
