@@ -107,6 +107,26 @@ Status exchange_over_ep(const OpContext& c, CommTask& task) {
   return {};
 }
 
+// All-to-all-v of every operand between all ranks of the group: to every shard of a copy's expert, or back from each.
+Status exchange_with_shards(const OpContext& c, CommTask& task) {
+  const RoutingState& state = c.routing();
+  const bool out = c.op().kind == OpKind::kDispatch;
+  for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
+    MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
+    std::vector<std::int64_t> send;
+    std::vector<std::int64_t> receive;
+    for (const RoutingState::Member& member : state.members) {
+      send.push_back(state.sent(state.i, member.i, state.j) * row_bytes(y.view));
+      receive.push_back(state.sent(member.i, state.i, member.j) * row_bytes(y.view));
+    }
+    if (!out) std::swap(send, receive);
+    task.requests.push_back(c.rank().comm.all_to_all_v(
+        group_of(c), channel_of(c.op().stream),
+        {readable(keep(task, c.in_buffer(operand))), send, keep(task, y.buffer)->bytes(), receive}));
+  }
+  return {};
+}
+
 // What arrived at each shard goes to all shards, or the partial results back, summed.
 Status share_over_esp(const OpContext& c, CommTask& task) {
   const RoutingState& state = c.routing();
@@ -128,19 +148,23 @@ Status share_over_esp(const OpContext& c, CommTask& task) {
 }
 
 Status start_copies(const OpContext& c, CommTask& task) {
-  return c.op().group == GroupKind::kEsp ? share_over_esp(c, task) : exchange_over_ep(c, task);
+  switch (c.op().group) {
+    case GroupKind::kEsp: return share_over_esp(c, task);
+    case GroupKind::kEpEsp: return exchange_with_shards(c, task);
+    default: return exchange_over_ep(c, task);
+  }
 }
 
 // The counts of all ranks of the group, in the order that RoutingState reads them in.
 void take_counts(const OpContext& c, const std::vector<std::int32_t>& gathered) {
   RoutingState& state = c.routing();
   const auto experts = static_cast<std::ptrdiff_t>(state.experts);
-  const std::vector<RankId>& members = c.rank().group(GroupKind::kEpEsp).members();
   state.counts.resize(gathered.size());
-  for (std::size_t m = 0; m < members.size(); ++m) {
-    const Layout::Coordinates& at = c.rank().program.layout->at(members[m]);
+  state.path = c.op().group == GroupKind::kEpEsp ? CopyPath::kToEveryShard : CopyPath::kOverEp;
+  for (std::size_t m = 0; m < state.members.size(); ++m) {
+    const auto [i, j] = state.members[m];
     const auto from = gathered.begin() + static_cast<std::ptrdiff_t>(m) * experts;
-    std::copy(from, from + experts, state.counts.begin() + (at.esp * state.ep + at.ep) * experts);
+    std::copy(from, from + experts, state.counts.begin() + (j * state.ep + i) * experts);
   }
 }
 

@@ -263,7 +263,9 @@ Status run_compute(const OpContext& c) {
     case OpKind::kPermuteGrad:
     case OpKind::kUnpermute:
     case OpKind::kUnpermuteGrad:
-    case OpKind::kSortByExpert: return run_routing(c);
+    case OpKind::kSortByExpert:
+    case OpKind::kReplicate:
+    case OpKind::kSumReplicas: return run_routing(c);
     case OpKind::kOptimizerStep: return run_optimizer(c);
     default:
       return fail(ErrorKind::kInternal, fmt::format("{} {} is not executed", op_kind_name(c.op().kind), c.op().name));

@@ -123,6 +123,7 @@ std::int64_t OpContext::row_count(const RowCount& rows) const {
   switch (rows.source) {
     case RowSource::kFixed: return rows.count;
     case RowSource::kRouted: return routing().routed();
+    case RowSource::kRoutedShards: return routing().routed() * routing().esp;
     case RowSource::kArrived: return routing().arrived(routing().j);
     case RowSource::kArrivedShards: return routing().arrived_shards();
   }

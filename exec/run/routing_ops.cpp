@@ -50,6 +50,11 @@ Status make_map(const OpContext& c, RoutingState& state) {
   state.esp = rank.program.plan.sizes().esp;
   state.i = rank.at.ep;
   state.j = rank.at.esp;
+  state.members.clear();
+  for (const RankId member : rank.program.layout->group(GroupKind::kEpEsp, rank.rank)) {
+    const Layout::Coordinates& at = rank.program.layout->at(member);
+    state.members.push_back({at.ep, at.esp});
+  }
   state.map.tokens = probabilities.rows;
   state.map.top_k = moe.top_k;
   state.map.experts = moe.experts;
@@ -108,6 +113,50 @@ Status run_sort(const OpContext& c) {
   return {};
 }
 
+// One part for each rank of the group: the copies whose experts it has a shard of.
+Status run_replicate(const OpContext& c) {
+  RankContext& rank = c.rank();
+  const RoutingState& state = c.routing();
+  for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
+    const MatrixView x = c.in(operand);
+    MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
+    std::int64_t row = 0;
+    for (const RoutingState::Member& member : state.members) {
+      const std::int64_t rows = state.routed_to(member.i);
+      const MatrixView from = row_range(x, state.first_routed(member.i), rows);
+      const MatrixView to = row_range(y.view, row, rows);
+      MOESIM_TRY(rank.backend.copy(rank.stream, to.data, from.data, storage(rows * x.columns, x.type)));
+      row += rows;
+    }
+  }
+  return {};
+}
+
+// A sum begins with the part of the first rank of its EP member and takes those of the other shards as they follow.
+Status run_sum_replicas(const OpContext& c) {
+  RankContext& rank = c.rank();
+  const RoutingState& state = c.routing();
+  for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
+    const MatrixView x = c.in(operand);
+    MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
+    std::vector<bool> begun(static_cast<std::size_t>(state.ep), false);
+    std::int64_t row = 0;
+    for (const RoutingState::Member& member : state.members) {
+      const std::int64_t rows = state.routed_to(member.i);
+      const MatrixView part = row_range(x, row, rows);
+      const MatrixView sum = row_range(y.view, state.first_routed(member.i), rows);
+      row += rows;
+      if (begun[static_cast<std::size_t>(member.i)]) {
+        MOESIM_TRY(rank.backend.add(rank.stream, {sum, part, sum}));
+        continue;
+      }
+      MOESIM_TRY(rank.backend.copy(rank.stream, sum.data, part.data, storage(rows * x.columns, x.type)));
+      begun[static_cast<std::size_t>(member.i)] = true;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Status run_routing(const OpContext& c) {
@@ -118,6 +167,8 @@ Status run_routing(const OpContext& c) {
     case OpKind::kPermuteGrad: return run_permute_grad(c);
     case OpKind::kUnpermute: return run_unpermute(c);
     case OpKind::kUnpermuteGrad: return run_unpermute_grad(c);
+    case OpKind::kReplicate: return run_replicate(c);
+    case OpKind::kSumReplicas: return run_sum_replicas(c);
     default: return run_sort(c);
   }
 }

@@ -14,6 +14,10 @@ std::int64_t RoutingState::sent(int from, int to, int shard) const {
   return sum;
 }
 
+std::int64_t RoutingState::first_routed(int to) const {
+  return std::accumulate(own_counts.begin(), own_counts.begin() + to * local_experts(), std::int64_t{0});
+}
+
 std::int64_t RoutingState::arrived(int shard) const {
   std::int64_t sum = 0;
   for (int from = 0; from < ep; ++from) sum += sent(from, i, shard);
@@ -28,10 +32,16 @@ std::int64_t RoutingState::arrived_shards() const {
 
 std::vector<std::int64_t> RoutingState::rows_by_source() const {
   std::vector<std::int64_t> rows;
+  const auto append = [&](int from, int shard) {
+    for (std::int64_t e = i * local_experts(); e < (i + 1) * local_experts(); ++e)
+      rows.push_back(count(from, shard, e));
+  };
+  if (path == CopyPath::kToEveryShard) {
+    for (const Member& member : members) append(member.i, member.j);
+    return rows;
+  }
   for (int shard = 0; shard < esp; ++shard)
-    for (int from = 0; from < ep; ++from)
-      for (std::int64_t e = i * local_experts(); e < (i + 1) * local_experts(); ++e)
-        rows.push_back(count(from, shard, e));
+    for (int from = 0; from < ep; ++from) append(from, shard);
   return rows;
 }
 

@@ -1,8 +1,9 @@
 // Who of an EP x ESP group sends how many token copies to which expert, for one MoE layer and micro-batch; made when the gate has
 // chosen, used by everything that moves or computes copies until the backward pass of the micro-batch is through.
 //
-// Rank (i, j) of the group holds shard j of the experts of EP member i. Copies travel over EP among the ranks of a shard; what
-// arrived is in the order of sources i, within one of experts. The ESP ranks then share it: in the order of j, then as it arrived.
+// Rank (i, j) of the group holds shard j of the experts of EP member i. Either copies travel over EP among the ranks of a shard;
+// what arrived is in the order of sources i, within one of experts. The ESP ranks then share it: in the order of j, then as it
+// arrived. Or every shard gets its own copy from the source: in the order of the ranks of the group, within one of experts.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,8 @@
 
 namespace moesim {
 
+enum class CopyPath : std::uint8_t { kOverEp, kToEveryShard };
+
 struct RoutingState {
   RoutingMap map;  // points into the buffers
   BufferPtr expert_rows, row_of_copy, copy_of_row;
@@ -24,6 +27,12 @@ struct RoutingState {
   std::vector<std::int32_t> counts;
   int ep = 1, esp = 1;  // of the group
   int i = 0, j = 0;     // this rank
+  // The ranks of the group in its order.
+  struct Member {
+    int i = 0, j = 0;
+  };
+  std::vector<Member> members;
+  CopyPath path = CopyPath::kOverEp;
   std::int64_t experts = 0;
 
   [[nodiscard]] bool known() const { return !counts.empty(); }
@@ -31,12 +40,15 @@ struct RoutingState {
   [[nodiscard]] std::int64_t routed() const;  // copies this rank sends
   // Copies that EP member `from` sends to member `to` among the ranks of shard `shard`.
   [[nodiscard]] std::int64_t sent(int from, int to, int shard) const;
+  // The first of this rank's rows that go to EP member `to`.
+  [[nodiscard]] std::int64_t first_routed(int to) const;
+  [[nodiscard]] std::int64_t routed_to(int to) const { return first_routed(to + 1) - first_routed(to); }
   // Copies that reach the member with shard `shard` of this rank's experts.
   [[nodiscard]] std::int64_t arrived(int shard) const;
   [[nodiscard]] std::int64_t arrived_shards() const;
   // By local expert: what this rank computes.
   [[nodiscard]] std::vector<std::int64_t> expert_row_counts() const;
-  // [source][local expert] of the rows before they are sorted by expert; a source is (j, i).
+  // [source][local expert] of the rows before they are sorted by expert, sources in the order of arrival.
   [[nodiscard]] std::vector<std::int64_t> rows_by_source() const;
 
  private:

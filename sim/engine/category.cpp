@@ -55,7 +55,9 @@ Category category_of(const Op& op) {
     case OpKind::kPermuteGrad:
     case OpKind::kUnpermute:
     case OpKind::kUnpermuteGrad:
-    case OpKind::kSortByExpert: return Category::kRouting;
+    case OpKind::kSortByExpert:
+    case OpKind::kReplicate:
+    case OpKind::kSumReplicas: return Category::kRouting;
     case OpKind::kOptimizerStep: return Category::kOptimizer;
     case OpKind::kEmbedding:
     case OpKind::kEmbeddingGrad:

@@ -60,6 +60,7 @@ RoutedRows EntityPricer::routed_rows(const Op& op, const Chunk& chunk, int varia
   rows.per_expert = loads_->expert_rows(layer, variant, i);
   rows.arrived_shards = loads_->arrived_shards(layer, variant, i);
   rows.routed = loads_->routed(layer, variant, i, shard_);
+  rows.routed_shards = rows.routed * esp_;
   if (esp_ == 1) {
     rows.arrived = rows.arrived_shards;
   } else {
@@ -79,12 +80,8 @@ const ExchangeLoad& EntityPricer::exchange_load(int layer, int variant, int j, c
   return *known;
 }
 
-CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int variant) {
-  MOESIM_ASSERT(loads_ != nullptr);
-  const int layer = moe_index(op);
-  const std::int64_t row_bytes = token_row_bytes(op, chunk).count();
-  const auto [entry, fresh] = exchanges_.try_emplace({layer, variant, row_bytes});
-  if (!fresh) return entry->second;
+// Between the ranks of a shard: the slowest shard counts where one entity stands for all.
+CommCost EntityPricer::exchange_over_ep(int layer, int variant, Bytes row_bytes) {
   if (exchange_groups_.empty()) exchange_groups_.resize(static_cast<std::size_t>(esp_));
   CommCost worst;
   for (int j = 0; j < esp_; ++j) {
@@ -95,11 +92,33 @@ CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int vari
       for (int i = 0; i < loads_->ep(); ++i) ranks.push_back(rank(i, j));
       group = &costs_.topology(ranks);
     }
-    const CommCost cost = costs_.all_to_all_v(*group, exchange_load(layer, variant, j, *group), Bytes(row_bytes));
+    const CommCost cost = costs_.all_to_all_v(*group, exchange_load(layer, variant, j, *group), row_bytes);
     if (cost.time > worst.time) worst = cost;
   }
-  entry->second = worst;
   return worst;
+}
+
+// Between all ranks of the group, every shard with its own copy.
+CommCost EntityPricer::exchange_with_shards(int layer, int variant, Bytes row_bytes) {
+  const GroupTopology& group = costs_.topology(group_);
+  if (loads_to_shards_.empty()) loads_to_shards_.resize(busiest_.size());
+  auto& known = loads_to_shards_[static_cast<std::size_t>(layer * loads_->variants() + variant)];
+  if (!known) {
+    loads_->send_matrix_to_shards(layer, variant, rows_);
+    known = costs_.exchange_load(group, {rows_, loads_->ep() * esp_});
+  }
+  return costs_.all_to_all_v(group, *known, row_bytes);
+}
+
+CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int variant) {
+  MOESIM_ASSERT(loads_ != nullptr);
+  const int layer = moe_index(op);
+  const std::int64_t row_bytes = token_row_bytes(op, chunk).count();
+  const auto [entry, fresh] = exchanges_.try_emplace({layer, variant, op.group, row_bytes});
+  if (!fresh) return entry->second;
+  entry->second = op.group == GroupKind::kEpEsp ? exchange_with_shards(layer, variant, Bytes(row_bytes))
+                                                : exchange_over_ep(layer, variant, Bytes(row_bytes));
+  return entry->second;
 }
 
 PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {

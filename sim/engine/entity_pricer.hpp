@@ -33,6 +33,8 @@ class EntityPricer {
   [[nodiscard]] RoutedRows routed_rows(const Op& op, const Chunk& chunk, int variant);
   [[nodiscard]] int busiest_member(int moe_layer, int variant);
   [[nodiscard]] CommCost token_exchange(const Op& op, const Chunk& chunk, int variant);
+  [[nodiscard]] CommCost exchange_over_ep(int layer, int variant, Bytes row_bytes);
+  [[nodiscard]] CommCost exchange_with_shards(int layer, int variant, Bytes row_bytes);
   [[nodiscard]] int moe_index(const Op& op) const { return moe_index_[op.layer.index()]; }
 
   const Program& program_;
@@ -51,6 +53,7 @@ class EntityPricer {
   struct ExchangeKey {
     int layer;
     int variant;
+    GroupKind group;
     std::int64_t row_bytes;
     auto operator<=>(const ExchangeKey&) const = default;
   };
@@ -59,7 +62,8 @@ class EntityPricer {
 
   std::map<ExchangeKey, CommCost> exchanges_;
   std::vector<std::optional<ExchangeLoad>> loads_of_shards_;  // [moe_layer][variant][shard]
-  std::vector<std::int64_t> rows_;                            // ep x ep
+  std::vector<std::optional<ExchangeLoad>> loads_to_shards_;  // [moe_layer][variant]
+  std::vector<std::int64_t> rows_;                            // a matrix of copies from rank to rank
 };
 
 }  // namespace moesim

@@ -138,6 +138,7 @@ std::int64_t rows_of(const Tensor& tensor, const RoutedRows& rows) {
   switch (tensor.rows.source) {
     case RowSource::kFixed: return tensor.rows.count;
     case RowSource::kRouted: return rows.routed;
+    case RowSource::kRoutedShards: return rows.routed_shards;
     case RowSource::kArrived: return rows.arrived;
     case RowSource::kArrivedShards: return rows.arrived_shards;
   }

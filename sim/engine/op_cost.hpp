@@ -11,6 +11,7 @@ namespace moesim {
 // Row counts that depend on the gate, for the rank that is priced.
 struct RoutedRows {
   std::int64_t routed = 0;
+  std::int64_t routed_shards = 0;
   std::int64_t arrived = 0;
   std::int64_t arrived_shards = 0;
   std::span<const std::int64_t> per_expert;  // rows of each local expert

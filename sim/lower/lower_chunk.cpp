@@ -50,6 +50,11 @@ Result<ChunkOps> lower_chunk(const Plan& plan, const ModelShape& model, const La
     x = b.external("chunk.input", {rows_outside_tp(plan)}, model.hidden);
     chunk.input = x;
   }
+  for (int layer = chunk.first_layer; layer < chunk.last_layer; ++layer) {
+    if (const auto& moe = model.layer(LayerId(layer)).moe) {
+      MOESIM_TRY(schedule->check(plan, *moe));
+    }
+  }
   for (int layer = chunk.first_layer; layer < chunk.last_layer; ++layer)
     x = lower_layer(b, x, LayerId(layer), *schedule);
   if (chunk.has_head) {

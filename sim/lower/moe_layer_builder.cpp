@@ -20,6 +20,8 @@ RoutedTokens MoeLayerBuilder::permute(TensorId x, TensorId gate) {
   return b_.permute("moe.permute", x, gate, shape_.top_k);
 }
 
+RoutedTokens MoeLayerBuilder::replicate(const RoutedTokens& x) { return b_.replicate("moe.replicate", x); }
+
 RoutedTokens MoeLayerBuilder::dispatch(const RoutedTokens& x, GroupKind group) {
   return b_.dispatch("moe.dispatch", x, group);
 }
@@ -55,6 +57,8 @@ TensorId MoeLayerBuilder::sum_shards(TensorId x, GroupKind group) {
 }
 
 TensorId MoeLayerBuilder::combine(TensorId x, GroupKind group) { return b_.combine("moe.combine", x, group); }
+
+TensorId MoeLayerBuilder::sum_replicas(TensorId x) { return b_.sum_replicas("moe.sum_replicas", x); }
 
 TensorId MoeLayerBuilder::unpermute(TensorId x, TensorId gate) {
   return b_.unpermute("moe.unpermute", x, gate, tokens_);

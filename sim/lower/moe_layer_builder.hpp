@@ -18,6 +18,7 @@ class MoeLayerBuilder {
   // Who goes where and with what weight, from the router: [tokens, 2 * top_k].
   TensorId gate(TensorId x);
   RoutedTokens permute(TensorId x, TensorId gate);                // token copies in the order of their experts
+  RoutedTokens replicate(const RoutedTokens& x);                  // a copy for each shard of its expert
   RoutedTokens dispatch(const RoutedTokens& x, GroupKind group);  // to the ranks of their experts
   RoutedTokens share(const RoutedTokens& x, GroupKind group);     // all-gather: every shard needs every copy
   RoutedTokens sort_by_expert(const RoutedTokens& x);             // needed when a rank holds several experts
@@ -25,6 +26,7 @@ class MoeLayerBuilder {
   TensorId sort_by_source(TensorId x);
   TensorId sum_shards(TensorId x, GroupKind group);  // reduce-scatter of partial results
   TensorId combine(TensorId x, GroupKind group);     // back to the ranks the copies came from
+  TensorId sum_replicas(TensorId x);                 // what the shards made of a copy, added up
   TensorId unpermute(TensorId x, TensorId gate);     // sum of each token's copies
   // The shared experts' contribution added to y, or y when the layer has none.
   TensorId add_shared_experts(TensorId y, TensorId x);

@@ -7,12 +7,13 @@
 
 #include "base/text.hpp"
 #include "sim/lower/moe_megatron_a2a.hpp"
+#include "sim/lower/moe_parm_s1.hpp"
 #include "sim/lower/moe_schedule.hpp"
 
 namespace moesim {
 
 std::span<const MoeSchedule* const> moe_schedules() {
-  static const std::array<const MoeSchedule*, 1> kSchedules = {&megatron_a2a()};
+  static const std::array kSchedules = {&megatron_a2a(), &parm_s1()};
   return kSchedules;
 }
 

@@ -46,6 +46,7 @@ LargestRows largest_rows(const Program& program) {
   largest.routed.assign(layers, 0);
   largest.arrived.assign(layers, 0);
   largest.arrived_shards.assign(layers, 0);
+  largest.esp = program.plan.sizes().esp;
   if (program.loads->moe_layers == 0) return largest;
   const ParallelSizes& sizes = program.plan.sizes();
   for (const LoadClass& one : load_classes(*program.layout, *program.loads)) {
@@ -74,9 +75,13 @@ Bytes largest_bytes(const Tensor& tensor, const LargestRows& rows) {
   std::int64_t count = tensor.rows.count;
   if (tensor.rows.source != RowSource::kFixed) {
     const std::size_t layer = tensor.layer.index();
-    count = tensor.rows.source == RowSource::kRouted    ? rows.routed[layer]
-            : tensor.rows.source == RowSource::kArrived ? rows.arrived[layer]
-                                                        : rows.arrived_shards[layer];
+    switch (tensor.rows.source) {
+      case RowSource::kFixed: break;
+      case RowSource::kRouted: count = rows.routed[layer]; break;
+      case RowSource::kRoutedShards: count = rows.routed[layer] * rows.esp; break;
+      case RowSource::kArrived: count = rows.arrived[layer]; break;
+      case RowSource::kArrivedShards: count = rows.arrived_shards[layer]; break;
+    }
   }
   return storage(count * tensor.columns * tensor.groups, tensor.type);
 }

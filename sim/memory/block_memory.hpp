@@ -13,6 +13,7 @@ struct LargestRows {
   std::vector<std::int64_t> routed;
   std::vector<std::int64_t> arrived;
   std::vector<std::int64_t> arrived_shards;
+  int esp = 1;
 };
 [[nodiscard]] LargestRows largest_rows(const Program& program);
 [[nodiscard]] Bytes largest_bytes(const Tensor& tensor, const LargestRows& rows);

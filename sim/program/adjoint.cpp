@@ -162,7 +162,7 @@ class AdjointWriter {
     contribute(x, gx, op);
   }
 
-  // Communication with a conjugate: operand i of the output maps back to operand i of the input.
+  // What has a conjugate: operand i of the output maps back to operand i of the input.
   void conjugate(const Op& op, OpKind kind) {
     OperandList gys;
     OperandList gxs;
@@ -217,6 +217,8 @@ class AdjointWriter {
       case OpKind::kReduceScatter: conjugate(op, OpKind::kAllGather); break;
       case OpKind::kDispatch: conjugate(op, OpKind::kCombine); break;
       case OpKind::kCombine: conjugate(op, OpKind::kDispatch); break;
+      case OpKind::kReplicate: conjugate(op, OpKind::kSumReplicas); break;
+      case OpKind::kSumReplicas: conjugate(op, OpKind::kReplicate); break;
       case OpKind::kAllReduce: all_reduce(op, entry.forward); break;
       default: MOESIM_ASSERT(!"operation without an adjoint on the tape");
     }

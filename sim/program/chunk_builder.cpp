@@ -238,7 +238,8 @@ TensorId ChunkBuilder::enter_replicated(std::string_view name, TensorId x, Group
 }
 
 RoutedTokens ChunkBuilder::dispatch(std::string_view name, const RoutedTokens& x, GroupKind group) {
-  const RoutedTokens y = like(name, x, {tensor(x.tokens).rows.count, RowSource::kArrived});
+  const RowSource source = group == GroupKind::kEpEsp ? RowSource::kArrivedShards : RowSource::kArrived;
+  const RoutedTokens y = like(name, x, {tensor(x.tokens).rows.count, source});
   Op& op = record(OpKind::kDispatch, name, {x.tokens, x.weights}, {y.tokens, y.weights});
   op.group = group;
   op.stream = Stream::kEp;
@@ -247,11 +248,26 @@ RoutedTokens ChunkBuilder::dispatch(std::string_view name, const RoutedTokens& x
 
 TensorId ChunkBuilder::combine(std::string_view name, TensorId x, GroupKind group) {
   const Tensor input = tensor(x);
-  const TensorId y =
-      make(name, TensorRole::kActivation, input.type, {input.rows.count, RowSource::kRouted}, input.columns);
+  const RowSource source = group == GroupKind::kEpEsp ? RowSource::kRoutedShards : RowSource::kRouted;
+  const TensorId y = make(name, TensorRole::kActivation, input.type, {input.rows.count, source}, input.columns);
   Op& op = record(OpKind::kCombine, name, {x}, {y});
   op.group = group;
   op.stream = Stream::kEp;
+  return y;
+}
+
+RoutedTokens ChunkBuilder::replicate(std::string_view name, const RoutedTokens& x) {
+  const RowCount rows{tensor(x.tokens).rows.count * plan_.sizes().esp, RowSource::kRoutedShards};
+  const RoutedTokens y = like(name, x, rows);
+  record(OpKind::kReplicate, name, {x.tokens, x.weights}, {y.tokens, y.weights});
+  return y;
+}
+
+TensorId ChunkBuilder::sum_replicas(std::string_view name, TensorId x) {
+  const Tensor input = tensor(x);
+  const RowCount rows{input.rows.count / plan_.sizes().esp, RowSource::kRouted};
+  const TensorId y = make(name, TensorRole::kActivation, input.type, rows, input.columns);
+  record(OpKind::kSumReplicas, name, {x}, {y});
   return y;
 }
 

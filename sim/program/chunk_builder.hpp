@@ -85,8 +85,12 @@ class ChunkBuilder {
   // without sequence parallelism.
   TensorId enter_replicated(std::string_view name, TensorId x, GroupKind group, Stream stream);
   RoutedTokens all_gather(std::string_view name, const RoutedTokens& x, GroupKind group, Stream stream);
+  // Over kEp copies go to one shard of their expert. Over kEpEsp replicated copies go to every shard, and what the shards
+  // made of them comes back to be summed.
   RoutedTokens dispatch(std::string_view name, const RoutedTokens& x, GroupKind group);
   TensorId combine(std::string_view name, TensorId x, GroupKind group);
+  RoutedTokens replicate(std::string_view name, const RoutedTokens& x);
+  TensorId sum_replicas(std::string_view name, TensorId x);
   // The head of a model whose embedding table, on the same chunk, is also its output matrix.
   TensorId tied_linear(std::string_view name, TensorId x, std::int64_t out);
   // The loss is worked out in FP32, as Megatron-LM and torchtitan do: a copy of narrower logits is all that its gradient

@@ -81,6 +81,19 @@ void GroupLoads::send_matrix(int layer, int variant, int j, std::vector<std::int
   }
 }
 
+void GroupLoads::send_matrix_to_shards(int layer, int variant, std::vector<std::int64_t>& matrix) const {
+  const auto ep = static_cast<std::size_t>(ep_);
+  const auto esp = static_cast<std::size_t>(esp_);
+  matrix.resize(ep * esp * ep * esp);
+  std::vector<std::int64_t> of_shard;
+  for (std::size_t j = 0; j < esp; ++j) {
+    send_matrix(layer, variant, static_cast<int>(j), of_shard);
+    for (std::size_t from = 0; from < ep; ++from)
+      for (std::size_t to = 0; to < ep * esp; ++to)
+        matrix[(from * esp + j) * ep * esp + to] = of_shard[from * ep + to / esp];
+  }
+}
+
 std::span<const std::int64_t> GroupLoads::expert_rows(int layer, int variant, int i) const {
   const std::size_t start = slot(layer, variant) * static_cast<std::size_t>(loads_->experts) +
                             static_cast<std::size_t>(i) * static_cast<std::size_t>(local_);

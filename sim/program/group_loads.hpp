@@ -36,6 +36,8 @@ class GroupLoads {
   // Token copies from EP member `from` to `to` among the ranks of shard j; row-major ep x ep. Worked out on each call: for
   // 256 ranks and 58 layers the matrices together would take 100 MB.
   void send_matrix(int layer, int variant, int j, std::vector<std::int64_t>& matrix) const;
+  // The same between all ranks of the group when every shard gets its own: row-major, rank (i, j) at i * esp + j.
+  void send_matrix_to_shards(int layer, int variant, std::vector<std::int64_t>& matrix) const;
 
  private:
   [[nodiscard]] std::size_t slot(int layer, int variant) const {

@@ -6,7 +6,7 @@
 namespace moesim {
 namespace {
 
-constexpr std::array<std::string_view, 38> kKindNames = {"embedding",
+constexpr std::array<std::string_view, 40> kKindNames = {"embedding",
                                                          "embedding_grad",
                                                          "norm",
                                                          "norm_grad",
@@ -31,6 +31,8 @@ constexpr std::array<std::string_view, 38> kKindNames = {"embedding",
                                                          "unpermute",
                                                          "unpermute_grad",
                                                          "sort_by_expert",
+                                                         "replicate",
+                                                         "sum_replicas",
                                                          "cross_entropy",
                                                          "cross_entropy_grad",
                                                          "all_gather",

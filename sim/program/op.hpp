@@ -41,6 +41,8 @@ enum class OpKind : std::uint8_t {
   kUnpermute,         // Y, P -> X                     weighted sum of a token's copies
   kUnpermuteGrad,     // gX, Y, P -> gY, gP
   kSortByExpert,      // Y -> Y                        arrived copies (by source) into expert order, or back
+  kReplicate,         // Y -> Ys                       a copy for each shard of its expert
+  kSumReplicas,       // Ys -> Y                       sum of what the shards made of a copy
   kCrossEntropy,      // logits -> S (, logits32)     S: maximum, sum of exponentials, label's logit by token
   kCrossEntropyGrad,  // logits32, S -> glogits
   kAllGather,         // X -> Y      over `group`, rows times group size (or gathered weights)

@@ -18,6 +18,7 @@ using TensorId = Id<struct TensorTag>;  // index into Chunk::tensors
 enum class RowSource : std::uint8_t {
   kFixed,
   kRouted,         // token copies this rank sends to experts: tokens * top_k, less what the capacity drops
+  kRoutedShards,   // the same once for each shard of its expert: for one rank of the EP x ESP group after the other
   kArrived,        // token copies that reach this rank over its EP group
   kArrivedShards,  // and after the ESP group has shared them: what the local expert shards compute
 };

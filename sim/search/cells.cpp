@@ -57,32 +57,58 @@ std::optional<Pruned> why_impossible(const ModelShape& model, const ModelLimits&
   return std::nullopt;
 }
 
+// Whether a MoE schedule of the space is worth a skeleton of its own.
+std::optional<Pruned> why_no_schedule(const ModelShape& model, const SearchSpace& space, const Cell& cell) {
+  const MoeShape* moe = model.first_moe();
+  const auto& names = space.moe_schedule;
+  if (moe == nullptr) return cell.moe_schedule->name() == names.front() ? std::nullopt : std::optional(Pruned::kEquivalent);
+  Plan plan;
+  plan.layout.sizes = cell.sizes;
+  plan.micro_batch = cell.micro_batch;
+  plan.seq_length = space.seq_length;
+  if (!cell.moe_schedule->check(plan, *moe)) return Pruned::kMoeSchedule;
+  const std::string_view other = cell.moe_schedule->same_as(plan);
+  return std::find(names.begin(), names.end(), other) == names.end() ? std::nullopt : std::optional(Pruned::kEquivalent);
+}
+
 }  // namespace
 
-CellList enumerate_cells(const ModelShape& model, const SearchSpace& space, int world, std::int64_t weight,
-                         Certificate& certificate) {
+Result<CellList> enumerate_cells(const ModelShape& model, const SearchSpace& space, int world, std::int64_t weight,
+                                 Certificate& certificate) {
   const ModelLimits limits = limits_of(model);
+  std::vector<const MoeSchedule*> schedules;
+  for (const std::string& name : space.moe_schedule) {
+    MOESIM_ASSIGN(const MoeSchedule* schedule, find_moe_schedule(name));
+    schedules.push_back(schedule);
+  }
   CellList list;
+  const auto look_at = [&](Cell cell) {
+    ++list.combinations;
+    auto reason = why_impossible(model, limits, space, world, cell);
+    if (!reason) reason = why_no_schedule(model, space, cell);
+    if (reason) {
+      certificate.pruned[static_cast<std::size_t>(*reason)] += weight;
+    } else {
+      list.cells.push_back(cell);
+    }
+  };
   for (const int pp : space.pp)
     for (const int tp : space.tp)
       for (const int cp : space.cp)
         for (const int ep : space.ep)
           for (const int esp : space.esp)
-            for (const int micro_batch : space.micro_batch) {
-              ++list.combinations;
-              Cell cell;
-              cell.sizes.pp = pp;
-              cell.sizes.tp = tp;
-              cell.sizes.cp = cp;
-              cell.sizes.ep = ep;
-              cell.sizes.esp = esp;
-              cell.micro_batch = micro_batch;
-              if (const auto reason = why_impossible(model, limits, space, world, cell)) {
-                certificate.pruned[static_cast<std::size_t>(*reason)] += weight;
-              } else {
-                list.cells.push_back(cell);
+            for (const int micro_batch : space.micro_batch)
+              for (const MoeSchedule* schedule : schedules) {
+                Cell cell;
+                cell.sizes.pp = pp;
+                cell.sizes.tp = tp;
+                cell.sizes.cp = cp;
+                cell.sizes.ep = ep;
+                cell.sizes.esp = esp;
+                cell.micro_batch = micro_batch;
+                cell.moe_schedule = schedule;
+                look_at(cell);
               }
-            }
   return list;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "sim/lower/moe_schedule.hpp"
 #include "sim/search/search.hpp"
 
 namespace moesim {
@@ -11,6 +12,7 @@ namespace moesim {
 struct Cell {
   ParallelSizes sizes;  // vpp stays 1 here
   int micro_batch = 1;
+  const MoeSchedule* moe_schedule = nullptr;
 };
 
 struct CellList {
@@ -18,8 +20,9 @@ struct CellList {
   std::int64_t combinations = 0;  // all of the space's skeletons, the impossible ones included
 };
 
-// Counts what is impossible in `pruned`, each with `weight` (the plans that one skeleton stands for).
-[[nodiscard]] CellList enumerate_cells(const ModelShape& model, const SearchSpace& space, int world,
-                                       std::int64_t weight, Certificate& certificate);
+// Counts what is impossible in `pruned`, each with `weight` (the plans that one skeleton stands for). An error: a name in
+// the space that no MoE schedule has.
+[[nodiscard]] Result<CellList> enumerate_cells(const ModelShape& model, const SearchSpace& space, int world,
+                                               std::int64_t weight, Certificate& certificate);
 
 }  // namespace moesim

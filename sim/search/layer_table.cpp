@@ -148,6 +148,7 @@ class TableMaker {
     rows.routed.assign(layers, routed);
     rows.arrived.assign(layers, routing_.group() != nullptr && routing_.group()->esp() > 1 ? 0 : arrived);
     rows.arrived_shards.assign(layers, arrived);
+    rows.esp = program_.plan.sizes().esp;
     return rows;
   }
 
@@ -235,6 +236,8 @@ class TableMaker {
             (tensor.rows.source == RowSource::kArrived && routing_.group()->esp() == 1))
           rows = std::max(rows, routing_.group()->arrived_shards(moe, 0, i));
         if (tensor.rows.source == RowSource::kRouted) rows = std::max(rows, routing_.group()->routed(moe, 0, i, 0));
+        if (tensor.rows.source == RowSource::kRoutedShards)
+          rows = std::max(rows, routing_.group()->routed(moe, 0, i, 0) * routing_.group()->esp());
       }
     }
     return storage(rows * tensor.columns * tensor.groups, tensor.type).count();

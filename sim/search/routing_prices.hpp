@@ -28,8 +28,8 @@ class RoutingPrices {
   [[nodiscard]] std::vector<double>& seconds(const Op& op, const Chunk& chunk, int layers);
 
  private:
-  // An operation by its name and the width and type of what it reads and writes; its rows come from the loads.
-  using Key = std::tuple<OpKind, const char*, std::int64_t, DType, std::int64_t, DType>;
+  // An operation by its group, its name and the width and type of what it reads and writes; its rows come from the loads.
+  using Key = std::tuple<OpKind, GroupKind, const char*, std::int64_t, DType, std::int64_t, DType>;
 
   std::shared_ptr<const RoutedLoads> loads_;
   std::vector<RankId> ranks_;

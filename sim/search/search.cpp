@@ -43,7 +43,8 @@ constexpr std::array<PrunedText, static_cast<std::size_t>(Pruned::kCount)> kPrun
     {"sequence", "the sequence does not divide by 2*cp or tp"},
     {"batch", "the global batch is not a multiple of micro_batch*dp"},
     {"pipeline_shape", "the schedule does not exist for these stages, micro-batches and chunks"},
-    {"equivalent", "the same as another plan: ZeRO over a single replica"},
+    {"moe_schedule", "the MoE schedule does not run under this layout"},
+    {"equivalent", "the same as another plan: ZeRO over one replica, or MoE schedules that do not differ here"},
     {"memory", "does not fit into the device's memory"},
     {"bound", "a bound proves it slower than the plans listed"},
     {"memory_walked", "does not fit once every tensor is followed"},
@@ -113,7 +114,8 @@ class Ranker {
   Status bound_everything() {
     const auto weight = static_cast<std::int64_t>(maker_.schedules().size() * space_.recompute.size() *
                                                   space_.zero_dense.size() * space_.zero_expert.size());
-    CellList list = enumerate_cells(model_, space_, costs_.view().ranks(), weight, result_.certificate);
+    MOESIM_ASSIGN(CellList list,
+                  enumerate_cells(model_, space_, costs_.view().ranks(), weight, result_.certificate));
     result_.certificate.considered = list.combinations * weight;
     cells_ = std::move(list.cells);
     const CandidateMaker::Need need = maker_.table_needs(cells_);

@@ -30,7 +30,8 @@ enum class Pruned : std::uint8_t {
   kSequence,           // sequence / (2 cp), or tokens / tp
   kBatch,              // global batch / (micro batch * dp)
   kPipelineShape,      // the schedule does not exist for these stages, micro-batches and chunks
-  kEquivalent,         // ZeRO over a single replica: the same plan under another name
+  kMoeSchedule,        // the MoE schedule does not run under this layout
+  kEquivalent,         // the same plan under another name: ZeRO over one replica, MoE schedules that differ over ESP alone
   kMemory,             // a lower bound of the peak memory is above the device's
   kBound,              // the time bound is above the K-th best replayed step
   kMemoryWalked,       // the exact memory walk, done before a replay, says that it does not fit

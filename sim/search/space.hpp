@@ -26,6 +26,7 @@ struct SearchSpace {
   std::vector<ZeroStage> zero_dense;
   std::vector<ZeroStage> zero_expert;
   std::vector<std::string> pipeline;
+  std::vector<std::string> moe_schedule;
 
   // What is asked for, the same for all plans.
   std::int64_t seq_length = 4096;

@@ -12,6 +12,7 @@
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/plan_metrics.hpp"
 #include "sim/cli/scenario.hpp"
+#include "sim/lower/moe_schedule.hpp"
 #include "sim/pipeline/schedules.hpp"
 #include "sim/search/search.hpp"
 #include "sim/sweep/field.hpp"
@@ -22,7 +23,8 @@ namespace {
 // Dimensions of the space that can be narrowed, in the grammar that sweeps have (docs/sweep.md).
 constexpr std::array kFilters = {SweepField::kTp,         SweepField::kCp,       SweepField::kPp,
                                  SweepField::kVpp,        SweepField::kEp,       SweepField::kEsp,
-                                 SweepField::kMicroBatch, SweepField::kPipeline, SweepField::kRecompute};
+                                 SweepField::kMicroBatch, SweepField::kPipeline, SweepField::kRecompute,
+                                 SweepField::kMoeSchedule};
 
 // As written; empty: as default_space() has them.
 struct SpaceFilter {
@@ -73,6 +75,7 @@ Status narrow(SearchSpace& space, SweepField field, const std::string& text) {
   std::vector<std::string> words;
   for (const AxisValue& value : axis->values) words.push_back(std::get<std::string>(value));
   if (field == SweepField::kPipeline) space.pipeline = words;
+  if (field == SweepField::kMoeSchedule) space.moe_schedule = words;
   if (field == SweepField::kRecompute)
     std::erase_if(space.recompute,
                   [&](Recompute r) { return std::find(words.begin(), words.end(), recompute_name(r)) == words.end(); });
@@ -102,6 +105,9 @@ bool is_for_machines(std::string_view key) { return key == "zero_dense" || key =
 
 MetricTable plan_table(const std::vector<RankedPlan>& plans) {
   MetricTable table;
+  const bool several = std::any_of(plans.begin(), plans.end(), [](const RankedPlan& ranked) {
+    return ranked.plan.moe_schedule != Plan{}.moe_schedule;
+  });
   for (std::size_t i = 0; i < plans.size(); ++i) {
     const RankedPlan& ranked = plans[i];
     std::vector<Metric> row = {
@@ -119,8 +125,10 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans) {
                    ranked.bound.value()});
     row.push_back({{"reason", MetricUnit::kNone, "reason", "Why it stands where it stands", MetricShown::kMachinesOnly},
                    ranked.reason});
-    for (Metric& metric : row)
+    for (Metric& metric : row) {
       if (is_for_machines(metric.column.key)) metric.column.shown = MetricShown::kMachinesOnly;
+      if (metric.column.key == "moe_schedule" && several) metric.column.shown = MetricShown::kEverywhere;
+    }
     add_record_row(table, row, i == 0 ? RowTone::kGood : RowTone::kPlain);
   }
   return table;
@@ -228,6 +236,12 @@ std::vector<std::string> schedule_names() {
   return names;
 }
 
+std::vector<std::string> moe_schedule_names() {
+  std::vector<std::string> names;
+  for (const MoeSchedule* schedule : moe_schedules()) names.emplace_back(schedule->name());
+  return names;
+}
+
 std::vector<std::string> precision_names() {
   std::vector<std::string> names;
   for (const PrecisionRecipe& recipe : precision_recipes()) names.emplace_back(recipe.name);
@@ -279,6 +293,7 @@ void add_rank(CLI::App& app, Session& session) {
     CLI::Option* option =
         add_filter(*command, std::string(traits.options), filter.values[i], std::string(traits.description));
     if (kFilters[i] == SweepField::kPipeline) session.suggest(option, schedule_names());
+    if (kFilters[i] == SweepField::kMoeSchedule) session.suggest(option, moe_schedule_names());
     if (kFilters[i] == SweepField::kRecompute) session.suggest(option, {"none", "selective", "full"});
   }
   add_filter(*command, "--zero", filter.zero, "ZeRO stages");

@@ -49,6 +49,19 @@ void expect_conserved(const ParallelSizes& sizes, int sources, int variants, con
         EXPECT_EQ(arrived, routed);
         EXPECT_EQ(computed, routed);
         EXPECT_EQ(by_expert, routed);
+        // With a copy for each shard everything is sent ESP times, and a rank receives what it computes.
+        group.send_matrix_to_shards(layer, variant, matrix);
+        const auto ranks = static_cast<std::size_t>(sizes.ep * sizes.esp);
+        ASSERT_EQ(matrix.size(), ranks * ranks);
+        for (std::size_t rank = 0; rank < ranks; ++rank) {
+          std::int64_t out = 0, in = 0;
+          for (std::size_t k = 0; k < ranks; ++k) {
+            out += matrix[rank * ranks + k];
+            in += matrix[k * ranks + rank];
+          }
+          EXPECT_EQ(out, copies * sizes.esp);
+          EXPECT_EQ(in, group.arrived_shards(layer, variant, static_cast<int>(rank) / sizes.esp));
+        }
         for (int j = 0; j < sizes.esp; ++j) {
           group.send_matrix(layer, variant, j, matrix);
           ASSERT_EQ(matrix.size(), static_cast<std::size_t>(sizes.ep * sizes.ep));

@@ -11,6 +11,7 @@ namespace {
 struct Case {
   ParallelSizes sizes;
   const char* order = "tp-cp-ep-dp-pp";
+  const char* moe_schedule = "megatron-a2a";
 };
 
 const std::vector<Case>& cases() {
@@ -22,6 +23,7 @@ const std::vector<Case>& cases() {
       {{.tp = 2, .pp = 2, .dp = 4, .ep = 4, .esp = 2}},
       {{.tp = 2, .cp = 2, .pp = 2, .dp = 2, .ep = 4, .esp = 2}},
       {{.pp = 2, .dp = 8, .ep = 8}, "tp-cp-pp-ep-dp"},
+      {{.tp = 2, .pp = 2, .dp = 4, .ep = 4, .esp = 2}, "tp-cp-ep-dp-pp", "parm-s1"},
   };
   return kCases;
 }
@@ -35,6 +37,7 @@ Program program_of_plan(const Plan& plan, std::uint64_t seed) {
 Program program_of(const Case& one, std::string_view pipeline, std::uint64_t seed) {
   Plan plan = with_pipeline(plan_of(one.sizes, 2 * one.sizes.pp), pipeline);
   plan.layout.order = one.order;
+  plan.moe_schedule = one.moe_schedule;
   plan.seq_length = 4096;
   return program_of_plan(plan, seed);
 }
@@ -49,8 +52,8 @@ TEST(Folding, SkewCostsTimeHere) {  // or the tests below would compare nothing
 }
 
 std::string name_of(const Case& one, std::string_view pipeline) {
-  return fmt::format("{} tp{} cp{} pp{} dp{} ep{} esp{} {}", pipeline, one.sizes.tp, one.sizes.cp, one.sizes.pp,
-                     one.sizes.dp, one.sizes.ep, one.sizes.esp, one.order);
+  return fmt::format("{} tp{} cp{} pp{} dp{} ep{} esp{} {} {}", pipeline, one.sizes.tp, one.sizes.cp, one.sizes.pp,
+                     one.sizes.dp, one.sizes.ep, one.sizes.esp, one.order, one.moe_schedule);
 }
 
 double ratio_of(const Program& program, const CostModel& costs, const ReplayOptions& options) {
