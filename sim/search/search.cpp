@@ -44,7 +44,7 @@ constexpr std::array<PrunedText, static_cast<std::size_t>(Pruned::kCount)> kPrun
     {"batch", "the global batch is not a multiple of micro_batch*dp"},
     {"pipeline_shape", "the schedule does not exist for these stages, micro-batches and chunks"},
     {"moe_schedule", "the MoE schedule does not run under this layout"},
-    {"equivalent", "the same as another plan: ZeRO over one replica, or MoE schedules that do not differ here"},
+    {"equivalent", "the same as another plan of the space"},
     {"memory", "does not fit into the device's memory"},
     {"bound", "a bound proves it slower than the plans listed"},
     {"memory_walked", "does not fit once every tensor is followed"},
