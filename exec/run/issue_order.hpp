@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/program/block_dependencies.hpp"
 #include "sim/program/program.hpp"
 
 namespace moesim {
@@ -43,11 +44,10 @@ class IssueOrder {
 
  private:
   using Counts = std::array<std::uint32_t, kStreams>;
-  void compile(const Block& block, std::vector<std::vector<std::int32_t>>& deps) const;
 
   const Program& program_;
   StageId stage_;
-  std::vector<std::vector<std::vector<std::int32_t>>> deps_;  // by block and op: ops of the block
+  std::vector<BlockDependencies> deps_;   // by block; empty where no call needs it
   std::vector<Item> items_;
   std::vector<std::int32_t> first_item_;  // by call
   std::vector<Counts> waits_;             // operations of each stream that must have ended

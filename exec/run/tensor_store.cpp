@@ -31,7 +31,7 @@ const StoredTensor* TensorStore::find(std::int32_t chunk, std::int32_t micro_bat
 }
 
 void TensorStore::ended(std::int32_t call_number, const Call& call, const Op& op) {
-  const Block& block = program_.blocks[static_cast<std::size_t>(call.block)];
+  const Block& block = program_.block_of(call);
   std::optional<Uses>& uses = uses_[static_cast<std::size_t>(call.block)];
   if (!uses) {
     uses.emplace();
