@@ -71,7 +71,7 @@ Status RankRunner::run_ops(StepResult& result) {
 }
 
 OpContext RankRunner::context_of(const IssueOrder::Item& item) {
-  return OpContext(rank_, order_.call(item), order_.block(item), order_.op(item));
+  return OpContext(rank_, item.call, order_.op(item));
 }
 
 Result<bool> RankRunner::start_ready(Stream stream, StepResult& result) {
@@ -118,6 +118,7 @@ void RankRunner::finish(std::int32_t index, Seconds start, StepResult& result) {
   if (block.kind != BlockKind::kPrologue && block.kind != BlockKind::kEpilogue)
     rank_.store.ended(item.call, call, order_.op(item));
   if (!order_.call_ended(item.call)) return;
+  rank_.gathered.end_call(item.call);
   switch (block.kind) {
     case BlockKind::kBackward:
     case BlockKind::kBackwardLast:

@@ -13,6 +13,7 @@
 #include "exec/run/executable.hpp"
 #include "exec/run/training.hpp"
 #include "sim/lower/lower.hpp"
+#include "sim/pipeline/schedules.hpp"
 #include "tests/unit/exec/comm/local_ranks.hpp"
 
 namespace moesim {
@@ -67,6 +68,16 @@ inline std::string plan_text(const Plan& plan) {
          (plan.sequence_parallel ? "" : " no-sp");
 }
 
+// The fewest chunks per stage with which a schedule exists for two stages and as many micro-batches.
+inline int chunks_of(const PipelineSchedule& schedule, int micro_batches) {
+  for (const int vpp : {1, 2, 3, 4}) {
+    const int chunks = schedule.chunks_per_stage(vpp);
+    if (schedule.check({2, micro_batches, chunks})) return chunks;
+  }
+  ADD_FAILURE() << "no shape found for " << schedule.name();
+  return 1;
+}
+
 struct Trained {
   std::vector<double> losses;
   double first_norm = 0;
@@ -83,6 +94,7 @@ inline Result<Program> tiny_program(const Plan& plan, const ModelShape& model) {
     const std::int64_t tokens = plan.tokens_per_micro_batch() / plan.sizes().tp;
     loads = balanced_routed_loads(model.moe_layer_count(), static_cast<int>(moe->experts), static_cast<int>(moe->top_k),
                                   tokens);
+    if (plan.capacity_factor > 0) apply_capacity(loads, plan.capacity_factor, plan.pad_to_capacity);
   }
   return lower(plan, model, std::make_shared<const Layout>(std::move(layout)),
                std::make_shared<const RoutedLoads>(std::move(loads)));

@@ -218,5 +218,32 @@ TEST(GradSync, TheOptimizerStepsOverTheShard) {
   }
 }
 
+// tp 4, heads of 8, hidden 32, FP32. Two key/value heads: each rank holds 32 x 16 of the keys and values that two ranks hold, and
+// the message has a place for either head: 2 x 512. Norms of heads are 8 + 8 numbers. Those of layers (32 each, two in the layer,
+// one in the head) only differ between ranks with sequence parallelism.
+TEST(GradSync, TpSumsWhatItsRanksHaveParts) {
+  ModelShape model;
+  model.name = "tiny";
+  model.hidden = 32;
+  model.vocab = 200;
+  LayerShape layer;
+  layer.attention = {.heads = 4, .kv_heads = 2, .head_dim = 8, .value_head_dim = 8};
+  layer.attention.qk_norm = true;
+  layer.dense = FfnShape{.width = 48};
+  model.kinds = {layer};
+  model.layers = {0};
+  const auto summed = [&](bool sequence_parallel) {
+    Plan plan = plan_of({.tp = 4}, 1);
+    plan.sequence_parallel = sequence_parallel;
+    const Program program = lowered(plan, model);
+    std::int64_t elements = 0;
+    for (const Op& op : program.blocks.back().ops)
+      if (op.kind == OpKind::kReduceGrads && op.group == GroupKind::kTp) elements += op.payload_elements;
+    return elements;
+  };
+  EXPECT_EQ(summed(false), 2 * 32 * 16 + 16);
+  EXPECT_EQ(summed(true), 2 * 32 * 16 + 16 + 3 * 32);
+}
+
 }  // namespace
 }  // namespace moesim

@@ -6,19 +6,6 @@
 namespace moesim {
 namespace {
 
-// Key/value heads that several TP ranks hold: the copies beyond the first, weights, biases and wide norms.
-std::int64_t repeated_key_values(const ModelShape& model, int tp) {
-  std::int64_t extra = 0;
-  for (int i = 0; i < model.layer_count(); ++i) {
-    const AttentionShape& a = model.layer(LayerId(i)).attention;
-    if (a.kind != AttentionKind::kGrouped || a.kv_heads >= tp) continue;
-    const std::int64_t copies = tp - a.kv_heads;
-    extra += copies * (a.head_dim + a.value_head_dim) * (model.hidden + (a.qkv_bias ? 1 : 0));
-    if (a.qk_norm && a.qk_norm_wide) extra += copies * a.head_dim;
-  }
-  return extra;
-}
-
 std::int64_t padding(const ModelShape& model, int tp) {
   const std::int64_t rows = padded_vocab(model.vocab, tp) - model.vocab;
   return rows * (model.hidden * (model.tied_embeddings ? 1 : 2) + (model.lm_head_bias ? 1 : 0));
@@ -26,7 +13,7 @@ std::int64_t padding(const ModelShape& model, int tp) {
 
 std::int64_t whole(const Tensor& tensor, const ParallelSizes& sizes) {
   if (tensor.replicas == GroupKind::kEdp) return tensor.elements() * sizes.ep * (tensor.same_on_esp ? 1 : sizes.esp);
-  return tensor.elements() * (tensor.same_on_tp ? 1 : sizes.tp);
+  return tensor.elements() * sizes.tp / tensor.tp_copies;
 }
 
 std::int64_t stored_by(const Program& program) {
@@ -41,8 +28,7 @@ void expect_all_parameters(const ModelShape& model, const ParallelSizes& sizes, 
   Plan plan = with_pipeline(plan_of(sizes, 4 * sizes.pp), pipeline);
   plan.seq_length = 256;
   const Program program = lowered(plan, model);
-  EXPECT_EQ(stored_by(program), copies * (count_parameters(model).stored() + padding(model, sizes.tp) +
-                                          repeated_key_values(model, sizes.tp)))
+  EXPECT_EQ(stored_by(program), copies * (count_parameters(model).stored() + padding(model, sizes.tp)))
       << model.name << " tp " << sizes.tp << " pp " << sizes.pp << " ep " << sizes.ep << " esp " << sizes.esp;
 }
 
