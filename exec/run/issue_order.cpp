@@ -51,9 +51,7 @@ void IssueOrder::restart() {
 const Call& IssueOrder::call(const Item& item) const {
   return program_.stages[stage_.index()].calls[static_cast<std::size_t>(item.call)];
 }
-const Block& IssueOrder::block(const Item& item) const {
-  return program_.block_of(call(item));
-}
+const Block& IssueOrder::block(const Item& item) const { return program_.block_of(call(item)); }
 const Op& IssueOrder::op(const Item& item) const {
   return program_.op_at(stage_, static_cast<std::size_t>(item.call), static_cast<std::size_t>(item.op));
 }

@@ -47,7 +47,7 @@ class IssueOrder {
 
   const Program& program_;
   StageId stage_;
-  std::vector<BlockDependencies> deps_;   // by block; empty where no call needs it
+  std::vector<BlockDependencies> deps_;  // by block; empty where no call needs it
   std::vector<Item> items_;
   std::vector<std::int32_t> first_item_;  // by call
   std::vector<Counts> waits_;             // operations of each stream that must have ended

@@ -16,7 +16,8 @@ MatrixView flat(const BufferPtr& buffer, DType type, ElementRange range) {
 // The gradient of what several ranks hold alike counts once; a head that is the embedding table counts there.
 bool is_counted(const Program& program, const Chunk& chunk, const Tensor& tensor, ZeroStage cut, RankId rank) {
   const Layout::Coordinates& at = program.layout->at(rank);
-  if (chunk.model_copy > 0 || tensor.transposed || at.tp % tensor.tp_copies > 0 || (tensor.same_on_esp && at.esp > 0)) return false;
+  if (chunk.model_copy > 0 || tensor.transposed || at.tp % tensor.tp_copies > 0 || (tensor.same_on_esp && at.esp > 0))
+    return false;
   return cut >= ZeroStage::kOptimizer || program.layout->index_in_group(tensor.replicas, rank) == 0;
 }
 
@@ -69,8 +70,8 @@ Status set_initial_values(Parameter& parameter, std::uint64_t seed, ComputeBacke
   MOESIM_TRY(backend.copy_in(stream, wide->data(), values.data(), wide->size()));
   const bool part = parameter.cut >= ZeroStage::kParameters;
   const ElementRange held = part ? parameter.own : ElementRange{0, parameter.elements()};
-  MOESIM_TRY(backend.cast(stream, {flat(wide, DType::kFp32, held),
-                                   flat(parameter.value, parameter.tensor().type, {0, held.count})}));
+  MOESIM_TRY(backend.cast(
+      stream, {flat(wide, DType::kFp32, held), flat(parameter.value, parameter.tensor().type, {0, held.count})}));
   if (parameter.master) {
     MOESIM_TRY(backend.cast(stream, {flat(wide, DType::kFp32, parameter.own), parameter.own_master()}));
   }

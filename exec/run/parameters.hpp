@@ -31,8 +31,8 @@ struct Parameter {
   ZeroStage cut = ZeroStage::kNone;  // what its replicas keep parts of; kNone also where there are none
   bool gradient_operation = true;    // of its own; the gradients of vectors (norms) add up beside other operations
   ElementRange own;                  // what this rank updates; everything without ZeRO
-  bool counted = true;      // whether this rank adds its part to the norm of all gradients
-  BufferPtr value;          // the weight, in its type; with ZeRO 3 the own part
+  bool counted = true;               // whether this rank adds its part to the norm of all gradients
+  BufferPtr value;                   // the weight, in its type; with ZeRO 3 the own part
   BufferPtr gradient;       // FP32, whole, of this rank's micro-batches; nullptr where ZeRO 2 and 3 have none just now
   BufferPtr reduced;        // FP32, own part, summed over the replicas; with ZeRO 2 and 3
   BufferPtr master;         // FP32, own part; only where the weight is narrower

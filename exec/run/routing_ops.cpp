@@ -9,7 +9,7 @@ namespace {
 
 GateSettings gate_of(const OpContext& c) {
   const MoeShape& moe = *c.layer().moe;
-  return {moe.top_k,  moe.score,      c.rank().settings.normalise_gate, c.rank().settings.gate_scale,
+  return {moe.top_k,  moe.score,     c.rank().settings.normalise_gate, c.rank().settings.gate_scale,
           moe.groups, moe.top_groups};
 }
 
@@ -22,8 +22,8 @@ Status run_top_k(const OpContext& c) {
   if (c.op().inputs.size() > 1) args.bias = c.in(1);
   args.probabilities = probabilities.view;
   if (rank.settings.gating == Gating::kReplay)
-    args.forced_counts = rank.program.loads->chosen_row(rank.moe_layer_of[c.op().layer.index()],
-                                                 c.micro_batch() % rank.program.loads->variants, rank.load_source);
+    args.forced_counts = rank.program.loads->chosen_row(
+        rank.moe_layer_of[c.op().layer.index()], c.micro_batch() % rank.program.loads->variants, rank.load_source);
   if (rank.settings.balance_coefficient > 0) {
     BufferPtr& statistics = c.routing().statistics;
     MOESIM_ASSIGN(statistics, rank.staging.allocate(2 * args.logits.columns, DType::kFp32));
@@ -50,7 +50,8 @@ Result<std::vector<std::int32_t>> chosen_counts(const OpContext& c, const Matrix
   RankContext& rank = c.rank();
   const MoeShape& moe = *c.layer().moe;
   std::vector<float> rows(static_cast<std::size_t>(probabilities.rows * probabilities.columns));
-  MOESIM_TRY(rank.backend.copy_out(rank.stream, rows.data(), probabilities.data, storage(probabilities.rows * probabilities.columns, DType::kFp32)));
+  MOESIM_TRY(rank.backend.copy_out(rank.stream, rows.data(), probabilities.data,
+                                   storage(probabilities.rows * probabilities.columns, DType::kFp32)));
   MOESIM_TRY(rank.backend.synchronize(rank.stream));
   std::vector<std::int32_t> counts(static_cast<std::size_t>(moe.experts), 0);
   const auto k = static_cast<std::size_t>(moe.top_k);

@@ -70,9 +70,7 @@ Status RankRunner::run_ops(StepResult& result) {
   return {};
 }
 
-OpContext RankRunner::context_of(const IssueOrder::Item& item) {
-  return OpContext(rank_, item.call, order_.op(item));
-}
+OpContext RankRunner::context_of(const IssueOrder::Item& item) { return OpContext(rank_, item.call, order_.op(item)); }
 
 Result<bool> RankRunner::start_ready(Stream stream, StepResult& result) {
   const std::int32_t index = order_.startable(stream);

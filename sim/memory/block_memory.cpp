@@ -8,9 +8,7 @@
 #include "sim/program/group_loads.hpp"
 
 namespace moesim {
-namespace {
-
-}  // namespace
+namespace {}  // namespace
 
 int pass_of(BlockKind kind) {
   switch (kind) {

@@ -117,7 +117,8 @@ TensorId ChunkBuilder::linear(std::string_view name, TensorId x, const LinearSha
 TensorId ChunkBuilder::rotary(std::string_view name, TensorId qkv, const HeadNorms& norms) {
   const Tensor input = tensor(qkv);
   OperandList inputs{qkv};
-  if (norms.columns > 0) inputs.push_back(small_weight("attention.head_norm", norms.columns, norms.on_tp, norms.tp_copies));
+  if (norms.columns > 0)
+    inputs.push_back(small_weight("attention.head_norm", norms.columns, norms.on_tp, norms.tp_copies));
   const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, input.rows, input.columns);
   record(OpKind::kRotary, name, inputs, {y});
   return y;
@@ -282,8 +283,9 @@ void ChunkBuilder::loss(std::string_view name, TensorId logits) {
 }
 
 TensorId ChunkBuilder::tied_linear(std::string_view name, TensorId x, std::int64_t out) {
-  const TensorId y =
-      linear(name, x, {.in = tensor(x).columns, .out = out, .high_precision = true, .transposed = true});
+  const TensorId y = linear(
+      name, x,
+      {.in = tensor(x).columns, .out = out, .bias = model_.lm_head_bias, .high_precision = true, .transposed = true});
   chunk_.tensors[tape_.back().op.inputs[1].index()].tied = chunk_.has_embedding;
   return y;
 }

@@ -15,8 +15,8 @@ namespace moesim {
 
 // What the ranks of a TP group hold of a weight.
 enum class OnTp {
-  kCut,         // each its part
-  kSame,        // all of it, and outside the tensor-parallel region: the gradients are alike but for sequence parallelism
+  kCut,   // each its part
+  kSame,  // all of it, and outside the tensor-parallel region: the gradients are alike but for sequence parallelism
   kSameInside,  // all of it, and each rank sees the gradient of its own heads only
 };
 

@@ -55,6 +55,18 @@ losses() { grep -o '"loss": *[0-9.e+-]*' "$1"; }
 grep -q '"rank_kind": *"processes"' processes.json || fail "not told that ranks were processes"
 grep -q '"process_name"' step.json || fail "no timeline"
 
+# Eight ranks over every dimension with ZeRO 3, and BF16 with a capacity.
+sed "s|\"precision\"|\"zero_dense\": 3, \"zero_expert\": 2, \"recompute\": \"full\", \"precision\"|; s|examples/|$examples/|" \
+  "$examples/tiny-plan.json" > eight.json
+sed 's|"precision": "fp32"|"precision": "bf16", "capacity_factor": 1.25|' plan.json > bf16.json
+for case in 8:eight 4:bf16; do
+  ranks=${case%%:*} name=${case##*:}
+  "${run[@]}" "$name.json" --json > "$name-threads.json" || fail "$name with threads"
+  mpi -n "$ranks" "${run[@]}" "$name.json" --json > "$name-processes.json" 2> err.txt || fail "$name with processes"
+  [ "$(losses "$name-threads.json" | wc -l)" -eq 3 ] || fail "not three losses of $name"
+  [ "$(losses "$name-threads.json")" = "$(losses "$name-processes.json")" ] || fail "$name: processes have other losses"
+done
+
 ends_with 2 'for 4 ranks, and the launcher started 3' mpi -n 3 "${run[@]}" plan.json
 ends_with 3 'absent.json' mpi -n 4 "${run[@]}" absent.json
 ends_with 2 'ranks 0 and 2 were given different' mpi -n 2 "${run[@]}" plan.json : -n 2 "${run[@]}" other.json

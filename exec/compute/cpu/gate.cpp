@@ -120,9 +120,9 @@ Checks check_gate(std::string_view kernel, const GateSettings& gate, const Matri
   checks.matrix("logits", logits, logits.rows, logits.columns)
       .holds(gate.top_k >= 1 && gate.top_k <= logits.columns, "top_k is not between 1 and the number of experts")
       .holds(gate.score != RouterScore::kSparsemixer, "the scores of sparsemixer are not implemented")
-      .holds(gate.groups <= 1 || (logits.columns % gate.groups == 0 && gate.top_groups >= 1 &&
-                                  gate.top_groups <= gate.groups &&
-                                  gate.top_k <= logits.columns / gate.groups * gate.top_groups),
+      .holds(gate.groups <= 1 ||
+                 (logits.columns % gate.groups == 0 && gate.top_groups >= 1 && gate.top_groups <= gate.groups &&
+                  gate.top_k <= logits.columns / gate.groups * gate.top_groups),
              "the groups do not divide the experts, or have too few for top_k")
       .fp32("probabilities", probabilities, logits.rows, 2 * gate.top_k);
   return checks;

@@ -45,8 +45,8 @@ std::map<MatrixId, double> distances(const WholeMatrices& a, const WholeMatrices
 }
 
 struct Narrow {
-  Trained wide;                         // FP32 on one rank
-  std::map<MatrixId, double> of_bf16;   // what BF16 on one rank changes of the gradients
+  Trained wide;                        // FP32 on one rank
+  std::map<MatrixId, double> of_bf16;  // what BF16 on one rank changes of the gradients
   double of_loss = 0;
 };
 const Narrow& one_rank() {

@@ -303,8 +303,8 @@ TEST(Equivalence, CapacityOfPartsOfSequences) {
 // 16 tokens, top-2 of 8 experts: a factor of 4 has room for all tokens at each expert, also in parts of a sequence.
 TEST(Equivalence, CapacityForAllDropsNothing) {
   for (const CapacityPadding padding : {CapacityPadding::kNone, CapacityPadding::kFull})
-    for (const ParallelSizes& sizes :
-         {ParallelSizes{}, ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}, ParallelSizes{.tp = 2, .cp = 2, .ep = 4}})
+    for (const ParallelSizes& sizes : {ParallelSizes{}, ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2},
+                                       ParallelSizes{.tp = 2, .cp = 2, .ep = 4}})
       expect_same_training(with_capacity(sizes, 4.0, padding), tiny_moe());
 }
 
