@@ -113,8 +113,8 @@ TensorId linear_attention(ChunkBuilder& b, TensorId x, const AttentionShape& sha
       "attention.qkv", gathered, {.in = hidden, .out = qkv_columns + step_sizes + (bottleneck ? 0 : decays + values)});
   TensorId gates;
   if (bottleneck) {
-    const TensorId down =
-        b.linear("attention.gate_down", gathered, {.in = hidden, .out = 2 * shape.gate_rank, .on_tp = OnTp::kSame});
+    const TensorId down = b.linear("attention.gate_down", gathered,
+                                   {.in = hidden, .out = 2 * shape.gate_rank, .on_tp = OnTp::kSameInside});
     gates = b.linear("attention.gate_up", down, {.in = shape.gate_rank, .out = decays + values});
   }
   b.parameter("attention.decay", local.heads + decays, OnTp::kCut);
