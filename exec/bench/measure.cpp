@@ -8,12 +8,6 @@ namespace {
 
 constexpr Channel kAgreement(kChannels - 1);  // cases use the lower ones
 
-Result<CommGroup> everyone(Communicator& comm) {
-  std::vector<RankId> ranks;
-  for (int rank = 0; rank < comm.size(); ++rank) ranks.emplace_back(rank);
-  return comm.group(std::move(ranks));
-}
-
 struct Agreed {
   Seconds sample;
   Seconds spent;

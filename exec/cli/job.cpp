@@ -152,11 +152,4 @@ Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions
   return records;
 }
 
-Result<NextStep> agree_to_start(World& world, const Status& ready, std::uint64_t fingerprint) {
-  const Status all = world.agree(ready, fingerprint);
-  if (all) return NextStep::kGoOn;
-  if (!world.leads()) return NextStep::kStop;
-  return tl::unexpected(all.error());
-}
-
 }  // namespace moesim

@@ -54,8 +54,4 @@ struct Job {
 // The records of all ranks, on the process that leads; the others get an empty list.
 [[nodiscard]] Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions& options, World& world);
 
-// Whether all ranks are ready; of an error that all know the process that leads alone makes its own, the others have kStop.
-enum class NextStep : std::uint8_t { kGoOn, kStop };
-[[nodiscard]] Result<NextStep> agree_to_start(World& world, const Status& ready, std::uint64_t fingerprint);
-
 }  // namespace moesim

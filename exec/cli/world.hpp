@@ -38,6 +38,10 @@ class World {
   std::unique_ptr<Communicator> comm_;  // none with threads
 };
 
+// Whether all ranks are ready; of an error that all know the process that leads alone makes its own, the others have kStop.
+enum class NextStep : std::uint8_t { kGoOn, kStop };
+[[nodiscard]] Result<NextStep> agree_to_start(World& world, const Status& ready, std::uint64_t fingerprint);
+
 // The clock of this machine.
 [[nodiscard]] Clock steady_clock();
 // What the system could still give; an error where it does not say.

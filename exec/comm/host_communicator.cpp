@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <numeric>
 #include <thread>
 
@@ -307,12 +308,26 @@ Result<bool> HostCommunicator::test(const Operation& operation) {
 }
 
 Status HostCommunicator::wait(const Operation& operation) {
+  Seconds moved_at = options_.clock();
   while (!operation.done()) {
     MOESIM_ASSIGN(const bool moved, progress());
-    // Ranks may outnumber cores, and the rank that this one waits for needs one.
-    if (!moved) std::this_thread::yield();
+    const Seconds now = options_.clock();
+    if (moved)
+      moved_at = now;
+    else
+      rest(now - moved_at);
   }
   return {};
+}
+
+void HostCommunicator::rest(Seconds waited) {
+  constexpr double kShareOfWait = 1.0 / 32;
+  constexpr Seconds kShortestNap(10e-6);  // below, falling asleep and waking up take longer
+  const Seconds nap = std::min(options_.longest_nap, waited * kShareOfWait);
+  if (nap < kShortestNap)
+    std::this_thread::yield();
+  else
+    std::this_thread::sleep_for(std::chrono::duration<double>(nap.value()));
 }
 
 Error HostCommunicator::stuck_error() const {

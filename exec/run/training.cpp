@@ -13,12 +13,6 @@ namespace {
 // Beside the channels of the Program's streams.
 constexpr Channel kRecordChannel(kChannels - 1);
 
-Result<CommGroup> everyone(Communicator& comm) {
-  std::vector<RankId> ranks;
-  for (int rank = 0; rank < comm.size(); ++rank) ranks.emplace_back(rank);
-  return comm.group(std::move(ranks));
-}
-
 template <class T>
 Result<std::vector<std::vector<T>>> gather(Communicator& comm, const std::vector<T>& mine) {
   static_assert(std::is_trivially_copyable_v<T>);

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "calibration/profile.hpp"
+#include "calibration/quantile.hpp"
 #include "exec/cli/commands/commands.hpp"
 #include "exec/cli/comparison.hpp"
 #include "models/cluster/cluster_source.hpp"
@@ -94,10 +95,10 @@ MetricTable summary_table(const std::vector<ComparedPlan>& plans) {
   if (const std::optional<double> known = kendall_tau(predicted, measured)) tau = *known;
   return record_of({{{"plans", MetricUnit::kNone, "plans", "Executed"}, static_cast<std::int64_t>(plans.size())},
                     {{"median_step_error", MetricUnit::kRatio, "median step error", "Of |relative error|"},
-                     interpolated_quantile(step_errors, 0.5)},
+                     quantile(step_errors, 0.5)},
                     {{"median_operation_error", MetricUnit::kRatio, "median operation error",
                       "Of |relative error|, over operations that take any time"},
-                     op_errors.empty() ? MetricValue() : MetricValue(interpolated_quantile(op_errors, 0.5))},
+                     op_errors.empty() ? MetricValue() : MetricValue(quantile(op_errors, 0.5))},
                     {{"kendall_tau", MetricUnit::kNone, "Kendall's tau",
                       "Whether the plans come out in the right order: 1 as measured, -1 reversed"},
                      tau}});
