@@ -85,6 +85,17 @@ MemoryKernel memory_kernel(OpKind kind) {
     case OpKind::kActivationGrad: return MemoryKernel::kActivationGrad;
     case OpKind::kPermute: return MemoryKernel::kPermute;
     case OpKind::kUnpermute: return MemoryKernel::kUnpermute;
+    case OpKind::kPermuteGrad: return MemoryKernel::kPermuteGrad;
+    case OpKind::kUnpermuteGrad: return MemoryKernel::kUnpermuteGrad;
+    case OpKind::kSortByExpert: return MemoryKernel::kSortByExpert;
+    case OpKind::kRotary: return MemoryKernel::kRotary;
+    case OpKind::kRotaryGrad: return MemoryKernel::kRotaryGrad;
+    case OpKind::kEmbedding: return MemoryKernel::kEmbedding;
+    case OpKind::kEmbeddingGrad: return MemoryKernel::kEmbeddingGrad;
+    case OpKind::kTopK: return MemoryKernel::kTopK;
+    case OpKind::kTopKGrad: return MemoryKernel::kTopKGrad;
+    case OpKind::kCrossEntropy: return MemoryKernel::kCrossEntropy;
+    case OpKind::kCrossEntropyGrad: return MemoryKernel::kCrossEntropyGrad;
     default: return MemoryKernel::kOther;
   }
 }
