@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ struct JobOptions {
   std::uint64_t seed = 1;
   float learning_rate = 1e-3F;
   double timeout_s = 60;
+  std::string compute = "real";
   float balance_coefficient = 0;
 };
 
@@ -35,8 +37,11 @@ void add_training_options(CLI::App& command, Session& session, JobOptions& optio
 // --gate, --trace, --trace-step.
 void add_gate_options(CLI::App& command, Session& session, JobOptions& options);
 
+// --compute.
+void add_compute_option(CLI::App& command, Session& session, JobOptions& options);
+
 struct Job {
-  std::string plan_path;
+  std::string plan_path;  // empty: made by a search
   PlanFile file;
   std::string model_source, trace_source;
   LoadedModel model;
@@ -50,8 +55,14 @@ struct Job {
 
 // Reads, checks and lowers; refuses what cannot be executed or has no room on this machine.
 [[nodiscard]] Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options, const World& world);
+// The same for a plan that `plan_path` would hold.
+[[nodiscard]] Result<Job> prepare_job(PlanFile plan, std::string plan_path, const JobOptions& options,
+                                      const World& world);
 
+// Of a rank; with --compute wait.
+using RankWaits = std::function<OperationWaits(RankId rank)>;
 // The records of all ranks, on the process that leads; the others get an empty list.
-[[nodiscard]] Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions& options, World& world);
+[[nodiscard]] Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions& options, World& world,
+                                                              const RankWaits& waits = {});
 
 }  // namespace moesim

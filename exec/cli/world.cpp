@@ -23,7 +23,7 @@
 namespace moesim {
 namespace {
 
-constexpr Seconds kNap(50e-6);
+constexpr Seconds kNap(200e-6);
 constexpr unsigned long kTimerSlackNanoseconds = 1000;
 
 // No exception leaves a rank: in a thread it would end the program without a word.

@@ -125,8 +125,11 @@ struct CommOptions {
   // a step and 25 MB/s (shaped Ethernet), 8 ranks are even at 3 KB, at 0.5 us and 10 GB/s (shared memory) at 44 KB.
   Bytes small_all_reduce{8192};
   // Where ranks outnumber cores, a rank that keeps asking steals from those that it waits for. A rank that has waited for some
-  // time sleeps for a thirty-second part of that time, and for so long at most; 0: it never sleeps.
+  // time sleeps for an eighth of that time, and for so long at most; 0: it never sleeps.
   Seconds longest_nap{0};
+  // An all-gather up to this size sends everything to everyone at once: what little there is waits for n-1 turns round a ring
+  // otherwise, such as the counts of token copies that come before their exchange.
+  Bytes small_all_gather{4096};
 };
 
 }  // namespace moesim

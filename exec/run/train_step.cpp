@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <thread>
 #include <utility>
 
 namespace moesim {
@@ -49,6 +48,7 @@ Result<StepResult> RankRunner::step() {
 
 // One thread serves all streams: it starts whatever may start, computes in between, and looks after what is in flight.
 Status RankRunner::run_ops(StepResult& result) {
+  Seconds moved_at = clock_();
   while (!order_.finished()) {
     bool moved = false;
     bool in_flight = false;
@@ -59,13 +59,18 @@ Status RankRunner::run_ops(StepResult& result) {
       moved = moved || finished || started;
       in_flight = in_flight || running_[static_cast<std::size_t>(s)].item >= 0;
     }
-    if (moved) continue;
+    if (moved) {
+      moved_at = clock_();
+      continue;
+    }
     if (!in_flight)
       return fail(ErrorKind::kInternal,
                   fmt::format("rank {} can start nothing; {}", rank_.rank.value(), order_.waiting()));
     MOESIM_ASSIGN(const bool progressed, comm_.progress());
-    // Ranks may outnumber cores, and the rank that this one waits for needs one.
-    if (!progressed) std::this_thread::yield();
+    if (progressed)
+      moved_at = clock_();
+    else
+      comm_.rest(clock_() - moved_at);
   }
   return {};
 }
@@ -75,6 +80,7 @@ OpContext RankRunner::context_of(const IssueOrder::Item& item) {
 }
 
 Result<bool> RankRunner::start_ready(Stream stream, StepResult& result) {
+  const Seconds freed = stream == Stream::kCompute ? std::exchange(compute_freed_, Seconds(0)) : Seconds(0);
   const std::int32_t index = order_.startable(stream);
   if (index < 0) return false;
   const OpContext context = context_of(order_.item(index));
@@ -83,17 +89,23 @@ Result<bool> RankRunner::start_ready(Stream stream, StepResult& result) {
   const Seconds start = clock_();
   if (!is_communication(context.op().kind)) {
     MOESIM_TRY(run_compute(context));
-    finish(index, start, result);
+    if (waits_) {
+      const IssueOrder::Item& item = order_.item(index);
+      const Seconds from = freed > Seconds(0) ? freed : start;
+      running_[static_cast<std::size_t>(stream)] = {index, from, {}, from + waits_(item.call, item.op)};
+    } else {
+      finish(index, start, result);
+    }
     return true;
   }
   MOESIM_ASSIGN(CommTask task, start_communication(context));
-  running_[static_cast<std::size_t>(stream)] = {index, start, std::move(task)};
+  running_[static_cast<std::size_t>(stream)] = {index, start, std::move(task), {}};
   return true;
 }
 
 Result<bool> RankRunner::finish_arrived(Stream stream, StepResult& result) {
   Running& running = running_[static_cast<std::size_t>(stream)];
-  if (running.item < 0) return false;
+  if (running.item < 0 || (running.until > Seconds(0) && clock_() < running.until)) return false;
   for (Request& request : running.task.requests) {
     MOESIM_ASSIGN(const bool done, request.test());
     if (!done) return false;
@@ -105,18 +117,21 @@ Result<bool> RankRunner::finish_arrived(Stream stream, StepResult& result) {
     if (!running.task.requests.empty()) return true;
   }
   const Running ended = std::exchange(running, Running{});
+  if (ended.until > Seconds(0)) compute_freed_ = ended.until;
   finish(ended.item, ended.start, result);
   return true;
 }
 
 void RankRunner::finish(std::int32_t index, Seconds start, StepResult& result) {
   const IssueOrder::Item& item = order_.item(index);
-  result.ops.push_back({item.call, item.op, start, clock_()});
+  const Seconds end = compute_freed_ > Seconds(0) && item.stream == Stream::kCompute ? compute_freed_ : clock_();
   order_.end(index);
   const Call& call = order_.call(item);
   const Block& block = order_.block(item);
   if (block.kind != BlockKind::kPrologue && block.kind != BlockKind::kEpilogue)
     rank_.store.ended(item.call, call, order_.op(item));
+  result.ops.push_back({item.call, item.op, start, end,
+                        rank_.states.count().held + rank_.tensors.count().held + rank_.staging.count().held});
   if (!order_.call_ended(item.call)) return;
   switch (block.kind) {
     case BlockKind::kBackward:

@@ -70,6 +70,7 @@ void copy_text(std::array<char, 512>& to, const std::string& from) {
 Result<TrainingRecord> train(const TrainingJob& job, ComputeBackend& backend, Communicator& comm, const Clock& clock,
                              const StepWatcher& watcher) {
   MOESIM_ASSIGN(const auto runner, RankRunner::make(job.program, job.settings, job.source, backend, comm, clock));
+  if (job.waits) runner->compute_by_waiting(job.waits);
   MOESIM_ASSIGN(const CommGroup group, everyone(comm));
   TrainingRecord record;
   for (std::int64_t step = 0; step < job.steps; ++step) {

@@ -17,6 +17,7 @@ struct TrainingJob {
   RunSettings settings;
   SequenceSource source;
   std::int64_t steps = 1;
+  OperationWaits waits = {};  // see RankRunner::compute_by_waiting; empty: computes
 };
 
 struct StepRecord {

@@ -59,6 +59,8 @@ ends_with 2 'for 4 ranks, and the launcher started 3' mpi -n 3 "${run[@]}" plan.
 ends_with 3 'absent.json' mpi -n 4 "${run[@]}" absent.json
 ends_with 2 'ranks 0 and 2 were given different' mpi -n 2 "${run[@]}" plan.json : -n 2 "${run[@]}" other.json
 ends_with 2 'rank 3: .*latent attention' mpi -n 3 "${run[@]}" plan.json : -n 1 "${run[@]}" refused.json
+ends_with 2 'no time to spend' mpi -n 2 "$moeexec" bench --budget 5 -o bench.json
+ends_with 2 'one was started by a launcher' mpi -n 2 "$moeexec" bench --ranks 2 -o bench.json
 
 # A rank that is killed amid its steps takes all others with it.
 mpi -n 4 "$moeexec" run plan.json --steps 1000000 > running.txt 2> killed.txt &

@@ -94,6 +94,33 @@ TEST(OperationTimes, TransfersBeginWithTheirSecondEnd) {
   EXPECT_EQ(time_of(times[1], receive), Seconds(1));
 }
 
+// With a clock that every look moves on by 1 us: computation is over when its time has come, and not before; communication is
+// real.
+TEST(ComputeWait, OperationsTakeWhatTheyAreTold) {
+  const Result<Program> program = tiny_program(tiny_plan({.dp = 2, .ep = 2}), tiny_moe());
+  ASSERT_TRUE(program.has_value());
+  const auto rank_main = [&](Communicator& comm) -> Result<TrainingRecord> {
+    const auto backend = without_kernels(make_cpu_backend());
+    RunSettings settings;
+    settings.gating = Gating::kReplay;
+    const TrainingJob job{*program, settings, synthetic_sequences(program->model.vocab, 7), 1,
+                          [](std::int32_t, std::int32_t) { return Seconds(100e-6); }};
+    double now = 0;
+    return train(job, *backend, comm, [&now] { return Seconds(now += 1e-6); });
+  };
+  for (const auto& rank : run_local_world<TrainingRecord>(local_world(2), rank_main)) {
+    ASSERT_TRUE(rank.has_value()) << rank.error().what;
+    std::size_t computed = 0;
+    for (const ExecutedOp& ran : rank->ops) {
+      if (is_communication(program->op_at(StageId(0), ran.call, ran.op).kind)) continue;
+      ++computed;
+      EXPECT_NEAR((ran.end - ran.start).value(), 100e-6, 1e-9);
+      EXPECT_GT(ran.held, Bytes(0));
+    }
+    EXPECT_GT(computed, 100U);
+  }
+}
+
 TEST(Recorder, RowsOfAllRanksInTheOrderOfTheirKeys) {
   const Plan plan = tiny_plan({.dp = 2, .ep = 2});
   const Result<Program> program = tiny_program(plan, tiny_moe());
