@@ -117,7 +117,7 @@ Result<bool> RankRunner::finish_arrived(Stream stream, StepResult& result) {
     if (!running.task.requests.empty()) return true;
   }
   const Running ended = std::exchange(running, Running{});
-  if (ended.until > Seconds(0)) compute_freed_ = ended.until;
+  if (stream == Stream::kCompute && ended.until > Seconds(0)) compute_freed_ = ended.until;
   finish(ended.item, ended.start, result);
   return true;
 }

@@ -24,7 +24,7 @@ struct ExecutedOp {
   std::int32_t op = 0;    // of the call's block
   Seconds start;
   Seconds end;
-  Bytes held;  // of the pool, when it had ended
+  Bytes held{};  // of the pool, when it had ended
 };
 
 // Of this rank, so far.
