@@ -72,19 +72,20 @@ const Block& IssueOrder::block(const Item& item) const {
 }
 const Op& IssueOrder::op(const Item& item) const { return block(item).ops[static_cast<std::size_t>(item.op)]; }
 
-std::int32_t IssueOrder::startable(Stream stream) const {
+std::int32_t IssueOrder::startable(Stream stream, Join join) const {
   const std::size_t s = index_of(stream);
-  if (started_[s] != ended_[s] || started_[s] == queues_[s].size()) return -1;  // busy, or nothing left
+  const bool ahead = join == Join::kAhead;
+  if (started_[s] == queues_[s].size() || (started_[s] != ended_[s] && !ahead)) return -1;  // nothing left, or busy
   const std::int32_t index = queues_[s][started_[s]];
   const Item& head = item(index);
   const std::int32_t first = first_item_[static_cast<std::size_t>(head.call)];
   const auto& deps = deps_[static_cast<std::size_t>(call(head).block)][static_cast<std::size_t>(head.op)];
   for (const std::int32_t dep : deps)
-    if (!done_[static_cast<std::size_t>(first + dep)]) return -1;
+    if (!done_[static_cast<std::size_t>(first + dep)] && !(ahead && item(first + dep).stream == stream)) return -1;
   if (head.waits >= 0) {
     const Counts& waits = waits_[static_cast<std::size_t>(head.waits)];
     for (std::size_t other = 0; other < kStreams; ++other)
-      if (ended_[other] < waits[other]) return -1;
+      if (ended_[other] < waits[other] && !(ahead && other == s)) return -1;
   }
   return index;
 }

@@ -28,8 +28,10 @@ class IssueOrder {
 
   void restart();
   [[nodiscard]] bool finished() const { return ended_items_ == items_.size(); }
-  // The item that stream could start now, or -1.
-  [[nodiscard]] std::int32_t startable(Stream stream) const;
+  // The item that stream could start now, or -1. An operation given ahead joins those of its stream that have started and not
+  // ended: whoever runs them keeps them in order.
+  enum class Join : std::uint8_t { kWhenFree, kAhead };
+  [[nodiscard]] std::int32_t startable(Stream stream, Join join = Join::kWhenFree) const;
   void start(std::int32_t item);
   void end(std::int32_t item);
   [[nodiscard]] const Item& item(std::int32_t index) const { return items_[static_cast<std::size_t>(index)]; }

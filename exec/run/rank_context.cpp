@@ -32,11 +32,11 @@ int routing_source(const Layout& layout, RankId rank) {
 }
 
 RankContext::RankContext(const Program& program_of_run, const RunSettings& run_settings, SequenceSource sequences,
-                         ComputeBackend& compute, Communicator& communicator)
+                         ComputeBackend& device, Communicator& communicator)
     : program(program_of_run),
       settings(run_settings),
       source(std::move(sequences)),
-      backend(compute),
+      backend(device),
       comm(communicator),
       rank(communicator.rank()),
       stage(program.layout->stage(rank)),
@@ -52,7 +52,9 @@ Status RankContext::prepare() {
     MOESIM_ASSIGN(groups[static_cast<std::size_t>(kind)],
                   comm.group(std::vector<RankId>(members.begin(), members.end())));
   }
-  MOESIM_ASSIGN(stream, backend.create_stream());
+  MOESIM_ASSIGN(compute, backend.create_stream());
+  exchange = backend.is_asynchronous() ? backend.exchange_stream() : compute;
+  stream = compute;
   MOESIM_ASSIGN(pool, MemoryPool::make(backend, walk_memory(program).stages[stage.index()].peak));
   states = DeviceMemory(*pool);
   tensors = DeviceMemory(*pool);
@@ -79,10 +81,16 @@ Status RankContext::begin_step(std::int64_t number) {
   return {};
 }
 
-const MicroBatchRows& RankContext::rows(std::int32_t micro_batch) {
-  const auto [entry, fresh] = batch.try_emplace(micro_batch);
-  if (fresh) entry->second = micro_batch_rows(program.plan, at, step, micro_batch, source);
-  return entry->second;
+const PlacedRows& RankContext::rows(std::int32_t micro_batch) {
+  const auto found = batch.find(micro_batch);
+  if (found != batch.end()) return found->second;
+  return batch.try_emplace(micro_batch, micro_batch_rows(program.plan, at, step, micro_batch, source)).first->second;
+}
+
+Status RankContext::place_rows(std::int32_t micro_batch) {
+  if (micro_batch < 0 || batch.contains(micro_batch)) return {};
+  static_cast<void>(rows(micro_batch));
+  return batch.find(micro_batch)->second.move_to_device(backend, exchange, staging);
 }
 
 RoutingState& RankContext::routing_of(LayerId layer, std::int32_t micro_batch) { return routing[{layer, micro_batch}]; }

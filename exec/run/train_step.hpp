@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "exec/run/issue_order.hpp"
+#include "exec/run/issued_compute.hpp"
 #include "exec/run/op_table.hpp"
 #include "exec/run/rank_context.hpp"
 
@@ -69,8 +70,12 @@ class RankRunner {
   [[nodiscard]] Status run_ops(StepResult& result);
   [[nodiscard]] Result<bool> start_ready(Stream stream, StepResult& result);
   [[nodiscard]] Result<bool> finish_arrived(Stream stream, StepResult& result);
+  // With an asynchronous backend: gives an operation to the device; ends those that the device has run.
+  [[nodiscard]] Status issue(std::int32_t item, const OpContext& context);
+  [[nodiscard]] Result<bool> finish_computed(StepResult& result);
+  [[nodiscard]] Result<CommTask> start_exchange_of_device(const OpContext& context);
   [[nodiscard]] OpContext context_of(const IssueOrder::Item& item);
-  void finish(std::int32_t item, Seconds start, StepResult& result);
+  void finish(std::int32_t item, Seconds start, Seconds end, StepResult& result);
   [[nodiscard]] Result<double> mean_loss();
 
   const Program& program_;
@@ -79,6 +84,7 @@ class RankRunner {
   RankContext rank_;
   IssueOrder order_;
   std::array<Running, kStreams> running_;
+  IssuedCompute issued_;  // empty unless the backend is asynchronous
   std::int64_t steps_ = 0;
 };
 

@@ -4,7 +4,7 @@
 #include <numeric>
 #include <vector>
 
-#include "exec/compute/checks.hpp"
+#include "exec/compute/kernel_checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fast_exp.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
@@ -89,28 +89,6 @@ class Chooser {
   std::vector<bool> taken_;
 };
 
-Checks check_gate(std::string_view kernel, const GateSettings& gate, const MatrixView& logits,
-                  const MatrixView& probabilities) {
-  Checks checks(kernel);
-  checks.matrix("logits", logits, logits.rows, logits.columns)
-      .holds(gate.top_k >= 1 && gate.top_k <= logits.columns, "top_k is not between 1 and the number of experts")
-      .holds(gate.score != RouterScore::kSparsemixer, "the scores of sparsemixer are not implemented")
-      .fp32("probabilities", probabilities, logits.rows, 2 * gate.top_k);
-  return checks;
-}
-
-Status check_forced(std::span<const std::int32_t> forced, const MatrixView& logits, std::int64_t top_k) {
-  if (forced.empty()) return {};
-  const auto possible = [&](std::int32_t n) { return n >= 0 && n <= logits.rows; };
-  return Checks("top_k")
-      .holds(static_cast<std::int64_t>(forced.size()) == logits.columns, "forced counts are not one per expert")
-      .holds(std::all_of(forced.begin(), forced.end(), possible),
-             "a forced count is negative or larger than the number of tokens")
-      .holds(std::accumulate(forced.begin(), forced.end(), std::int64_t{0}) == logits.rows * top_k,
-             "the forced counts do not add up to tokens * top_k")
-      .status();
-}
-
 // Gradient of the scores of the chosen, added to `gradient` by expert. Not for softmax_of_chosen().
 void add_score_gradients(const GateSettings& gate, const float* scores, const std::int32_t* chosen, const float* gp,
                          float* gradient) {
@@ -161,10 +139,7 @@ void to_logits(RouterScore kind, const float* scores, const std::vector<float>& 
 Status CpuBackend::top_k(DeviceStream, const TopKArgs& args) {
   const std::int64_t k = args.gate.top_k;
   const std::int64_t experts = args.logits.columns;
-  MOESIM_TRY(check_gate("top_k", args.gate, args.logits, args.probabilities)
-                 .fp32("statistics", args.statistics, 2, experts)
-                 .status());
-  MOESIM_TRY(check_forced(args.forced_counts, args.logits, k));
+  MOESIM_TRY(check_operands(args));
   Chooser chooser(args.logits.rows, experts, k, args.forced_counts);
   std::vector<float> scores(static_cast<std::size_t>(experts));
   std::vector<std::int32_t> chosen(static_cast<std::size_t>(k));
@@ -197,10 +172,7 @@ Status CpuBackend::top_k(DeviceStream, const TopKArgs& args) {
 Status CpuBackend::top_k_grad(DeviceStream, const TopKGradArgs& args) {
   const std::int64_t k = args.gate.top_k;
   const std::int64_t experts = args.logits.columns;
-  Checks checks = check_gate("top_k_grad", args.gate, args.logits, args.probabilities);
-  checks.matrix("gp", args.gp, args.logits.rows, 2 * k).matrix("glogits", args.glogits, args.logits.rows, experts);
-  if (args.balance) checks.fp32("statistics", args.balance->statistics, 2, experts);
-  MOESIM_TRY(checks.status());
+  MOESIM_TRY(check_operands(args));
   const std::vector<float> shares = share_gradients(args);
   std::vector<float> scores(static_cast<std::size_t>(experts));
   std::vector<float> gradient(scores.size());

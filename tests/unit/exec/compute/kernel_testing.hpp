@@ -23,11 +23,12 @@ namespace moesim::kernel_testing {
 
 using Values = std::vector<double>;
 
-inline ComputeBackend& backend() {
-  static const std::unique_ptr<ComputeBackend> instance = make_cpu_backend();
-  return *instance;
+// The backend under test; each program of these tests has one.
+[[nodiscard]] ComputeBackend& backend();
+inline DeviceStream stream() {
+  static const DeviceStream instance = backend().create_stream().value();
+  return instance;
 }
-inline DeviceStream stream() { return backend().create_stream().value(); }
 
 inline void expect_ok(const Status& status) { EXPECT_TRUE(status.has_value()) << status.error().what; }
 
