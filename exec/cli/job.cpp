@@ -104,6 +104,7 @@ void add_training_options(CLI::App& command, Session& session, JobOptions& optio
       ->option_text("SECONDS [60]")
       ->check(CLI::Range(0.1, 1e6))
       ->group(kGroup);
+  add_device_options(command, session, options.device);
 }
 
 Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options, const World& world) {
@@ -129,7 +130,10 @@ Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options,
   job.notes.insert(job.notes.end(), loads->notes.begin(), loads->notes.end());
   MOESIM_ASSIGN(job.program, lower(plan, job.model.shape, std::make_shared<const Layout>(std::move(layout)), loads));
   job.memory = walk_memory(job.program);
-  MOESIM_TRY(check_memory(job, world));
+  MOESIM_TRY(check_device(options.device));
+  if (options.device.backend == "cpu") {  // of a GPU's memory the allocation will tell
+    MOESIM_TRY(check_memory(job, world));
+  }
   job.settings.seed = options.seed;
   job.settings.optimizer.rate = options.learning_rate;
   job.settings.balance_coefficient = options.balance_coefficient;
@@ -140,10 +144,10 @@ Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options,
 Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions& options, World& world) {
   std::vector<TrainingRecord> records;
   const auto rank_main = [&](Communicator& comm) -> Status {
-    const auto backend = make_cpu_backend();
+    MOESIM_ASSIGN(const RankHardware hardware, RankHardware::open(options.device, comm, world.comm_options()));
     const TrainingJob training{job.program, job.settings, synthetic_sequences(job.model.shape.vocab, options.seed),
                                options.steps};
-    MOESIM_ASSIGN(const TrainingRecord mine, train(training, *backend, comm, steady_clock()));
+    MOESIM_ASSIGN(const TrainingRecord mine, train(training, hardware.backend(), hardware.comm(), steady_clock()));
     MOESIM_ASSIGN(std::vector<TrainingRecord> all, gather_records(comm, mine));
     if (comm.rank() == RankId(0)) records = std::move(all);
     return {};

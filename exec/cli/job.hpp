@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "exec/cli/device_options.hpp"
 #include "exec/cli/world.hpp"
 #include "exec/run/training.hpp"
 #include "models/shape/model_source.hpp"
@@ -28,6 +29,7 @@ struct JobOptions {
   float learning_rate = 1e-3F;
   double timeout_s = 60;
   float balance_coefficient = 0;
+  DeviceOptions device;
 };
 
 // --model, --dtype, --steps, --learning-rate, --seed, --timeout. The options' values so far are the defaults.

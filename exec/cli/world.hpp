@@ -25,6 +25,8 @@ class World {
   // Whether a rank will run on this machine.
   [[nodiscard]] bool is_here(RankId rank) const;
 
+  // What the ranks' communicators are made with.
+  [[nodiscard]] const CommOptions& comm_options() const { return options_; }
   // See exec/run/training.hpp. With threads there is one set of preparations.
   [[nodiscard]] Status agree(const Status& mine, std::uint64_t fingerprint);
   // `rank_main` on `ranks` ranks, which must be size() where that is not 0. The first error.

@@ -24,6 +24,8 @@ class CudaBackend final : public ComputeBackend {
   [[nodiscard]] std::string_view name() const override { return "cuda"; }
   [[nodiscard]] bool is_asynchronous() const override { return true; }
   [[nodiscard]] DeviceStream exchange_stream() const override { return exchange_; }
+  // Makes its device that of the calling thread's further calls of CUDA.
+  [[nodiscard]] Status select() const;
   // Whether an address lies in memory of this backend.
   [[nodiscard]] bool owns(const void* address) const;
 
@@ -84,8 +86,6 @@ class CudaBackend final : public ComputeBackend {
 
  private:
   CudaBackend(int device, const CublasApi& cublas) : device_(device), cublas_(cublas) {}
-  // The device of the calling thread's further calls.
-  [[nodiscard]] Status select() const;
   // What became of the launches since the last question.
   [[nodiscard]] Status launched(std::string_view kernel) const;
   // c = op(a) op(b) + beta c by groups (gemm.cpp).

@@ -45,6 +45,7 @@ class DeviceCommunicator : public Communicator {
 
  protected:
   [[nodiscard]] Request start(Result<std::unique_ptr<DeviceSteps>> steps);
+  [[nodiscard]] bool anything_in_flight() const { return !in_flight_.empty(); }
   // Forgets what is under way, with its buffers; before what it uses is gone.
   void drop_all();
   [[nodiscard]] CudaBackend& backend() const { return backend_; }

@@ -10,4 +10,6 @@ ComputeBackend& backend() {
   return *instance;
 }
 
+double error_of_stored_output() { return 1.0 / 128; }
+
 }  // namespace moesim::kernel_testing

@@ -16,6 +16,7 @@
 #include "exec/bench/cases.hpp"
 #include "exec/bench/measure.hpp"
 #include "exec/cli/commands/commands.hpp"
+#include "exec/cli/device_options.hpp"
 #include "exec/comm/local_world.hpp"
 #include "exec/comm/mpi.hpp"
 #include "sim/cli/launcher.hpp"
@@ -31,6 +32,7 @@ struct BenchRequest {
   std::string scale;
   std::string hardware;
   double spread = 0.03;
+  DeviceOptions device;
   bool list = false;
   bool json = false;
 };
@@ -73,16 +75,20 @@ std::string command_line(const BenchRequest& request, int ranks) {
   std::string line = fmt::format("moeexec bench --budget {} --spread {}", request.budget, request.spread);
   if (!request.only.empty()) line += fmt::format(" --only {}", request.only);
   if (!request.scale.empty()) line += fmt::format(" --scale {}", request.scale);
+  if (request.device.backend != "cpu")
+    line += fmt::format(" --backend {} --device-transport {}", request.device.backend, request.device.transport);
+  if (request.device.device >= 0) line += fmt::format(" --device {}", request.device.device);
   return launched_processes() > 1 ? fmt::format("mpirun -n {} {}", ranks, line)
                                   : fmt::format("{} --ranks {}", line, ranks);
 }
 
-BenchFile file_head(const Session& session, const BenchRequest& request, const BenchContext& context, Seconds budget) {
+BenchFile file_head(const Session& session, const BenchRequest& request, const BenchContext& context, Seconds budget,
+                    const std::string& hardware) {
   const ToolVersion tool = session.tool();
   return {.program = fmt::format("{} {} {}", tool.name, tool.version, tool.revision),
           .date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))),
           .command = command_line(request, context.comm.size()),
-          .hardware = request.hardware,
+          .hardware = request.hardware.empty() ? hardware : request.hardware,
           .backend = std::string(context.backend.name()),
           .budget_s = budget.value(),
           .hosts = hosts_of(context.comm),
@@ -123,13 +129,16 @@ struct Outcome {
 
 // One rank's part; rank 0 returns what was measured and has written it.
 Result<Outcome> measure_rank(const Session& session, const BenchRequest& request, Seconds budget, StopToken stop,
-                             ComputeBackend& backend, Communicator& comm) {
+                             Communicator& host) {
+  MOESIM_ASSIGN(const RankHardware hardware, RankHardware::open(request.device, host, {.clock = now}));
+  ComputeBackend& backend = hardware.backend();
+  Communicator& comm = hardware.comm();
   MOESIM_ASSIGN(const DeviceStream stream, backend.create_stream());
   BenchContext context{backend, stream, comm, now};
   MOESIM_ASSIGN(const std::vector<PlannedCase> cases,
                 plan_cases(words_of(request.only), scale_of(request), hosts_of(comm)));
   std::optional<Keeper> keeper;
-  if (comm.rank() == RankId(0)) keeper.emplace(session, file_head(session, request, context, budget), cases.size());
+  if (comm.rank() == RankId(0)) keeper.emplace(session, file_head(session, request, context, budget, hardware.hardware()), cases.size());
   MeasureOptions options{.rules = {.spread = request.spread}, .budget = budget, .stop = stop, .progress = {}};
   if (keeper)
     options.progress = [&keeper](const Measured& so_far, std::size_t done, const std::string& next) {
@@ -144,12 +153,11 @@ Result<Outcome> measure_rank(const Session& session, const BenchRequest& request
   return Outcome{keeper ? keeper->file() : BenchFile{}, measured.stopped};
 }
 
-Result<Outcome> measure_threads(const Session& session, const BenchRequest& request, Seconds budget, StopToken stop,
-                                ComputeBackend& backend) {
+Result<Outcome> measure_threads(const Session& session, const BenchRequest& request, Seconds budget, StopToken stop) {
   const std::vector<std::string> hosts(static_cast<std::size_t>(std::max(1, request.ranks)), "localhost");
   std::vector<Result<Outcome>> results =
       run_local_world<Outcome>({.hosts = hosts, .comm = {.clock = now}}, [&](Communicator& comm) -> Result<Outcome> {
-        Result<Outcome> outcome = measure_rank(session, request, budget, stop, backend, comm);
+        Result<Outcome> outcome = measure_rank(session, request, budget, stop, comm);
         if (!outcome) comm.abort_all(outcome.error().what);
         return outcome;
       });
@@ -157,9 +165,9 @@ Result<Outcome> measure_threads(const Session& session, const BenchRequest& requ
 }
 
 Result<Outcome> measure_processes(const Session& session, const BenchRequest& request, Seconds budget, StopToken stop,
-                                  ComputeBackend& backend, int processes) {
+                                  int processes) {
   MOESIM_ASSIGN(const std::unique_ptr<Communicator> comm, join_mpi_world(processes, {.clock = now}));
-  Result<Outcome> outcome = measure_rank(session, request, budget, stop, backend, *comm);
+  Result<Outcome> outcome = measure_rank(session, request, budget, stop, *comm);
   if (!outcome) {
     session.print_error(outcome.error());  // the next call does not return
     comm->abort_all(outcome.error().what);
@@ -246,10 +254,9 @@ RunResult run_bench(Session& session, const BenchRequest& request) {
     MOESIM_TRY(check_new_file(session.output().file, session.overwrite()));
   }
   const StopToken stop = Session::stop();
-  const std::unique_ptr<ComputeBackend> backend = make_cpu_backend();
-  MOESIM_ASSIGN(const Outcome outcome, processes > 1
-                                           ? measure_processes(session, request, budget, stop, *backend, processes)
-                                           : measure_threads(session, request, budget, stop, *backend));
+  MOESIM_TRY(check_device(request.device));
+  MOESIM_ASSIGN(const Outcome outcome, processes > 1 ? measure_processes(session, request, budget, stop, processes)
+                                                     : measure_threads(session, request, budget, stop));
   if (launched_rank() > 0) return kExitOk;
   MOESIM_TRY(print_report(session, request, outcome));
   return outcome.stopped ? static_cast<int>(ErrorKind::kInterrupted) : kExitOk;
@@ -286,6 +293,7 @@ void add_bench(CLI::App& app, Session& session) {
       ->check(CLI::Range(0.0, 1.0));
   command->add_option("--hardware", request->hardware, "What is measured, in your words; kept in the file")
       ->option_text("TEXT");
+  add_device_options(*command, session, request->device);
   command->add_flag("--list", request->list, "Show what would be measured");
   command->add_flag("--json", request->json, "The summary as JSON")->group("Output");
   session.add_file_options(*command, FileOption::kOptional);

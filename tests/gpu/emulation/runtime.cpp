@@ -1,5 +1,5 @@
 // The part of CUDA's runtime that exec/cuda uses, on the host, made so that mistakes in its use show:
-//   - work on a stream runs only when somebody waits for it, or by one piece each time that an event is asked about
+//   - work on a stream runs only when somebody waits for it, or asks for the second time whether an event is reached
 //   - device memory cannot be read or written but by work on a stream: the host ends with a fault
 //   - new memory holds a NaN everywhere; memory that is freed must not have been written behind its end
 // One device, and one lock round everything.
@@ -13,6 +13,7 @@
 #include <map>
 #include <mutex>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "tests/gpu/emulation/device.hpp"
@@ -27,6 +28,7 @@ struct CUevent_st {
   CUstream_st* stream = nullptr;
   std::uint64_t position = 0;  // of the stream
   std::uint64_t tick = 0;
+  bool asked = false;
 };
 
 namespace moesim::emulation {
@@ -45,6 +47,7 @@ struct Device {
   std::multimap<std::size_t, std::byte*> free;  // by their room
   std::map<const std::byte*, std::size_t> pinned;
   CUstream_st default_stream;
+  std::set<CUstream_st*> streams;
   int working = 0;  // depth of work on streams, which may touch the arena
   std::uint64_t ticks = 0;
 };
@@ -72,12 +75,15 @@ void with_arena(const Work& work) {
 void run_one(CUstream_st& stream) {
   const std::function<void()> work = std::move(stream.work.front());
   stream.work.pop_front();
-  with_arena(work);
+  work();
   ++stream.done;
 }
 
 void run_until(CUstream_st& stream, std::uint64_t position) {
-  while (stream.done < position) run_one(stream);
+  if (stream.done >= position) return;
+  with_arena([&] {
+    while (stream.done < position) run_one(stream);
+  });
 }
 
 bool is_device(const void* address) {
@@ -190,7 +196,9 @@ cudaError_t cudaMalloc(void** memory, size_t size) {
 }
 cudaError_t cudaFree(void* memory) {
   const Lock lock(device().mutex);
-  if (memory != nullptr) emu::give_back(memory);
+  if (memory == nullptr) return cudaSuccess;
+  for (CUstream_st* stream : device().streams) emu::run_until(*stream, stream->given);  // it waits for the device
+  emu::give_back(memory);
   return cudaSuccess;
 }
 cudaError_t cudaMallocAsync(void** memory, size_t size, cudaStream_t) { return cudaMalloc(memory, size); }
@@ -246,7 +254,9 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t size, cudaStream_t s
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  const Lock lock(device().mutex);
   *stream = new CUstream_st;
+  device().streams.insert(*stream);
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
@@ -256,8 +266,9 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const Lock lock(device().mutex);
   cudaStreamSynchronize(stream);
-  delete stream;
+  device().streams.erase(stream);  // and leaves it to events that know it
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
@@ -282,13 +293,15 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   emu::enqueue(stream, [event] { event->tick = ++device().ticks; });
   event->stream = &emu::stream_of(stream);
   event->position = event->stream->given;
+  event->asked = false;
   return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const Lock lock(device().mutex);
   if (event->stream == nullptr || event->stream->done >= event->position) return cudaSuccess;
-  emu::run_one(*event->stream);
-  return event->stream->done >= event->position ? cudaSuccess : cudaErrorNotReady;
+  if (!std::exchange(event->asked, true)) return cudaErrorNotReady;
+  emu::run_until(*event->stream, event->position);
+  return cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
   const Lock lock(device().mutex);

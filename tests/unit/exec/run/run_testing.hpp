@@ -88,11 +88,23 @@ inline Result<Program> tiny_program(const Plan& plan, const ModelShape& model) {
                std::make_shared<const RoutedLoads>(std::move(loads)));
 }
 
+// What a rank computes and communicates with; each program of these tests has one kind.
+class HardwareUnderTest {
+ public:
+  HardwareUnderTest() = default;
+  HardwareUnderTest(const HardwareUnderTest&) = delete;
+  HardwareUnderTest& operator=(const HardwareUnderTest&) = delete;
+  virtual ~HardwareUnderTest() = default;
+  [[nodiscard]] virtual ComputeBackend& backend() = 0;
+  [[nodiscard]] virtual Communicator& comm() = 0;
+};
+[[nodiscard]] Result<std::unique_ptr<HardwareUnderTest>> hardware_under_test(Communicator& host);
+
 inline Result<Trained> train_all(const Plan& plan, const ModelShape& model, int steps,
                                  const RunSettings& settings = {}) {
   MOESIM_ASSIGN(const Program program, tiny_program(plan, model));
   const auto rank_main = [&](Communicator& comm) -> Result<Trained> {
-    const auto backend = make_cpu_backend();
+    MOESIM_ASSIGN(const auto hardware, hardware_under_test(comm));
     Trained trained;
     const auto keep = [&](std::int64_t step, const StepResult& result, RankRunner& runner) -> Status {
       trained.losses.push_back(result.loss);
@@ -106,7 +118,7 @@ inline Result<Trained> train_all(const Plan& plan, const ModelShape& model, int 
       return {};
     };
     const TrainingJob job{program, settings, synthetic_sequences(model.vocab, 7), steps};
-    if (const auto record = train(job, *backend, comm, real_clock(), keep); !record) {
+    if (const auto record = train(job, hardware->backend(), hardware->comm(), real_clock(), keep); !record) {
       comm.abort_all(record.error().what);
       return tl::unexpected(record.error());
     }
