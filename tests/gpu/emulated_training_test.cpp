@@ -25,7 +25,9 @@ const Trained& reference(const ModelShape& model) {
   const auto found = known.find(model.name);
   if (found != known.end()) return found->second;
   emulate = false;
-  Result<Trained> trained = train_all(tiny_plan({}), model, 1);
+  Plan plan = tiny_plan({});
+  plan.global_batch = 4;
+  Result<Trained> trained = train_all(plan, model, 1);
   emulate = true;
   EXPECT_TRUE(trained.has_value()) << trained.error().what;
   return known[model.name] = trained ? std::move(*trained) : Trained{};
@@ -43,45 +45,51 @@ void expect_as_on_cpu(const Plan& plan, const ModelShape& model) {
   EXPECT_LT(weights.largest, 2e-3) << "weight of " << weights.where;
 }
 
-TEST(EmulatedTraining, OneRank) {
-  expect_as_on_cpu(tiny_plan({}), tiny_dense());
-  expect_as_on_cpu(tiny_plan({}), tiny_moe());
+// A dense layer and one with experts: each kernel once.
+ModelShape two_layers() {
+  ModelShape model = tiny_moe();
+  model.name = "two-layers";
+  model.layers = {0, 1};
+  return model;
 }
+
+Plan small_plan(const ParallelSizes& sizes) {
+  Plan plan = tiny_plan(sizes);
+  plan.global_batch = 4;
+  return plan;
+}
+
+TEST(EmulatedTraining, OneRank) { expect_as_on_cpu(small_plan({}), two_layers()); }
 
 TEST(EmulatedTraining, TensorAndExpertShards) {
-  Plan plan = tiny_plan({.tp = 2, .ep = 2});
+  Plan plan = small_plan({.tp = 2, .ep = 2});
   plan.recompute = Recompute::kSelective;
-  expect_as_on_cpu(plan, tiny_moe());
-  expect_as_on_cpu(tiny_plan({.dp = 2, .esp = 2}), tiny_moe());
+  expect_as_on_cpu(plan, two_layers());
 }
 
-TEST(EmulatedTraining, ContextParallelism) { expect_as_on_cpu(tiny_plan({.cp = 2, .ep = 2}), tiny_moe()); }
+TEST(EmulatedTraining, ContextParallelism) { expect_as_on_cpu(small_plan({.cp = 2, .esp = 2}), two_layers()); }
 
-TEST(EmulatedTraining, PipelinesAndZeroStages) {
-  for (const auto& [schedule, zero] : {std::pair{"1f1b", ZeroStage::kOptimizer}, {"dualpipe", ZeroStage::kNone}}) {
-    Plan plan = tiny_plan({.pp = 2, .vpp = schedule == std::string("dualpipe") ? 2 : 1, .dp = 2, .ep = 2});
-    plan.pipeline = schedule;
-    plan.zero_dense = plan.zero_expert = zero;
-    expect_as_on_cpu(plan, tiny_moe());
-  }
+TEST(EmulatedTraining, Pipelines) {
+  expect_as_on_cpu(small_plan({.pp = 2}), two_layers());
+  Plan plan = small_plan({.pp = 2, .vpp = 2, .dp = 2, .ep = 2});
+  plan.pipeline = "zbv";
+  expect_as_on_cpu(plan, tiny_moe());
 }
 
 TEST(EmulatedTraining, GradientsAreReducedWhileOthersAreAddedTo) {
-  for (const ZeroStage zero : {ZeroStage::kGradients, ZeroStage::kParameters}) {
-    Plan plan = tiny_plan({.dp = 2, .edp = 2});
+  for (const ZeroStage zero : {ZeroStage::kNone, ZeroStage::kOptimizer, ZeroStage::kGradients, ZeroStage::kParameters}) {
+    Plan plan = small_plan({.dp = 2, .edp = 2});
     plan.zero_dense = plan.zero_expert = zero;
-    expect_as_on_cpu(plan, tiny_moe());
+    expect_as_on_cpu(plan, two_layers());
   }
 }
 
 TEST(EmulatedTraining, Bf16FollowsFp32) {
-  Plan plan = tiny_plan({.dp = 2, .ep = 2});
+  Plan plan = small_plan({});
   plan.precision = "bf16";
-  plan.zero_dense = plan.zero_expert = ZeroStage::kOptimizer;
-  const Result<Trained> narrow = train_all(plan, tiny_moe(), 2);
+  const Result<Trained> narrow = train_all(plan, two_layers(), 1);
   ASSERT_TRUE(narrow.has_value()) << narrow.error().what;
-  EXPECT_NEAR(narrow->losses[0], reference(tiny_moe()).losses[0], 0.02 * narrow->losses[0]);
-  EXPECT_LT(narrow->losses[1], narrow->losses[0]);
+  EXPECT_NEAR(narrow->losses[0], reference(two_layers()).losses[0], 0.02 * narrow->losses[0]);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <memory>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "tests/gpu/emulation/device.hpp"
