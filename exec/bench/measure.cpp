@@ -60,7 +60,7 @@ Result<Seconds> time_sample(BenchContext& context, const PreparedCase& prepared,
   MOESIM_ASSIGN(const CommGroup world, everyone(context.comm));
   MOESIM_TRY(context.comm.barrier(world, kAgreement).wait());
   MOESIM_ASSIGN(const Seconds spent, clock == TimedBy::kDevice ? time_by_device(context, prepared, runs)
-                                                              : time_by_host(context, prepared, runs));
+                                                               : time_by_host(context, prepared, runs));
   if (prepared.finish) {
     MOESIM_TRY(prepared.finish());
   }

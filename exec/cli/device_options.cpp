@@ -29,7 +29,8 @@ Status check_device(const DeviceOptions& options) {
   const DeviceOptions none;
   if (options.backend == "cuda") return check_cuda(choice_of(options));
   if (options.device != none.device || options.transport != none.transport)
-    return usage_error("--device and --device-transport are for --backend cuda", "add --backend cuda, or leave them out");
+    return usage_error("--device and --device-transport are for --backend cuda",
+                       "add --backend cuda, or leave them out");
   return {};
 }
 

@@ -1,12 +1,11 @@
 // Stands in for rank_device.cpp where no CUDA was found.
-#include "exec/cuda/no_device.hpp"
 #include "exec/cuda/rank_device.hpp"
 
 namespace moesim {
 namespace {
 
 tl::unexpected<Error> absent() {
-  return fail(kNoDeviceKind, "no usable GPU: this program was built without CUDA", {},
+  return fail(ErrorKind::kNoDevice, "no usable GPU: this program was built without CUDA", {},
               "build it where nvcc is on the PATH, or leave --backend cuda out");
 }
 

@@ -1,5 +1,4 @@
 #include "exec/cuda/cuda_backend.hpp"
-#include "exec/cuda/no_device.hpp"
 
 #include <fmt/format.h>
 
@@ -34,15 +33,15 @@ Status copy_bytes(DeviceStream stream, void* to, const void* from, Bytes size, c
 Result<std::unique_ptr<CudaBackend>> CudaBackend::make(int device, const CublasApi& cublas) {
   MOESIM_ASSIGN(const std::vector<Gpu> gpus, find_gpus());
   if (device < 0 || device >= static_cast<int>(gpus.size()))
-    return fail(kNoDeviceKind, fmt::format("there is no GPU {}; this machine has {}", device, gpus.size()), {},
+    return fail(ErrorKind::kNoDevice, fmt::format("there is no GPU {}; this machine has {}", device, gpus.size()), {},
                 "--device counts from 0");
   std::unique_ptr<CudaBackend> backend(new CudaBackend(device, cublas));
   MOESIM_TRY(backend->select());
   MOESIM_TRY(keep_scratch(device));
   MOESIM_ASSIGN(backend->exchange_, backend->create_stream());
   if (const cublasStatus_t status = cublas.create(&backend->handle_); status != CUBLAS_STATUS_SUCCESS)
-    return fail(ErrorKind::kInternal, fmt::format("cuBLAS does not start on GPU {}: status {}", device,
-                                                  static_cast<int>(status)));
+    return fail(ErrorKind::kInternal,
+                fmt::format("cuBLAS does not start on GPU {}: status {}", device, static_cast<int>(status)));
   return backend;
 }
 

@@ -43,8 +43,8 @@ class CudaBackend final : public ComputeBackend {
   void destroy_event(DeviceEvent event) override;
   [[nodiscard]] Status record(DeviceEvent event, DeviceStream stream) override;
   [[nodiscard]] Status wait(DeviceStream stream, DeviceEvent event) override;
-  void reset(DeviceEvent) override {}    // recording again is enough
-  void cancel_waits() override {}        // no call waits for an event
+  void reset(DeviceEvent) override {}  // recording again is enough
+  void cancel_waits() override {}      // no call waits for an event
   [[nodiscard]] Result<bool> reached(DeviceEvent event) override;
   [[nodiscard]] Result<Seconds> elapsed(DeviceEvent from, DeviceEvent to) override;
 

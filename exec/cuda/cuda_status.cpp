@@ -1,5 +1,4 @@
 #include "exec/cuda/cuda_status.hpp"
-#include "exec/cuda/no_device.hpp"
 
 #include <fmt/format.h>
 
@@ -14,10 +13,10 @@ Status cuda_status(cudaError_t code, std::string_view what) {
     case cudaErrorDevicesUnavailable:
     case cudaErrorSystemDriverMismatch:
     case cudaErrorCompatNotSupportedOnDevice:
-      return fail(kNoDeviceKind, fmt::format("no usable GPU: {}", cudaGetErrorString(code)), {},
+      return fail(ErrorKind::kNoDevice, fmt::format("no usable GPU: {}", cudaGetErrorString(code)), {},
                   "--backend cuda needs an NVIDIA GPU and a driver for CUDA 12 or newer; --backend cpu needs neither");
     case cudaErrorNoKernelImageForDevice:
-      return fail(kNoDeviceKind, "no usable GPU: this program has no kernels for it", {},
+      return fail(ErrorKind::kNoDevice, "no usable GPU: this program has no kernels for it", {},
                   "build with CMAKE_CUDA_ARCHITECTURES set to the GPU's compute capability");
     default:
       return fail(ErrorKind::kInternal,

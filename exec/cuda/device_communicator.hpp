@@ -35,7 +35,9 @@ class DeviceCommunicator : public Communicator {
   [[nodiscard]] RankId rank() const override { return host_.rank(); }
   [[nodiscard]] int size() const override { return host_.size(); }
   [[nodiscard]] std::string_view host_of(RankId rank) const override { return host_.host_of(rank); }
-  [[nodiscard]] Result<CommGroup> group(std::vector<RankId> members) override { return host_.group(std::move(members)); }
+  [[nodiscard]] Result<CommGroup> group(std::vector<RankId> members) override {
+    return host_.group(std::move(members));
+  }
   [[nodiscard]] Request barrier(const CommGroup& group, Channel channel) override {
     return host_.barrier(group, channel);
   }

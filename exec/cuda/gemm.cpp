@@ -35,15 +35,27 @@ Problem problem_of(Pass pass, const Part& part, const MatrixView& a, const Matri
   const MatrixView rows_of_a = row_range(a, part.first, part.rows);
   switch (pass) {
     case Pass::kForward:
-      return {size(part.rows), size(c.columns), size(a.columns),
-              rows_of_a, row_range(b, part.group * a.columns, a.columns), row_range(c, part.first, part.rows)};
+      return {size(part.rows),
+              size(c.columns),
+              size(a.columns),
+              rows_of_a,
+              row_range(b, part.group * a.columns, a.columns),
+              row_range(c, part.first, part.rows)};
     case Pass::kInputGradient:
-      return {size(part.rows), size(c.columns), size(a.columns),
-              rows_of_a, row_range(b, part.group * c.columns, c.columns), row_range(c, part.first, part.rows)};
+      return {size(part.rows),
+              size(c.columns),
+              size(a.columns),
+              rows_of_a,
+              row_range(b, part.group * c.columns, c.columns),
+              row_range(c, part.first, part.rows)};
     case Pass::kWeightGradient: break;
   }
-  return {size(a.columns), size(b.columns), size(part.rows),
-          rows_of_a, row_range(b, part.first, part.rows), row_range(c, part.group * a.columns, a.columns)};
+  return {size(a.columns),
+          size(b.columns),
+          size(part.rows),
+          rows_of_a,
+          row_range(b, part.first, part.rows),
+          row_range(c, part.group * a.columns, a.columns)};
 }
 
 Status cublas_status(cublasStatus_t status, std::string_view kernel) {
@@ -69,9 +81,7 @@ struct CudaBackend::Product {
   std::span<const std::int64_t> group_rows;
 
   [[nodiscard]] float beta() const { return pass == Pass::kWeightGradient ? 1.0F : 0.0F; }
-  [[nodiscard]] cublasOperation_t of_a() const {
-    return pass == Pass::kWeightGradient ? CUBLAS_OP_T : CUBLAS_OP_N;
-  }
+  [[nodiscard]] cublasOperation_t of_a() const { return pass == Pass::kWeightGradient ? CUBLAS_OP_T : CUBLAS_OP_N; }
   [[nodiscard]] cublasOperation_t of_b() const { return pass == Pass::kInputGradient ? CUBLAS_OP_T : CUBLAS_OP_N; }
 };
 
@@ -140,11 +150,10 @@ Status CudaBackend::multiply_as_stored(DeviceStream stream, const Product& produ
     if (status != CUBLAS_STATUS_NOT_SUPPORTED) return cublas_status(status, product.kernel);
   }
   for (const Problem& p : problems)
-    MOESIM_TRY(cublas_status(
-        cublas_.gemm_ex(handle_, product.of_b(), product.of_a(), p.n, p.m, p.k, &alpha, p.b.data, type, stride(p.b),
-                        p.a.data, type, stride(p.a), &beta, p.c.data, result, stride(p.c), CUBLAS_COMPUTE_32F,
-                        CUBLAS_GEMM_DEFAULT),
-        product.kernel));
+    MOESIM_TRY(cublas_status(cublas_.gemm_ex(handle_, product.of_b(), product.of_a(), p.n, p.m, p.k, &alpha, p.b.data,
+                                             type, stride(p.b), p.a.data, type, stride(p.a), &beta, p.c.data, result,
+                                             stride(p.c), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+                             product.kernel));
   return {};
 }
 

@@ -128,8 +128,7 @@ Status CudaBackend::attention(DeviceStream stream, const AttentionArgs& args) {
   MOESIM_TRY(check_limits(args.shape));
   MOESIM_TRY(select());
   Scratch scratch(stream.handle);
-  MOESIM_ASSIGN(const gpu::Attention shape,
-                attention_of(args.shape, args.queries, args.keys, scratch, stream));
+  MOESIM_ASSIGN(const gpu::Attention shape, attention_of(args.shape, args.queries, args.keys, scratch, stream));
   gpu::attention(stream.handle, shape, operand(args.q), operand(args.k), operand(args.v), operand(args.o),
                  operand(args.lse));
   return launched("attention");
@@ -140,8 +139,7 @@ Status CudaBackend::attention_grad(DeviceStream stream, const AttentionGradArgs&
   MOESIM_TRY(check_limits(args.shape));
   MOESIM_TRY(select());
   Scratch scratch(stream.handle);
-  MOESIM_ASSIGN(const gpu::Attention shape,
-                attention_of(args.shape, args.queries, args.keys, scratch, stream));
+  MOESIM_ASSIGN(const gpu::Attention shape, attention_of(args.shape, args.queries, args.keys, scratch, stream));
   gpu::AttentionGradients x{.go = operand(args.go),
                             .q = operand(args.q),
                             .k = operand(args.k),
@@ -259,7 +257,9 @@ Status CudaBackend::adamw(DeviceStream stream, const AdamWArgs& args) {
   MOESIM_TRY(select());
   const AdamWSettings& s = args.settings;
   const double t = static_cast<double>(args.step);
-  const auto share = [t](float beta) { return static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(beta), t))); };
+  const auto share = [t](float beta) {
+    return static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(beta), t)));
+  };
   gpu::adamw(stream.handle,
              {.rate = s.rate,
               .beta1 = s.beta1,

@@ -1,11 +1,10 @@
 // Stands in for NCCL's sources where its header was not found.
 #include "exec/cuda/nccl.hpp"
-#include "exec/cuda/no_device.hpp"
 
 namespace moesim {
 
 Status check_nccl() {
-  return fail(kNoDeviceKind, "NCCL is missing: this program was built without its header", {},
+  return fail(ErrorKind::kNoDevice, "NCCL is missing: this program was built without its header", {},
               "install libnccl-dev, or set NCCL_HOME, and build again");
 }
 

@@ -69,8 +69,8 @@ class NcclCommunicator::Line {
     if (members_.position() == 0) {
       MOESIM_TRY(owner_.nccl_status(owner_.nccl_.get_unique_id(&id_), "making an id"));
     }
-    id_travels_ = owner_.host().broadcast(members_, channel_, members_.member(0),
-                                          std::as_writable_bytes(std::span(&id_, 1)));
+    id_travels_ =
+        owner_.host().broadcast(members_, channel_, members_.member(0), std::as_writable_bytes(std::span(&id_, 1)));
     return {};
   }
 
@@ -124,10 +124,10 @@ class NcclCommunicator::Steps final : public DeviceSteps {
   [[nodiscard]] Result<bool> advance() override {
     Result<bool> done = try_steps();
     if (done && !*done && watchdog_.idle_for_too_long())
-      done = fail(ErrorKind::kInternal,
-                  fmt::format("rank {} waited {} s for {} by NCCL", owner_.rank().value(),
-                              watchdog_.deadline().value(), what_),
-                  {}, "look for the first error of the other ranks; a slow machine may need a longer deadline");
+      done = fail(
+          ErrorKind::kInternal,
+          fmt::format("rank {} waited {} s for {} by NCCL", owner_.rank().value(), watchdog_.deadline().value(), what_),
+          {}, "look for the first error of the other ranks; a slow machine may need a longer deadline");
     if (!done) owner_.failed_ = true;
     return done;
   }
@@ -235,17 +235,16 @@ Request NcclCommunicator::all_gather_v(const CommGroup& group, Channel channel, 
                                        std::span<std::byte> all, std::span<const std::int64_t> bytes) {
   if (!on_device(mine) && !on_device(all)) return host().all_gather_v(group, channel, mine, all, bytes);
   const std::vector<std::int64_t> sizes(bytes.begin(), bytes.end());
-  return give_to_group(group, channel, "all_gather_v",
-                       [mine, all, sizes](const NcclApi& nccl, ncclComm_t comm, cudaStream_t stream) {
-                         const std::vector<std::int64_t> to = offsets_of(sizes);
-                         NcclGroup together(nccl);
-                         for (std::size_t owner = 0; owner < sizes.size(); ++owner)
-                           if (sizes[owner] > 0)
-                             together.note(nccl.broadcast(mine.data(), all.data() + to[owner],
-                                                          static_cast<std::size_t>(sizes[owner]), ncclInt8,
-                                                          static_cast<int>(owner), comm, stream));
-                         return together.end();
-                       });
+  return give_to_group(
+      group, channel, "all_gather_v", [mine, all, sizes](const NcclApi& nccl, ncclComm_t comm, cudaStream_t stream) {
+        const std::vector<std::int64_t> to = offsets_of(sizes);
+        NcclGroup together(nccl);
+        for (std::size_t owner = 0; owner < sizes.size(); ++owner)
+          if (sizes[owner] > 0)
+            together.note(nccl.broadcast(mine.data(), all.data() + to[owner], static_cast<std::size_t>(sizes[owner]),
+                                         ncclInt8, static_cast<int>(owner), comm, stream));
+        return together.end();
+      });
 }
 
 Request NcclCommunicator::reduce_scatter(const CommGroup& group, Channel channel, Reduction how,

@@ -48,9 +48,9 @@ Result<std::unique_ptr<Communicator>> make_communicator(DeviceTransport transpor
 Status check_cuda(const DeviceChoice& choice) {
   MOESIM_ASSIGN(const std::vector<Gpu> gpus, find_gpus());
   if (choice.device >= static_cast<int>(gpus.size()))
-    return usage_error(fmt::format("--device {}: this machine has {} GPU{}", choice.device, gpus.size(),
-                                   gpus.size() == 1 ? "" : "s"),
-                       "GPUs count from 0");
+    return usage_error(
+        fmt::format("--device {}: this machine has {} GPU{}", choice.device, gpus.size(), gpus.size() == 1 ? "" : "s"),
+        "GPUs count from 0");
   MOESIM_TRY(load_cublas());
   if (choice.transport == DeviceTransport::kNccl) {
     MOESIM_TRY(check_nccl());

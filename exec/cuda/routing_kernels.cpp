@@ -91,8 +91,8 @@ Status CudaBackend::top_k_grad(DeviceStream stream, const TopKGradArgs& args) {
                      (tokens * static_cast<double>(args.gate.top_k) * tokens);
     balance.statistics = operand(args.balance->statistics);
   }
-  gpu::gate_grad(stream.handle, gate_of(args.gate), operand(args.gp), operand(args.probabilities),
-                 operand(args.logits), balance, operand(args.glogits));
+  gpu::gate_grad(stream.handle, gate_of(args.gate), operand(args.gp), operand(args.probabilities), operand(args.logits),
+                 balance, operand(args.glogits));
   return launched("top_k_grad");
 }
 
@@ -101,8 +101,8 @@ Status CudaBackend::build_routing(DeviceStream stream, const BuildRoutingArgs& a
   MOESIM_TRY(select());
   const RoutingMap& map = args.map;
   Scratch scratch(stream.handle);
-  MOESIM_ASSIGN(std::int32_t* const work, scratch.take<std::int32_t>(gpu::routing_scratch(map.tokens * map.top_k,
-                                                                                          map.experts)));
+  MOESIM_ASSIGN(std::int32_t* const work,
+                scratch.take<std::int32_t>(gpu::routing_scratch(map.tokens * map.top_k, map.experts)));
   gpu::build_routing(stream.handle,
                      {.probabilities = operand(args.probabilities),
                       .tokens = map.tokens,

@@ -34,9 +34,9 @@ class Scratch {
   [[nodiscard]] Result<T*> take_copy(const T* values, std::int64_t count) {
     MOESIM_ASSIGN(T* const memory, take<T>(count));
     if (count > 0) {
-      MOESIM_TRY(cuda_status(cudaMemcpyAsync(memory, values, static_cast<std::size_t>(count) * sizeof(T),
-                                             cudaMemcpyHostToDevice, stream_),
-                             "filling scratch memory"));
+      MOESIM_TRY(cuda_status(
+          cudaMemcpyAsync(memory, values, static_cast<std::size_t>(count) * sizeof(T), cudaMemcpyHostToDevice, stream_),
+          "filling scratch memory"));
     }
     return memory;
   }

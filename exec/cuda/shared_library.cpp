@@ -1,5 +1,4 @@
 #include "exec/cuda/shared_library.hpp"
-#include "exec/cuda/no_device.hpp"
 
 #include <dlfcn.h>
 #include <fmt/format.h>
@@ -10,14 +9,15 @@ namespace moesim {
 Result<SharedLibrary> SharedLibrary::open(std::string_view library, std::span<const char* const> names) {
   for (const char* name : names)
     if (void* const handle = ::dlopen(name, RTLD_NOW | RTLD_LOCAL)) return SharedLibrary(handle, name);
-  return fail(kNoDeviceKind, fmt::format("{} is missing: the loader finds no {}", library, fmt::join(names, ", ")),
-              {}, "install it, or name its folder in LD_LIBRARY_PATH");
+  return fail(ErrorKind::kNoDevice,
+              fmt::format("{} is missing: the loader finds no {}", library, fmt::join(names, ", ")), {},
+              "install it, or name its folder in LD_LIBRARY_PATH");
 }
 
 Result<void*> SharedLibrary::find(const char* symbol) const {
   void* const address = ::dlsym(handle_, symbol);
   if (address == nullptr)
-    return fail(kNoDeviceKind, fmt::format("{} has no {}", name_, symbol), {},
+    return fail(ErrorKind::kNoDevice, fmt::format("{} has no {}", name_, symbol), {},
                 "install a newer version of the library");
   return address;
 }

@@ -139,8 +139,7 @@ Request StagedCommunicator::all_reduce(const CommGroup& group, Channel channel, 
   });
 }
 
-Request StagedCommunicator::broadcast(const CommGroup& group, Channel channel, RankId root,
-                                      std::span<std::byte> data) {
+Request StagedCommunicator::broadcast(const CommGroup& group, Channel channel, RankId root, std::span<std::byte> data) {
   return stage(data, data, [this, group, channel, root](std::span<const std::byte>, std::span<std::byte> out) {
     return host().broadcast(group, channel, root, out);
   });

@@ -77,7 +77,8 @@ TEST(EmulatedTraining, Pipelines) {
 }
 
 TEST(EmulatedTraining, GradientsAreReducedWhileOthersAreAddedTo) {
-  for (const ZeroStage zero : {ZeroStage::kNone, ZeroStage::kOptimizer, ZeroStage::kGradients, ZeroStage::kParameters}) {
+  for (const ZeroStage zero :
+       {ZeroStage::kNone, ZeroStage::kOptimizer, ZeroStage::kGradients, ZeroStage::kParameters}) {
     Plan plan = small_plan({.dp = 2, .edp = 2});
     plan.zero_dense = plan.zero_expert = zero;
     expect_as_on_cpu(plan, two_layers());

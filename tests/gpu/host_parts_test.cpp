@@ -23,8 +23,8 @@ TEST(Geometry, StaysWithinCudasLimits) {
   constexpr std::int64_t kHuge = std::int64_t{1} << 40;
   for (const std::int64_t rows : {std::int64_t{0}, std::int64_t{1}, std::int64_t{70'000}, kHuge})
     for (const std::int64_t columns : {std::int64_t{0}, std::int64_t{1}, std::int64_t{5000}, kHuge})
-      for (const gpu::Geometry& g : {gpu::over_elements(rows, columns, 1), gpu::block_per_row(rows, columns, 8),
-                                     gpu::warp_per_item(rows)}) {
+      for (const gpu::Geometry& g :
+           {gpu::over_elements(rows, columns, 1), gpu::block_per_row(rows, columns, 8), gpu::warp_per_item(rows)}) {
         EXPECT_GE(g.x, 1U);
         EXPECT_LE(g.x, 0x7FFFFFFFU);
         EXPECT_GE(g.y, 1U);
@@ -94,7 +94,7 @@ TEST(CudaStatus, EveryWayToHaveNoGpuIsOneError) {
   for (const cudaError_t code : {cudaErrorInsufficientDriver, cudaErrorStubLibrary, cudaErrorNoDevice}) {
     const Status status = cuda_status(code, "asking");
     ASSERT_FALSE(status.has_value());
-    EXPECT_EQ(static_cast<int>(status.error().kind), 6);
+    EXPECT_EQ(status.error().kind, ErrorKind::kNoDevice);
     EXPECT_THAT(status.error().what, HasSubstr("no usable GPU"));
     EXPECT_THAT(status.error().hint, HasSubstr("--backend cpu"));
   }

@@ -133,15 +133,14 @@ TEST_P(WideRowsTest, PermutesAndSorts) {
     expect_ok(backend().permute_grad(stream(), {map, input(1, 2 * kRows, kColumns)->view(), {}, gx, {}}));
   });
   expect_same("unpermute", GetParam(), kRows, kColumns, [&](const MatrixView& x, const auto& input) {
-    expect_ok(
-        backend().unpermute(stream(), {map, input(1, 2 * kRows, kColumns)->view(), probabilities.view(), x}));
+    expect_ok(backend().unpermute(stream(), {map, input(1, 2 * kRows, kColumns)->view(), probabilities.view(), x}));
   });
   const DeviceMatrix gapped_gp(DType::kFp32, kRows, 4), wide_gp(DType::kFp32, kRows, 4);
   const MatrixView* gp = &gapped_gp.view();
   expect_same("unpermute_grad", GetParam(), 2 * kRows, kColumns, [&](const MatrixView& gy, const auto& input) {
     expect_ok(backend().unpermute_grad(
-        stream(), {map, input(1, kRows, kColumns)->view(), probabilities.view(),
-                   input(2, 2 * kRows, kColumns)->view(), gy, *std::exchange(gp, &wide_gp.view())}));
+        stream(), {map, input(1, kRows, kColumns)->view(), probabilities.view(), input(2, 2 * kRows, kColumns)->view(),
+                   gy, *std::exchange(gp, &wide_gp.view())}));
   });
   expect_close("gp", wide_gp.values(), gapped_gp.values(), DType::kFp32, 1e-6);
   const std::int64_t counts[] = {1, 2, 0, 2};
@@ -160,10 +159,16 @@ TEST_P(WideRowsTest, Optimizer) {
   const DeviceMatrix g(DType::kFp32, kRows, kColumns, random_values(2, kCount)), parameter(GetParam(), kRows, kColumns);
   const WideMatrix wide_g(DType::kFp32, kRows, kColumns, random_values(2, kCount));
   const WideMatrix wide_parameter(GetParam(), kRows, kColumns);
-  expect_ok(backend().adamw(stream(), {{}, 3, 0.5F, g.view(), states[0].view(), states[1].view(), states[2].view(),
-                                       parameter.view()}));
-  expect_ok(backend().adamw(stream(), {{}, 3, 0.5F, wide_g.view(), wide_states[0].view(), wide_states[1].view(),
-                                       wide_states[2].view(), wide_parameter.view()}));
+  expect_ok(backend().adamw(
+      stream(), {{}, 3, 0.5F, g.view(), states[0].view(), states[1].view(), states[2].view(), parameter.view()}));
+  expect_ok(backend().adamw(stream(), {{},
+                                       3,
+                                       0.5F,
+                                       wide_g.view(),
+                                       wide_states[0].view(),
+                                       wide_states[1].view(),
+                                       wide_states[2].view(),
+                                       wide_parameter.view()}));
   for (int i = 0; i < 3; ++i) EXPECT_EQ(wide_states[i].values(), states[i].values());
   EXPECT_EQ(wide_parameter.values(), parameter.values());
 }

@@ -138,7 +138,8 @@ Result<Outcome> measure_rank(const Session& session, const BenchRequest& request
   MOESIM_ASSIGN(const std::vector<PlannedCase> cases,
                 plan_cases(words_of(request.only), scale_of(request), hosts_of(comm)));
   std::optional<Keeper> keeper;
-  if (comm.rank() == RankId(0)) keeper.emplace(session, file_head(session, request, context, budget, hardware.hardware()), cases.size());
+  if (comm.rank() == RankId(0))
+    keeper.emplace(session, file_head(session, request, context, budget, hardware.hardware()), cases.size());
   MeasureOptions options{.rules = {.spread = request.spread}, .budget = budget, .stop = stop, .progress = {}};
   if (keeper)
     options.progress = [&keeper](const Measured& so_far, std::size_t done, const std::string& next) {

@@ -80,8 +80,7 @@ struct Recorded {
 Result<Recorded> record(const RecordRequest& request, const Preparations& made, World& world, ProgressSink& progress) {
   Recorded recorded;
   const auto rank_main = [&](Communicator& comm) -> Status {
-    MOESIM_ASSIGN(const RankHardware hardware,
-                  RankHardware::open(request.job.device, comm, world.comm_options()));
+    MOESIM_ASSIGN(const RankHardware hardware, RankHardware::open(request.job.device, comm, world.comm_options()));
     ChoiceRecorder recorder;
     const auto watch = [&](std::int64_t step, const StepResult&, RankRunner& runner) -> Status {
       if (step % request.every == 0 || step + 1 == request.job.steps) recorder.take(step, runner.context());
@@ -91,7 +90,8 @@ Result<Recorded> record(const RecordRequest& request, const Preparations& made, 
     };
     const TrainingJob training{made.job.program, made.job.settings, text_sequences(made.text, request.job.seed),
                                request.job.steps};
-    MOESIM_ASSIGN(const TrainingRecord mine, train(training, hardware.backend(), hardware.comm(), steady_clock(), watch));
+    MOESIM_ASSIGN(const TrainingRecord mine,
+                  train(training, hardware.backend(), hardware.comm(), steady_clock(), watch));
     MOESIM_ASSIGN(std::vector<TrainingRecord> all, gather_records(comm, mine));
     MOESIM_ASSIGN(std::vector<ChoiceRow> rows, recorder.gather(comm));
     if (comm.rank() == RankId(0)) recorded = {std::move(all), std::move(rows)};

@@ -1,9 +1,9 @@
 #include <algorithm>
 
-#include "exec/compute/kernel_checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
 #include "exec/compute/cpu/row_math.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 

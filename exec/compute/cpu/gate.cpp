@@ -4,11 +4,11 @@
 #include <numeric>
 #include <vector>
 
-#include "exec/compute/kernel_checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fast_exp.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
 #include "exec/compute/cpu/row_math.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 namespace {

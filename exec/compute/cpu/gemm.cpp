@@ -4,10 +4,10 @@
 #include <numeric>
 #include <vector>
 
-#include "exec/compute/kernel_checks.hpp"
 #include "exec/compute/cpu/blas.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 namespace {

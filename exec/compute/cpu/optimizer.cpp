@@ -1,8 +1,8 @@
 #include <cmath>
 
-#include "exec/compute/kernel_checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 

@@ -2,10 +2,10 @@
 #include <cmath>
 #include <vector>
 
-#include "exec/compute/kernel_checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
 #include "exec/compute/cpu/rms_norm.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 namespace {

@@ -5,14 +5,16 @@
 namespace moesim::gpu {
 namespace {
 
-constexpr float kRootHalf = 0.70710678F;        // 1 / sqrt(2)
-constexpr float kNormalDensity = 0.39894228F;   // 1 / sqrt(2 pi)
+constexpr float kRootHalf = 0.70710678F;       // 1 / sqrt(2)
+constexpr float kNormalDensity = 0.39894228F;  // 1 / sqrt(2 pi)
 
 __device__ float sigmoid(float x) { return 1.0F / (1.0F + expf(-x)); }
 __device__ float below(float x) { return 0.5F * (1.0F + erff(x * kRootHalf)); }  // the normal distribution
 
 // f(x) and its derivative; the gate's part of SwiGLU is SiLU.
-__device__ float value_of(Activation kind, float x) { return kind == Activation::kGelu ? x * below(x) : x * sigmoid(x); }
+__device__ float value_of(Activation kind, float x) {
+  return kind == Activation::kGelu ? x * below(x) : x * sigmoid(x);
+}
 __device__ float slope_of(Activation kind, float x) {
   if (kind == Activation::kGelu) return below(x) + x * kNormalDensity * expf(-0.5F * x * x);
   const float s = sigmoid(x);
@@ -79,8 +81,8 @@ __global__ void activation_grad_kernel(Activation kind, Operand gy, Operand x, O
 // Wide rows need halves of whole eights too: half of x's columns are y's.
 void activation(Stream stream, Activation kind, const Operand& x, const Operand& row_weights, const Operand& y) {
   if (all_wide({x, y}))
-    launch(activation_kernel<kWideColumns>, block_per_row(y.rows, y.columns, kWideColumns), stream, kind, x, row_weights,
-           y);
+    launch(activation_kernel<kWideColumns>, block_per_row(y.rows, y.columns, kWideColumns), stream, kind, x,
+           row_weights, y);
   else
     launch(activation_kernel<1>, block_per_row(y.rows, y.columns, 1), stream, kind, x, row_weights, y);
 }

@@ -11,9 +11,9 @@ namespace moesim::gpu {
 
 constexpr int kTile = static_cast<int>(kAttentionTile);
 constexpr int kTileThreads = 256;
-constexpr int kSide = 16;             // threads along a side
+constexpr int kSide = 16;                // threads along a side
 constexpr int kPerSide = kTile / kSide;  // elements of a thread along a side
-constexpr int kChunk = 32;            // columns of operands in shared memory at once
+constexpr int kChunk = 32;               // columns of operands in shared memory at once
 constexpr int kChunkColumns = kChunk / kSide;
 
 __device__ inline int tile_y() { return static_cast<int>(threadIdx.x) / kSide; }
@@ -145,8 +145,7 @@ __device__ inline void add_tile_times(const TileRows& rows, TileMemory& memory, 
 __device__ inline bool any_visible(const Attention& shape, const TileSpan& q, const TileSpan& k) {
   if (k.first_sequence > q.last_sequence || k.last_sequence < q.first_sequence) return false;
   if (k.first_position > q.last_position) return false;
-  return shape.window == 0 ||
-         static_cast<std::int64_t>(q.first_position) - k.last_position < shape.window;
+  return shape.window == 0 || static_cast<std::int64_t>(q.first_position) - k.last_position < shape.window;
 }
 
 // The places of a thread's four queries and four keys. What is past the end sees nothing.

@@ -21,7 +21,9 @@ void launch(void (*kernel)(Parameters...), const Geometry& geometry, Stream stre
 #ifdef MOESIM_EMULATED_CUDA
   emulation::launch(geometry.x, geometry.y, geometry.threads, stream, [=] { kernel(arguments...); });
 #else
+  // clang-format off
   kernel<<<dim3(geometry.x, geometry.y), geometry.threads, 0, static_cast<cudaStream_t>(stream)>>>(arguments...);
+  // clang-format on
 #endif
 }
 
@@ -106,7 +108,8 @@ __device__ inline void store(const Operand& m, std::int64_t at, const float (&va
   std::uint32_t words[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) words[i] = float_to_bf16(values[2 * i]) | float_to_bf16(values[2 * i + 1]) << 16;
-  *reinterpret_cast<uint4*>(static_cast<std::uint16_t*>(m.data) + at) = make_uint4(words[0], words[1], words[2], words[3]);
+  *reinterpret_cast<uint4*>(static_cast<std::uint16_t*>(m.data) + at) =
+      make_uint4(words[0], words[1], words[2], words[3]);
 }
 
 // What was fetched from an operand of the same type, bit by bit.
@@ -164,8 +167,7 @@ struct Largest {  // a NaN does not count
 template <int kLanes = kWarpThreads, class T, class Combine>
 __device__ inline T warp_reduce(T value, Combine combine) {
 #pragma unroll
-  for (int apart = kLanes / 2; apart > 0; apart /= 2)
-    value = combine(value, __shfl_xor_sync(kWholeWarp, value, apart));
+  for (int apart = kLanes / 2; apart > 0; apart /= 2) value = combine(value, __shfl_xor_sync(kWholeWarp, value, apart));
   return value;
 }
 

@@ -5,7 +5,8 @@
 
 namespace moesim::gpu {
 
-void embedding(Stream stream, const std::int32_t* tokens, std::int64_t first_row, const Operand& table, const Operand& y);
+void embedding(Stream stream, const std::int32_t* tokens, std::int64_t first_row, const Operand& table,
+               const Operand& y);
 // Adds to gtable, for each token in the order of the rows of gy.
 void embedding_grad(Stream stream, const std::int32_t* tokens, std::int64_t first_row, const Operand& gy,
                     const Operand& gtable);

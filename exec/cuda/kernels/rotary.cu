@@ -72,7 +72,8 @@ __device__ float normalised(const Segments& segments, const Operand& x, std::int
                             const RowFactors& factors) {
   const float value = load_one(x, row, column);
   const Place place = place_of(segments, column);
-  return place.segment < 0 ? value : value * factors.inverse[place.segment] * load_one(segments.weight, 0, place.weight);
+  return place.segment < 0 ? value
+                           : value * factors.inverse[place.segment] * load_one(segments.weight, 0, place.weight);
 }
 
 __global__ void rotary_kernel(Rotary s, Operand x, Operand y) {
@@ -208,10 +209,8 @@ void rotary_grad(Stream stream, const Rotary& shape, const Operand& gy, const Op
   launch(rotary_grad_kernel, geometry, stream, shape, gy, x, gx, sums);
   const std::int64_t q_width = shape.q_norm.data == nullptr || shape.q_heads == 0 ? 0 : shape.q_norm.columns;
   const std::int64_t k_width = shape.k_norm.data == nullptr || shape.k_heads == 0 ? 0 : shape.k_norm.columns;
-  if (gq_norm.data != nullptr && q_width > 0)
-    add_rows(stream, sums, geometry.x, q_width + k_width, gq_norm);
-  if (gk_norm.data != nullptr && k_width > 0)
-    add_rows(stream, sums + q_width, geometry.x, q_width + k_width, gk_norm);
+  if (gq_norm.data != nullptr && q_width > 0) add_rows(stream, sums, geometry.x, q_width + k_width, gq_norm);
+  if (gk_norm.data != nullptr && k_width > 0) add_rows(stream, sums + q_width, geometry.x, q_width + k_width, gk_norm);
 }
 
 }  // namespace moesim::gpu

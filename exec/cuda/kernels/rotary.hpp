@@ -5,8 +5,8 @@
 
 namespace moesim::gpu {
 
-constexpr std::int64_t kMostRotaryPairs = 1024;   // half of rotary_dim
-constexpr std::int64_t kMostNormedHeads = 1024;   // q and k heads together, where there are norms
+constexpr std::int64_t kMostRotaryPairs = 1024;  // half of rotary_dim
+constexpr std::int64_t kMostNormedHeads = 1024;  // q and k heads together, where there are norms
 
 struct Rotary {
   std::int64_t q_heads = 0;

@@ -73,8 +73,9 @@ cublasStatus_t gemm_ex(cublasHandle_t, cublasOperation_t transa, cublasOperation
                        const void* alpha, const void* a, cudaDataType_t a_type, int lda, const void* b,
                        cudaDataType_t b_type, int ldb, const void* beta, void* c, cudaDataType_t c_type, int ldc,
                        cublasComputeType_t, cublasGemmAlgo_t) {
-  const Gemm gemm{transa, transb, m, n, k, *static_cast<const float*>(alpha), a, a_type, lda, b, b_type, ldb,
-                  *static_cast<const float*>(beta), c, c_type, ldc};
+  const Gemm gemm{transa, transb, m, n,      k,   *static_cast<const float*>(alpha), a,
+                  a_type, lda,    b, b_type, ldb, *static_cast<const float*>(beta),  c,
+                  c_type, ldc};
   if (const cublasStatus_t status = gemm.check(); status != CUBLAS_STATUS_SUCCESS) return status;
   enqueue(current_stream, [gemm] { gemm.run(); });
   return CUBLAS_STATUS_SUCCESS;

@@ -11,8 +11,8 @@
 #include <cstring>
 #include <deque>
 #include <map>
-#include <mutex>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <utility>
 #include <vector>
@@ -149,8 +149,8 @@ void enqueue(void* stream, std::function<void()> work) {
 
 void launch(unsigned blocks_x, unsigned blocks_y, unsigned threads, void* stream, std::function<void()> thread) {
   if (blocks_x == 0 || blocks_y == 0 || blocks_y > 65535 || blocks_x > 0x7FFFFFFFU || threads == 0 || threads > 1024) {
-    std::fprintf(stderr, "emulated GPU: %u x %u blocks of %u threads are outside of CUDA's limits\n", blocks_x, blocks_y,
-                 threads);
+    std::fprintf(stderr, "emulated GPU: %u x %u blocks of %u threads are outside of CUDA's limits\n", blocks_x,
+                 blocks_y, threads);
     std::abort();
   }
   enqueue(stream, [=, thread = std::move(thread)] { run_grid(blocks_x, blocks_y, threads, thread); });
@@ -234,8 +234,10 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t size, cudaMemcpyK
     const auto above = pinned.upper_bound(bytes);
     return above != pinned.begin() && bytes < std::prev(above)->first + std::prev(above)->second;
   };
-  if ((kind != cudaMemcpyHostToDevice && !emu::is_device(from)) || (kind != cudaMemcpyDeviceToHost && !emu::is_device(to)) ||
-      (kind == cudaMemcpyHostToDevice && emu::is_device(from)) || (kind == cudaMemcpyDeviceToHost && emu::is_device(to))) {
+  if ((kind != cudaMemcpyHostToDevice && !emu::is_device(from)) ||
+      (kind != cudaMemcpyDeviceToHost && !emu::is_device(to)) ||
+      (kind == cudaMemcpyHostToDevice && emu::is_device(from)) ||
+      (kind == cudaMemcpyDeviceToHost && emu::is_device(to))) {
     std::fprintf(stderr, "emulated GPU: a copy between other memories than it says\n");
     std::abort();
   }
