@@ -6,12 +6,12 @@
 #include <utility>
 
 #include "exec/run/executable.hpp"
+#include "sim/cli/routing_source.hpp"
 #include "sim/cli/sources.hpp"
 #include "sim/lower/lower.hpp"
 #include "sim/report/metric.hpp"
 #include "sim/report/report.hpp"
 #include "sim/simulate/step.hpp"
-#include "traces/import.hpp"
 #include "traces/random.hpp"
 
 namespace moesim {
@@ -48,8 +48,7 @@ Status load_gating(Job& job, const JobOptions& options) {
     job.notes.emplace_back("the gates are forced to choose every expert equally often; --trace replays a recording");
     return {};
   }
-  MOESIM_ASSIGN(LoadedTrace loaded, load_trace(job.trace_source));
-  MOESIM_ASSIGN(job.trace, LoadMapper::create(loaded.trace, options.trace_step));
+  MOESIM_ASSIGN(job.trace, load_routing({job.trace_source, options.trace_step, {}, job.model.shape.name}, job.notes));
   return {};
 }
 
