@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "exec/run/operation_times.hpp"
 #include "exec/run/recorder.hpp"
 #include "tests/unit/exec/run/run_testing.hpp"
@@ -120,6 +122,28 @@ TEST(Recorder, RowsOfAllRanksInTheOrderOfTheirKeys) {
       for (const std::uint32_t count : row.counts) copies += count;
       EXPECT_EQ(copies, 32U);  // 16 tokens, top-2
     }
+  }
+}
+
+// Asked of one rank alone, after its second step.
+TEST(Training, AllRanksStopWhenOneIsAskedTo) {
+  const Result<Program> program = tiny_program(tiny_plan({.dp = 2, .ep = 2}), tiny_moe());
+  ASSERT_TRUE(program.has_value());
+  const auto rank_main = [&](Communicator& comm) -> Result<std::size_t> {
+    const auto backend = make_cpu_backend();
+    std::atomic<bool> stop = false;
+    const auto watch = [&](std::int64_t step, const StepResult&, RankRunner&) -> Status {
+      stop = comm.rank() == RankId(1) && step == 1;
+      return {};
+    };
+    const TrainingJob job{*program, {}, text_sequences("abcdefgh", 1), 50, StopToken(stop)};
+    MOESIM_ASSIGN(const TrainingRecord record, train(job, *backend, comm, real_clock(), watch));
+    EXPECT_FALSE(record.ops.empty());
+    return record.steps.size();
+  };
+  for (const auto& steps : run_local_world<std::size_t>(local_world(2), rank_main)) {
+    ASSERT_TRUE(steps.has_value()) << steps.error().what;
+    EXPECT_EQ(*steps, 2U);
   }
 }
 
