@@ -34,7 +34,7 @@ run=("$moeexec" run --quiet --steps 3)
 ends_with 2 'latent attention' "${run[@]}" refused.json
 ends_with 2 'by the memory walk' "${run[@]}" large.json
 ends_with 1 'No space left' "${run[@]}" plan.json --timeline-out /dev/full
-ends_with 2 'learned gates choose for themselves' "${run[@]}" plan.json --trace bundled:mixtral-8x7b-synthetic
+ends_with 2 'learned gates choose for themselves' "${run[@]}" plan.json --trace bundled:byte-moe-8-balanced
 
 if ! command -v mpirun > /dev/null; then
   echo "skipped the part with several processes: mpirun is not installed"
