@@ -17,6 +17,7 @@ enum class ErrorKind {
   kInvalidInput = 3,    // a file given by the user is wrong
   kNoFeasiblePlan = 4,  // the question has no answer
   kOutsideTolerance = 5,
+  kNoDevice = 6,  // no accelerator that could be used, or no library for it
   kInterrupted = 130,
 };
 

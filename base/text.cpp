@@ -86,7 +86,9 @@ std::string to_lower(std::string_view text) {
   return lower;
 }
 
-bool mentions(std::string_view text, std::string_view word) { return to_lower(text).find(word) != std::string::npos; }
+bool mentions(std::string_view text, std::string_view word) {
+  return to_lower(text).find(to_lower(word)) != std::string::npos;
+}
 
 bool is_utf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {

@@ -20,7 +20,7 @@ namespace moesim {
 [[nodiscard]] std::vector<std::string_view> split(std::string_view text, char separator);
 [[nodiscard]] std::string to_lower(std::string_view text);
 
-// True when `word`, given in lower case, occurs in the text, whatever the text's case.
+// True when the word occurs in the text, capitals or not.
 [[nodiscard]] bool mentions(std::string_view text, std::string_view word);
 
 // True when the bytes are well-formed UTF-8.

@@ -69,6 +69,7 @@ struct WorkWriter {
     entry["row_bytes"] = work.row_bytes;
   }
   void operator()(const LaunchWork&) const { entry["kind"] = "launch"; }
+  void operator()(const OperationWork&) const { entry["kind"] = "operation"; }
   void operator()(const CollectiveWork& work) const {
     entry["kind"] = "collective";
     write_collective(entry, work);
@@ -232,10 +233,11 @@ Result<BenchWork> read_work(JsonReader& reader, std::size_t ranks) {
   if (kind == "attention") return as_work(read_attention(reader));
   if (kind == "memory") return as_work(read_memory(reader));
   if (kind == "launch") return BenchWork(LaunchWork{});
+  if (kind == "operation") return BenchWork(OperationWork{});
   if (kind == "collective") return as_work(read_collective(reader, ranks));
   if (kind == "overlap") return as_work(read_overlap(reader, ranks));
   return reader.error(fmt::format("kind: '{}' is no kind of measurement", kind),
-                      "known are gemm, grouped_gemm, attention, memory, launch, collective and overlap");
+                      "known are gemm, grouped_gemm, attention, memory, launch, operation, collective and overlap");
 }
 
 Result<BenchCase> read_case(JsonReader& reader, std::size_t ranks) {

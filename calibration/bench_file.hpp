@@ -37,6 +37,9 @@ struct GroupedRows {
 // An operation on nothing: what issuing one costs.
 struct LaunchWork {};
 
+// What the executor does for one operation of a step beside its kernel.
+struct OperationWork {};
+
 // The same collective in each of these groups at once.
 struct CollectiveWork {
   CollectiveKind kind = CollectiveKind::kAllReduce;
@@ -55,8 +58,8 @@ struct OverlapWork {
   std::vector<CollectiveWork> collectives;
 };
 
-using BenchWork =
-    std::variant<GemmWork, GroupedRows, AttentionWork, MemoryWork, LaunchWork, CollectiveWork, OverlapWork>;
+using BenchWork = std::variant<GemmWork, GroupedRows, AttentionWork, MemoryWork, LaunchWork, OperationWork,
+                               CollectiveWork, OverlapWork>;
 
 enum class SamplesEnd : std::uint8_t {
   kSteady,   // the spread is below the bound

@@ -24,7 +24,6 @@ constexpr std::array<std::pair<std::string_view, CollectiveKind>, 10> kOperation
      {"moe_dispatch", CollectiveKind::kAllToAll},
      {"moe_combine", CollectiveKind::kAllToAll}}};
 
-
 std::string why_not(const CsvReader& reader, bool has_size, bool has_time) {
   if (mentions(reader.text("algo_or_impl"), "tcp socket")) return "TCP sockets without a network plugin";
   if (!has_size) return "logical bandwidth of deduplicated traffic, no size";

@@ -24,6 +24,7 @@ class CurvePoints {
   using Samples = std::map<std::int64_t, std::vector<double>>;  // bytes -> seconds
   using GroupKey = std::tuple<CollectiveKind, int, int, int, int, CollectiveAlgorithm>;
   std::map<std::tuple<DType, std::int64_t, std::int64_t, std::int64_t>, std::vector<double>> gemm_;
+  std::vector<AttentionPoint> attention_;
   std::map<std::pair<MemoryKernel, DType>, Samples> memory_;
   std::map<GroupKey, Samples> collectives_;
 };

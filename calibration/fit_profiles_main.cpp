@@ -16,12 +16,14 @@
 #include "calibration/fit.hpp"
 #include "calibration/measurement.hpp"
 #include "calibration/profile.hpp"
+#include "calibration/rounded.hpp"
 #include "models/cluster/device.hpp"
 
 namespace moesim {
 namespace {
 
 constexpr std::string_view kDate = "2026-11-21";
+constexpr int kDigits = 4;  // of parameters and residuals
 
 struct Recipe {
   std::string_view file;  // of the profile
@@ -259,12 +261,6 @@ Profile& profile_named(std::vector<std::pair<std::string, Profile>>& profiles, c
   return profiles.back().second;
 }
 
-double rounded(double value) {
-  double result = 0;
-  std::sscanf(fmt::format("{:.4g}", value).c_str(), "%lf", &result);
-  return result;
-}
-
 void record(const Recipe& recipe, const FitResult& result, Profile& profile) {
   for (const auto& [section_name, field_name] : recipe.free) {
     auto found = std::find_if(profile.sections.begin(), profile.sections.end(),
@@ -278,13 +274,13 @@ void record(const Recipe& recipe, const FitResult& result, Profile& profile) {
       found = profile.sections.end() - 1;
     }
     const ParameterSection* known = find_section(section_name);
-    found->parameters.emplace_back(field_name,
-                                   rounded(find_field(*known, field_name)->get(result.parameters, known->link)));
+    found->parameters.emplace_back(
+        field_name, rounded(find_field(*known, field_name)->get(result.parameters, known->link), kDigits));
     if (found->provenance.source.empty() || section_name == recipe.section) {
       found->provenance = {Origin::kFitted, std::string(recipe.source), result.residuals.median,
                            std::string(recipe.range)};
-      found->provenance.residual = rounded(result.residuals.median);
-      found->residual_p90 = rounded(result.residuals.p90);
+      found->provenance.residual = rounded(result.residuals.median, kDigits);
+      found->residual_p90 = rounded(result.residuals.p90, kDigits);
       found->points = result.residuals.points;
     }
   }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -47,6 +49,39 @@ Status read_gemm(JsonReader& section, std::vector<GemmPoint>& points) {
       MOESIM_ASSIGN(const std::vector<double> v,
                     read_row(row, {{1, kGreatest}, {1, kGreatest}, {1, kGreatest}, {kShortestTime, kLongestTime}}));
       points.push_back({*type, v[0], v[1], v[2], v[3]});
+    }
+  }
+  return {};
+}
+
+Status read_attention(JsonReader& section, std::vector<AttentionPoint>& points) {
+  for (const bool backward : {false, true}) {
+    std::optional<JsonReader> formats = section.optional(backward ? "backward" : "forward");
+    if (!formats) continue;
+    if (!formats->is_object()) return formats->error("expected an object of lists by number format");
+    for (const std::string& name : formats->keys()) {
+      MOESIM_ASSIGN(const JsonReader rows, formats->required(name));
+      const Result<DType> type = parse_dtype(name);
+      if (!type) return invalid_input(type.error().what, rows.place(), type.error().hint);
+      MOESIM_ASSIGN(const std::vector<JsonReader> list, rows.elements());
+      for (const JsonReader& row : list) {
+        constexpr Bounds kSize{1, kLongest};
+        MOESIM_ASSIGN(const std::vector<double> v,
+                      read_row(row, {kSize, kSize, kSize, kSize, kSize, kSize, kSize, {kShortestTime, kLongestTime}}));
+        if (std::any_of(v.begin(), v.end() - 1, [](double size) { return size != std::floor(size); }))
+          return row.error("sizes must be whole numbers");
+        const auto size = [&v](std::size_t i) { return static_cast<std::int64_t>(v[i]); };
+        points.push_back({{.sequences = size(0),
+                           .query_length = size(1),
+                           .key_length = size(2),
+                           .heads = size(3),
+                           .kv_heads = size(4),
+                           .qk_dim = size(5),
+                           .v_dim = size(6),
+                           .backward = backward,
+                           .type = *type},
+                          v[7]});
+      }
     }
   }
   return {};
@@ -126,6 +161,7 @@ void write_curve(Json& entry, const PiecewiseTime& time, const std::vector<TimeP
 
 Status read_measured(JsonReader& section, std::string_view name, MeasuredLaws& measured) {
   if (name == "gemm") return read_gemm(section, measured.gemm);
+  if (name == "attention") return read_attention(section, measured.attention);
   if (name == "memory") return read_memory(section, measured.memory);
   if (name == "collectives") return read_collectives(section, measured.collectives);
   return {};
@@ -136,6 +172,11 @@ void write_measured(Json& section, std::string_view name, const MeasuredLaws& me
     for (const GemmPoint& point : measured.gemm)
       section["points"][std::string(dtype_name(point.type))].push_back(
           Json::array({point.m, point.n, point.k, point.seconds}));
+  if (name == "attention")
+    for (const auto& [work, seconds] : measured.attention)
+      section[work.backward ? "backward" : "forward"][std::string(dtype_name(work.type))].push_back(
+          Json::array({work.sequences, work.query_length, work.key_length, work.heads, work.kv_heads, work.qk_dim,
+                       work.v_dim, seconds}));
   if (name == "memory")
     for (const MemorySeries& series : measured.memory) {
       Json entry;

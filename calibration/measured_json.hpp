@@ -1,6 +1,8 @@
 // The measured part of a profile section (models/cost/measured_laws.hpp) as JSON.
 //
 //   "gemm":        {"points": {"fp32": [[m, n, k, seconds], ...]}}
+//   "attention":   {"forward": {"fp32": [[sequences, queries, keys, heads, key heads, score size, value size, seconds], ...]},
+//                   "backward": ...}
 //   "memory":      {"series": [{"kernel": "norm", "type": "fp32", CURVE}]}
 //   "collectives": {"series": [{"operation": "all_gather", "algorithm": "ring", "ranks": 8, "nodes": 4,
 //                               "ranks_per_node": 2, "port_sharers": 2, CURVE}]}

@@ -36,7 +36,6 @@ std::int64_t leading_number(std::string_view text, std::int64_t fallback) {
   return error == std::errc{} && end != text.data() ? value : fallback;
 }
 
-
 Layer read_layer(const CsvReader& reader) {
   const auto at_least_one = [&](std::string_view column) {
     return std::max<std::int64_t>(1, leading_number(reader.text(column), 1));

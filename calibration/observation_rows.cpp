@@ -65,6 +65,9 @@ class Asker {
   Question operator()(const LaunchWork&) const {
     return {"launch", [](const CostModel& model) { return model.parameters(0).launch.issue_interval.value(); }, {}, {}};
   }
+  Question operator()(const OperationWork&) const {
+    return {"operation", [](const CostModel& model) { return model.parameters(0).launch.operation.value(); }, {}, {}};
+  }
   Question operator()(const CollectiveWork& work) {
     const Topology group = topology(work);
     return {std::string(collective_name(work.kind)),

@@ -61,7 +61,8 @@ constexpr std::array kMemoryFields = {law_field<kMemory, &MemoryParameters::effi
                                       law_field<kMemory, &MemoryParameters::overhead>("overhead_s", 0, 1e-3)};
 
 constexpr std::array kLaunchFields = {
-    law_field<&LawParameters::launch, &LaunchParameters::issue_interval>("issue_interval_s", 0, 1e-2)};
+    law_field<&LawParameters::launch, &LaunchParameters::issue_interval>("issue_interval_s", 0, 1e-2),
+    law_field<&LawParameters::launch, &LaunchParameters::operation>("operation_s", 0, 1e-2)};
 
 constexpr auto kCollective = &LawParameters::collective;
 constexpr std::array kCollectiveFields = {

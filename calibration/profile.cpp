@@ -125,6 +125,7 @@ void take_measured(const Match& match, const ParameterSection& known, LawParamet
   if (!match.own) return;
   const MeasuredLaws& measured = match.section->measured;
   if (known.name == "gemm") parameters.measured.gemm = measured.gemm;
+  if (known.name == "attention") parameters.measured.attention = measured.attention;
   if (known.name == "memory") parameters.measured.memory = measured.memory;
   if (known.name == "collectives") parameters.measured.collectives = measured.collectives;
 }

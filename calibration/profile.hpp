@@ -4,7 +4,7 @@
 //  "gemm": {"parameters": {"math_efficiency": 0.81, ...},
 //           "provenance": {"origin": "fitted", "source": "...", "range": "...", "residual_median": 0.02,
 //                          "residual_p90": 0.05, "points": 183, "date": "2026-11-21"}}, "nvlink": {...}}
-// "gemm", "memory" and "collectives" may hold what was measured shape by shape and size by size (measured_json.hpp); it counts
+// "gemm", "attention", "memory" and "collectives" may hold what was measured shape by shape and size by size (measured_json.hpp); it counts
 // for this very device alone.
 //
 // A section that a profile lacks keeps the estimate by architecture (default_law_parameters). With a
@@ -31,7 +31,7 @@ namespace moesim {
 struct ProfileSection {
   std::string name;  // parameter_fields.hpp
   std::vector<std::pair<std::string, double>> parameters;
-  MeasuredLaws measured;  // of "gemm", "memory" and "collectives" (measured_json.hpp)
+  MeasuredLaws measured;  // of "gemm", "attention", "memory", "collectives"
   Provenance provenance;  // residual: the median
   double residual_p90 = -1;
   int points = 0;

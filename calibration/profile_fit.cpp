@@ -14,10 +14,13 @@
 #include "calibration/curve_fit.hpp"
 #include "calibration/fit.hpp"
 #include "calibration/parameter_fields.hpp"
+#include "calibration/rounded.hpp"
 #include "models/cost/law_parameters.hpp"
 
 namespace moesim {
 namespace {
+
+constexpr int kProfileDigits = 4;  // of parameters and residuals
 
 // Where one observation comes from, with its question.
 struct Row {
@@ -77,7 +80,10 @@ std::vector<Recipe> recipes_for(const ClusterView& view, const std::vector<Row>&
   for (int kernel = 0; kernel < kMemoryKernels; ++kernel)
     memory.laws.emplace(memory_kernel_name(static_cast<MemoryKernel>(kernel)));
   recipes.push_back(memory);
-  recipes.push_back({{"launch"}, {"launch"}, {{"launch", "issue_interval_s"}}});
+  Recipe launch{{"launch"}, {"launch", "operation"}, {}};
+  if (seen.contains("launch")) launch.free.emplace_back("launch", "issue_interval_s");
+  if (seen.contains("operation")) launch.free.emplace_back("launch", "operation_s");
+  recipes.push_back(launch);
   Recipe links{{"collective"}, collective_laws(), {{"collective", "base_s"}}};
   for (const Tier& tier : view.tiers()) {
     const std::string_view name = section_of(tier.link);
@@ -97,12 +103,6 @@ std::vector<Recipe> recipes_for(const ClusterView& view, const std::vector<Row>&
   }
   recipes.push_back(links);
   return recipes;
-}
-
-double to_four_digits(double value) {
-  if (value == 0) return 0;
-  const double scale = std::pow(10.0, 4 - std::ceil(std::log10(std::abs(value))));
-  return std::round(value * scale) / scale;
 }
 
 ProfileSection& section_named(Profile& profile, std::string_view name) {
@@ -180,7 +180,8 @@ void fit_parameters(const std::vector<Row>& all, const ClusterView& view, Profil
       const ParameterSection* known = find_section(name);
       for (const auto& [of, field] : recipe.free)
         if (of == name)
-          section.parameters.emplace_back(field, to_four_digits(find_field(*known, field)->get(parameters, known->link)));
+          section.parameters.emplace_back(
+              field, rounded(find_field(*known, field)->get(parameters, known->link), kProfileDigits));
       set_provenance(section, rows);
     }
   }
@@ -191,6 +192,8 @@ void add_curves(const std::vector<Row>& all, Profile& profile) {
   for (const Row& row : all) points.add(*row.observation, row.question.group);
   MeasuredLaws measured = points.fit();
   if (!measured.gemm.empty()) section_named(profile, "gemm").measured.gemm = std::move(measured.gemm);
+  if (!measured.attention.empty())
+    section_named(profile, "attention").measured.attention = std::move(measured.attention);
   if (!measured.memory.empty()) section_named(profile, "memory").measured.memory = std::move(measured.memory);
   if (measured.collectives.empty()) return;
   ProfileSection& section = section_named(profile, "collectives");
@@ -212,7 +215,7 @@ void fit_overlap(const std::vector<Row>& all, Profile& profile, std::vector<std:
   if (alone.empty() || beside.empty()) return;
   const double slowdown = std::max(1.0, quantile(beside, 0.5) / quantile(alone, 0.5));
   ProfileSection& section = section_named(profile, "overlap");
-  section.parameters.emplace_back("units_held", to_four_digits(std::min(0.9, 1 - 1 / slowdown)));
+  section.parameters.emplace_back("units_held", rounded(std::min(0.9, 1 - 1 / slowdown), kProfileDigits));
   set_provenance(section, rows);
   notes.push_back(fmt::format("compute beside communication takes {:.2f} times as long", slowdown));
 }
@@ -283,8 +286,8 @@ void set_residuals(Profile& profile, const std::vector<Row>& rows, const Cluster
       points += one.points;
     }
     if (points == 0) return;
-    section.provenance.residual = to_four_digits(median / points);
-    section.residual_p90 = to_four_digits(p90 / points);
+    section.provenance.residual = rounded(median / points, kProfileDigits);
+    section.residual_p90 = rounded(p90 / points, kProfileDigits);
   };
   for (const Recipe& recipe : recipes_for(view, rows))
     for (const std::string_view name : recipe.sections)

@@ -2,7 +2,7 @@
 //
 // First the few physical parameters of each law are fitted to all observations that it explains (fit.hpp). Then, for what was
 // measured shape by shape, curves and points are added: collectives by group and size, memory-bound kernels by bytes
-// (piecewise_fit.hpp), GEMMs as points between which the law is bent (gemm_surface.hpp). Parameters serve where
+// (piecewise_fit.hpp), GEMMs and attention as points between which the law is bent (log_surface.hpp). Parameters serve where
 // those end.
 //
 // `errors` are those of the finished profile over its own observations, and `held_out` those of a profile made from every other

@@ -4,7 +4,7 @@
 #   ON    a compiler that is not found, or not usable, is an error
 #   OFF   nothing is looked for
 # Sets MOESIM_CUDA_FOUND, and where it is true: the language CUDA, the targets CUDA::* of FindCUDAToolkit, the architectures
-# 80 and 90 unless CMAKE_CUDA_ARCHITECTURES names others, and C++20 for .cu files.
+# 80 and 90 unless CMAKE_CUDA_ARCHITECTURES names others, and C++17 for .cu files.
 
 set(MOESIM_CUDA AUTO CACHE STRING "CUDA sources: AUTO (where nvcc is found), ON or OFF")
 set_property(CACHE MOESIM_CUDA PROPERTY STRINGS AUTO ON OFF)
@@ -36,8 +36,9 @@ else()
   endif()
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
-  # CMake 3.25 takes CMAKE_CUDA_STANDARD 20 for nvcc 13 and does nothing with it.
-  add_compile_options($<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>)
+  # Kernels include none of the project's C++20, so that older compilers will do; CMake 3.25 knows no C++20 for nvcc 13 either.
+  set(CMAKE_CUDA_STANDARD 17)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   set(MOESIM_CUDA_FOUND TRUE)
   list(JOIN CMAKE_CUDA_ARCHITECTURES ", " moesim_cuda_architectures)
   message(STATUS "CUDA: ${CMAKE_CUDA_COMPILER_VERSION}, for sm_ ${moesim_cuda_architectures}")

@@ -20,6 +20,10 @@ include(MoesimPrecompiled)
 # unnamed namespaces must then differ within a library; the dev preset compiles file by file and finds missing includes.
 function(moesim_compile_together target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${MOESIM_UNITY} UNITY_BUILD_BATCH_SIZE 8)
+  if(MOESIM_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Types of an unnamed namespace are seen by one file here too, but g++ takes the included file for a header.
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
+  endif()
 endfunction()
 
 # moesim_add_library(NAME SOURCES a.cpp ... LINKS PUBLIC x PRIVATE y)  ->  target moesim_NAME, alias moesim::NAME
@@ -60,6 +64,17 @@ function(moesim_add_test name)
   gtest_discover_tests(test_${name} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
 endfunction()
 
+function(moesim_declare_embedded function)
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/embedded/${function}.hpp @ONLY CONTENT
+"#pragma once
+#include <span>
+#include \"base/embedded.hpp\"
+namespace moesim {
+std::span<const EmbeddedFile> @function@();
+}
+")
+endfunction()
+
 # moesim_embed_data(TARGET FUNCTION file...)  ->  std::span<const moesim::EmbeddedFile> moesim::FUNCTION(), declared in
 # the generated header "embedded/FUNCTION.hpp", linked into TARGET. The files are in the order given.
 function(moesim_embed_data target function)
@@ -71,14 +86,7 @@ function(moesim_embed_data target function)
     string(APPEND entries "  {\"${stem}\", R\"moesim~(${content})moesim~\"},\n")
   endforeach()
   set(folder ${PROJECT_BINARY_DIR}/generated)
-  file(CONFIGURE OUTPUT ${folder}/embedded/${function}.hpp @ONLY CONTENT
-"#pragma once
-#include <span>
-#include \"base/embedded.hpp\"
-namespace moesim {
-std::span<const EmbeddedFile> @function@();
-}
-")
+  moesim_declare_embedded(${function})
   file(GENERATE OUTPUT ${folder}/embedded/${function}.cpp CONTENT
 "#include \"embedded/${function}.hpp\"
 namespace moesim {
@@ -89,6 +97,44 @@ ${entries}};
 }
 }
 ")
+  target_sources(${target} PRIVATE ${folder}/embedded/${function}.cpp)
+  target_include_directories(${target} PRIVATE ${folder})
+endfunction()
+
+# moesim_embed_binary(TARGET FUNCTION file...)  ->  the same for files of any bytes and size: the assembler reads them, the
+# compiler never sees them.
+function(moesim_embed_binary target function)
+  set(blobs "")
+  set(symbols "")
+  set(entries "")
+  foreach(file IN LISTS ARGN)
+    get_filename_component(stem ${file} NAME_WLE)
+    string(MAKE_C_IDENTIFIER "${function}_${stem}" symbol)
+    string(APPEND blobs "  \"${symbol}: .incbin \\\"${file}\\\"\\n${symbol}_end:\\n\"\n"
+                        "  \".balign 8\\n${symbol}_size: .quad ${symbol}_end - ${symbol}\\n\"\n")
+    string(APPEND symbols "extern const char ${symbol}[];\nextern const unsigned long ${symbol}_size;\n")
+    string(APPEND entries "    {\"${stem}\", {${symbol}, ${symbol}_size}},\n")
+  endforeach()
+  set(folder ${PROJECT_BINARY_DIR}/generated)
+  moesim_declare_embedded(${function})
+  file(GENERATE OUTPUT ${folder}/embedded/${function}.cpp CONTENT
+"#include \"embedded/${function}.hpp\"
+__asm__(
+  \".pushsection .rodata\\n\"
+${blobs}  \".popsection\\n\");
+extern \"C\" {
+${symbols}}
+namespace moesim {
+std::span<const EmbeddedFile> ${function}() {
+  static const EmbeddedFile kFiles[] = {
+${entries}  };
+  return kFiles;
+}
+}
+")
+  # An object of its own, which is made anew when a file changes.
+  set_source_files_properties(${folder}/embedded/${function}.cpp TARGET_DIRECTORY ${target}
+    PROPERTIES OBJECT_DEPENDS "${ARGN}" SKIP_UNITY_BUILD_INCLUSION ON)
   target_sources(${target} PRIVATE ${folder}/embedded/${function}.cpp)
   target_include_directories(${target} PRIVATE ${folder})
 endfunction()

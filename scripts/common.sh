@@ -21,6 +21,7 @@ use_ccache() {
   [ "${CI-}" != true ] || [ -d "${CCACHE_DIR-$HOME/.cache/ccache}" ] || return 0
   export CMAKE_CXX_COMPILER_LAUNCHER="${CMAKE_CXX_COMPILER_LAUNCHER-ccache}"
   export CMAKE_C_COMPILER_LAUNCHER="${CMAKE_C_COMPILER_LAUNCHER-ccache}"
+  export CMAKE_CUDA_COMPILER_LAUNCHER="${CMAKE_CUDA_COMPILER_LAUNCHER-ccache}"
 }
 
 # logged TITLE LOG COMMAND...: runs the command with all output in LOG and says how long it took. A terminal sees meanwhile

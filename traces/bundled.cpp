@@ -15,7 +15,7 @@ std::vector<BundledTrace> bundled_traces() {
   MOESIM_ASSERT(counts.size() == infos.size());
   std::vector<BundledTrace> traces;
   for (std::size_t i = 0; i < counts.size(); ++i)
-    traces.push_back({counts[i].name, counts[i].content, infos[i].content});
+    traces.push_back({counts[i].name.substr(0, counts[i].name.find('.')), counts[i].content, infos[i].content});
   return traces;
 }
 

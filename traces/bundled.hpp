@@ -1,4 +1,5 @@
-// Traces that travel inside the program, for first steps without any recording. They are synthetic and say so.
+// Traces that travel inside the program, for first steps without a recording of one's own: small models trained with
+// `moeexec record` (traces/recorded/README.md).
 //
 // Everywhere a trace is read, "bundled:NAME" names one.
 #pragma once
@@ -15,7 +16,7 @@ inline constexpr std::string_view kBundledPrefix = "bundled:";
 
 struct BundledTrace {
   std::string_view name;
-  std::string_view counts;     // counts CSV
+  std::string_view counts;     // counts CSV, compressed with zstd
   std::string_view side_file;  // JSON
 };
 

@@ -131,7 +131,8 @@ Result<ImportReport> import_trace(const std::string& path, const ImportOptions& 
   if (path.starts_with(kBundledPrefix)) {
     MOESIM_ASSIGN(const BundledTrace bundled, find_bundled_trace(path.substr(kBundledPrefix.size())));
     MOESIM_TRY(merge_side_file(bundled.side_file, path, info));
-    InputStream stream(make_memory_source(bundled.counts), path);
+    MOESIM_ASSIGN(auto source, decompressed(make_memory_source(bundled.counts), path));
+    InputStream stream(std::move(source), path);
     return run_import({path, false, {}, {}}, &stream, std::move(info), options, sink, tokens);
   }
   MOESIM_TRY(read_side_file(path, info));

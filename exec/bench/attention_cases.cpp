@@ -63,12 +63,14 @@ Result<PreparedCase> prepare(BenchContext& context, const AttentionWork& work) {
 std::vector<PlannedCase> attention_cases(BenchScale scale, const std::vector<std::string>&) {
   const bool small = scale == BenchScale::kSmall;
   struct Heads {
-    std::int64_t heads, kv_heads, dim;
+    std::int64_t sequences, heads, kv_heads, dim;
   };
   using Numbers = std::vector<std::int64_t>;
-  const Numbers lengths = small ? Numbers{64, 128, 256, 512} : Numbers{1024, 2048, 4096, 8192};
-  const std::vector<Heads> shapes = small ? std::vector<Heads>{{4, 2, 64}, {8, 8, 32}, {8, 2, 64}}
-                                          : std::vector<Heads>{{32, 8, 128}, {32, 4, 128}, {16, 16, 128}};
+  const Numbers lengths = small ? Numbers{32, 64, 128, 256, 512} : Numbers{1024, 2048, 4096, 8192};
+  // Every size at two values at least, not each with each of the others.
+  const std::vector<Heads> shapes =
+      small ? std::vector<Heads>{{1, 2, 2, 64}, {1, 4, 2, 8}, {1, 8, 8, 32}, {2, 4, 2, 64}, {2, 8, 4, 8}, {4, 8, 2, 64}}
+            : std::vector<Heads>{{1, 32, 8, 128}, {1, 16, 16, 64}, {2, 32, 4, 128}, {2, 16, 16, 128}};
   const std::vector<DType> types =
       small ? std::vector<DType>{DType::kFp32, DType::kBf16} : std::vector<DType>{DType::kBf16};
   std::vector<PlannedCase> cases;
@@ -76,7 +78,7 @@ std::vector<PlannedCase> attention_cases(BenchScale scale, const std::vector<std
     for (const Heads& shape : shapes)
       for (const std::int64_t length : lengths)
         for (const bool backward : {false, true}) {
-          const AttentionWork work{.sequences = 2,
+          const AttentionWork work{.sequences = shape.sequences,
                                    .query_length = length,
                                    .key_length = length,
                                    .heads = shape.heads,
@@ -86,8 +88,8 @@ std::vector<PlannedCase> attention_cases(BenchScale scale, const std::vector<std
                                    .backward = backward,
                                    .type = type};
           cases.push_back(
-              {.name = fmt::format("attention {} 2x{} {} heads of {}, {} of keys{}", dtype_name(type), length,
-                                   shape.heads, shape.dim, shape.kv_heads, backward ? ", backward" : ""),
+              {.name = fmt::format("attention {} {}x{} {} heads of {}, {} of keys{}", dtype_name(type), shape.sequences,
+                                   length, shape.heads, shape.dim, shape.kv_heads, backward ? ", backward" : ""),
                .work = work,
                .prepare = [work](BenchContext& context) { return prepare(context, work); }});
         }

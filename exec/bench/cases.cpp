@@ -11,12 +11,13 @@
 namespace moesim {
 namespace {
 
-constexpr std::array<CaseFamily, 7> kFamilies = {
+constexpr std::array<CaseFamily, 8> kFamilies = {
     {{"gemm", "matrix products, forward and both gradients", gemm_cases},
      {"grouped", "the products of local experts, with even, uneven and empty groups", grouped_cases},
      {"attention", "causal attention with grouped queries, forward and backward", attention_cases},
-     {"memory", "norm, activation, permute, unpermute, add, copy, optimizer", memory_cases},
-     {"launch", "an operation on nothing", launch_cases},
+     {"memory", "norm, activation, rotary, gate, permute, embedding, loss, add, copy, optimizer", memory_cases},
+     {"launch", "a kernel on nothing", launch_cases},
+     {"operation", "what the executor does for an operation beside its kernel", operation_cases},
      {"collectives", "every collective over sizes and over the groups of layouts; messages", collective_cases},
      {"overlap", "compute beside communication, two collectives together", overlap_cases}}};
 

@@ -16,7 +16,7 @@ namespace moesim {
 
 enum class BenchScale : std::uint8_t { kSmall, kLarge };
 
-// Part of the list: "gemm", "grouped", "attention", "memory", "launch", "collectives", "overlap".
+// Part of the list: "gemm", "grouped", "attention", "memory", "launch", "operation", "collectives", "overlap".
 struct CaseFamily {
   std::string_view name;
   std::string_view description;
@@ -35,6 +35,7 @@ struct CaseFamily {
 [[nodiscard]] std::vector<PlannedCase> attention_cases(BenchScale scale, const std::vector<std::string>& hosts);
 [[nodiscard]] std::vector<PlannedCase> memory_cases(BenchScale scale, const std::vector<std::string>& hosts);
 [[nodiscard]] std::vector<PlannedCase> launch_cases(BenchScale scale, const std::vector<std::string>& hosts);
+[[nodiscard]] std::vector<PlannedCase> operation_cases(BenchScale scale, const std::vector<std::string>& hosts);
 [[nodiscard]] std::vector<PlannedCase> collective_cases(BenchScale scale, const std::vector<std::string>& hosts);
 [[nodiscard]] std::vector<PlannedCase> overlap_cases(BenchScale scale, const std::vector<std::string>& hosts);
 

@@ -47,4 +47,17 @@ Result<DeviceMatrixBuffer> matrix(BenchContext& context, std::int64_t rows, std:
   return DeviceMatrixBuffer{std::move(memory), dense_view(data, type, rows, columns)};
 }
 
+Result<MatricesInTurn> MatricesInTurn::make(BenchContext& context, std::int64_t rows, std::int64_t columns,
+                                            DType type) {
+  constexpr std::int64_t kMost = 64;
+  constexpr std::int64_t kTogether = std::int64_t{32} << 20;
+  const std::int64_t each = std::max<std::int64_t>(1, storage(rows * columns, type).count());
+  MatricesInTurn all;
+  for (std::int64_t i = 0; i < std::clamp<std::int64_t>(kTogether / each, 1, kMost); ++i) {
+    MOESIM_ASSIGN(DeviceMatrixBuffer one, matrix(context, rows, columns, type));
+    all.matrices_.push_back(std::move(one));
+  }
+  return all;
+}
+
 }  // namespace moesim

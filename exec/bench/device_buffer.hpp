@@ -22,4 +22,20 @@ struct DeviceMatrixBuffer {
 [[nodiscard]] Result<DeviceMatrixBuffer> matrix(BenchContext& context, std::int64_t rows, std::int64_t columns,
                                                 DType type);
 
+// Equal matrices taken in turn, as many as do not stay in a cache together (64 at most): when a layer's turn comes in a step, all
+// other layers have been there since its weights were read last.
+class MatricesInTurn {
+ public:
+  [[nodiscard]] static Result<MatricesInTurn> make(BenchContext& context, std::int64_t rows, std::int64_t columns,
+                                                   DType type);
+  [[nodiscard]] const MatrixView& next() const {
+    *turn_ = (*turn_ + 1) % matrices_.size();
+    return matrices_[*turn_].view;
+  }
+
+ private:
+  std::vector<DeviceMatrixBuffer> matrices_;
+  std::shared_ptr<std::size_t> turn_ = std::make_shared<std::size_t>(0);  // copies take turns together
+};
+
 }  // namespace moesim

@@ -24,10 +24,19 @@ struct GemmGrid {
 
 GemmGrid grid_of(BenchScale scale) {
   if (scale == BenchScale::kSmall)
-    return {.rows = {1, 4, 16, 64, 256, 1024},
-            .layers = {{256, 256}, {256, 1024}, {1024, 256}, {512, 512}, {512, 2048}, {2048, 512}, {1024, 1024}},
-            .gradient_rows = {16, 128, 1024},
-            .gradient_layers = {{256, 256}, {256, 1024}, {1024, 256}, {1024, 1024}},
+    return {.rows = {1, 4, 8, 16, 32, 64, 128, 256, 512, 1024},
+            .layers = {{64, 64},
+                       {64, 256},
+                       {256, 64},
+                       {256, 256},
+                       {256, 1024},
+                       {1024, 256},
+                       {512, 512},
+                       {512, 2048},
+                       {2048, 512},
+                       {1024, 1024}},
+            .gradient_rows = {4, 16, 64, 256, 1024},
+            .gradient_layers = {{64, 64}, {64, 256}, {256, 64}, {256, 256}, {256, 1024}, {1024, 256}, {512, 512}},
             .types = {DType::kFp32, DType::kBf16}};
   // Experts of Qwen3-30B-A3B, DeepSeek-V3 and Mixtral-8x7B, and squares.
   return {.rows = {1, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192},
@@ -56,16 +65,17 @@ GemmWork work_of(Pass pass, std::int64_t rows, Layer layer, DType type) {
 Result<PreparedCase> prepare(BenchContext& context, Pass pass, std::int64_t rows, Layer layer, DType type) {
   const bool weights = pass == Pass::kWeightGradient;
   MOESIM_ASSIGN(const DeviceMatrixBuffer x, matrix(context, rows, layer.in, type));
-  MOESIM_ASSIGN(const DeviceMatrixBuffer w, matrix(context, layer.in, layer.out, weights ? DType::kFp32 : type));
+  MOESIM_ASSIGN(const MatricesInTurn w,
+                MatricesInTurn::make(context, layer.in, layer.out, weights ? DType::kFp32 : type));
   MOESIM_ASSIGN(const DeviceMatrixBuffer y, matrix(context, rows, layer.out, type));
   return PreparedCase{.run = [&context, pass, x, w, y]() -> Status {
                         switch (pass) {
-                          case Pass::kForward: return context.backend.gemm(context.stream, {x.view, w.view, y.view});
+                          case Pass::kForward: return context.backend.gemm(context.stream, {x.view, w.next(), y.view});
                           case Pass::kInputGradient:
-                            return context.backend.gemm_dgrad(context.stream, {y.view, w.view, x.view});
+                            return context.backend.gemm_dgrad(context.stream, {y.view, w.next(), x.view});
                           case Pass::kWeightGradient: break;
                         }
-                        return context.backend.gemm_wgrad(context.stream, {x.view, y.view, w.view});
+                        return context.backend.gemm_wgrad(context.stream, {x.view, y.view, w.next()});
                       },
                       .finish = {}};
 }

@@ -27,19 +27,20 @@ std::vector<RowPattern> patterns(std::int64_t mean) {
 PlannedCase forward(const RowPattern& pattern, std::int64_t in, std::int64_t out, DType type) {
   const GroupedRows work{.rows = pattern.rows, .n = out, .k = in, .type = type, .output = type};
   const std::int64_t total = std::accumulate(pattern.rows.begin(), pattern.rows.end(), std::int64_t{0});
-  return {
-      .name = fmt::format("grouped gemm {} {} rows {} {}x{}", dtype_name(type), total, pattern.name, out, in),
-      .work = work,
-      .prepare = [work, total](BenchContext& context) -> Result<PreparedCase> {
-        MOESIM_ASSIGN(const DeviceMatrixBuffer x, matrix(context, total, work.k, work.type));
-        MOESIM_ASSIGN(const DeviceMatrixBuffer w, matrix(context, std::ssize(work.rows) * work.k, work.n, work.type));
-        MOESIM_ASSIGN(const DeviceMatrixBuffer y, matrix(context, total, work.n, work.type));
-        return PreparedCase{.run =
-                                [&context, x, w, y, rows = work.rows] {
-                                  return context.backend.grouped_gemm(context.stream, {x.view, w.view, y.view, rows});
-                                },
-                            .finish = {}};
-      }};
+  return {.name = fmt::format("grouped gemm {} {} rows {} {}x{}", dtype_name(type), total, pattern.name, out, in),
+          .work = work,
+          .prepare = [work, total](BenchContext& context) -> Result<PreparedCase> {
+            MOESIM_ASSIGN(const DeviceMatrixBuffer x, matrix(context, total, work.k, work.type));
+            MOESIM_ASSIGN(const MatricesInTurn w,
+                          MatricesInTurn::make(context, std::ssize(work.rows) * work.k, work.n, work.type));
+            MOESIM_ASSIGN(const DeviceMatrixBuffer y, matrix(context, total, work.n, work.type));
+            return PreparedCase{
+                .run =
+                    [&context, x, w, y, rows = work.rows] {
+                      return context.backend.grouped_gemm(context.stream, {x.view, w.next(), y.view, rows});
+                    },
+                .finish = {}};
+          }};
 }
 
 PlannedCase weight_gradient(const RowPattern& pattern, std::int64_t in, std::int64_t out, DType type) {
@@ -52,12 +53,12 @@ PlannedCase weight_gradient(const RowPattern& pattern, std::int64_t in, std::int
           .prepare = [work, total](BenchContext& context) -> Result<PreparedCase> {
             MOESIM_ASSIGN(const DeviceMatrixBuffer x, matrix(context, total, work.n, work.type));
             MOESIM_ASSIGN(const DeviceMatrixBuffer gy, matrix(context, total, work.k, work.type));
-            MOESIM_ASSIGN(const DeviceMatrixBuffer gw,
-                          matrix(context, std::ssize(work.rows) * work.n, work.k, DType::kFp32));
+            MOESIM_ASSIGN(const MatricesInTurn gw,
+                          MatricesInTurn::make(context, std::ssize(work.rows) * work.n, work.k, DType::kFp32));
             return PreparedCase{
                 .run =
                     [&context, x, gy, gw, rows = work.rows] {
-                      return context.backend.grouped_gemm_wgrad(context.stream, {x.view, gy.view, gw.view, rows});
+                      return context.backend.grouped_gemm_wgrad(context.stream, {x.view, gy.view, gw.next(), rows});
                     },
                 .finish = {}};
           }};

@@ -8,12 +8,6 @@ namespace {
 
 constexpr Channel kAgreement(kChannels - 1);  // cases use the lower ones
 
-Result<CommGroup> everyone(Communicator& comm) {
-  std::vector<RankId> ranks;
-  for (int rank = 0; rank < comm.size(); ++rank) ranks.emplace_back(rank);
-  return comm.group(std::move(ranks));
-}
-
 struct Agreed {
   Seconds sample;
   Seconds spent;
@@ -26,14 +20,41 @@ Result<Agreed> agree(BenchContext& context, Seconds sample, Seconds spent, const
   return Agreed{Seconds(all[0]), Seconds(all[1]), all[2] > 0};
 }
 
-// Time of one operation, over `runs` of them that start together on all ranks.
-Result<Seconds> time_sample(BenchContext& context, const PreparedCase& prepared, int runs) {
-  MOESIM_ASSIGN(const CommGroup world, everyone(context.comm));
-  MOESIM_TRY(context.comm.barrier(world, kAgreement).wait());
+// Whose clock a sample is read from: kernels of an asynchronous backend by the device's, which knows nothing of the way there.
+enum class TimedBy : std::uint8_t { kHost, kDevice };
+
+TimedBy timed_by(const ComputeBackend& backend, const BenchWork& work) {
+  const bool communicates = std::holds_alternative<CollectiveWork>(work) || std::holds_alternative<OverlapWork>(work);
+  return backend.is_asynchronous() && !communicates ? TimedBy::kDevice : TimedBy::kHost;
+}
+
+Result<Seconds> time_by_device(BenchContext& context, const PreparedCase& prepared, int runs) {
+  ComputeBackend& backend = context.backend;
+  MOESIM_ASSIGN(const DeviceEvent start, backend.create_event());
+  MOESIM_ASSIGN(const DeviceEvent end, backend.create_event());
+  MOESIM_TRY(backend.record(start, context.stream));
+  for (int i = 0; i < runs; ++i) MOESIM_TRY(prepared.run());
+  MOESIM_TRY(backend.record(end, context.stream));
+  MOESIM_TRY(backend.synchronize(context.stream));
+  MOESIM_ASSIGN(const Seconds spent, backend.elapsed(start, end));
+  backend.destroy_event(start);
+  backend.destroy_event(end);
+  return spent;
+}
+
+Result<Seconds> time_by_host(BenchContext& context, const PreparedCase& prepared, int runs) {
   const Seconds start = context.clock();
   for (int i = 0; i < runs; ++i) MOESIM_TRY(prepared.run());
   MOESIM_TRY(context.backend.synchronize(context.stream));
-  const Seconds spent = context.clock() - start;
+  return context.clock() - start;
+}
+
+// Time of one operation, over `runs` of them that start together on all ranks.
+Result<Seconds> time_sample(BenchContext& context, const PreparedCase& prepared, int runs, TimedBy clock) {
+  MOESIM_ASSIGN(const CommGroup world, everyone(context.comm));
+  MOESIM_TRY(context.comm.barrier(world, kAgreement).wait());
+  MOESIM_ASSIGN(const Seconds spent, clock == TimedBy::kDevice ? time_by_device(context, prepared, runs)
+                                                               : time_by_host(context, prepared, runs));
   if (prepared.finish) {
     MOESIM_TRY(prepared.finish());
   }
@@ -45,17 +66,18 @@ Result<std::optional<BenchCase>> measure_case(BenchContext& context, const Plann
                                               const MeasureOptions& options, Seconds budget) {
   const Seconds start = context.clock();
   MOESIM_ASSIGN(const PreparedCase prepared, planned.prepare(context));
+  const TimedBy clock = timed_by(context.backend, planned.work);
   // The first run touches memory and opens connections, the second tells how long one takes.
   Agreed now;
   for (int i = 0; i < 2; ++i) {
-    MOESIM_ASSIGN(const Seconds warm_up, time_sample(context, prepared, 1));
+    MOESIM_ASSIGN(const Seconds warm_up, time_sample(context, prepared, 1, clock));
     MOESIM_ASSIGN(now, agree(context, warm_up, context.clock() - start, options.stop));
   }
   const int runs = prepared.repeatable ? operations_per_sample(options.rules, now.sample * prepared.operations) : 1;
   SampleSeries series(options.rules, budget);
   std::optional<SamplesEnd> end;
   while (!end) {
-    MOESIM_ASSIGN(const Seconds sample, time_sample(context, prepared, runs));
+    MOESIM_ASSIGN(const Seconds sample, time_sample(context, prepared, runs, clock));
     MOESIM_ASSIGN(now, agree(context, sample, context.clock() - start, options.stop));
     series.add(now.sample);
     end = series.ended(now.spent);

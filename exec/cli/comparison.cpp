@@ -6,8 +6,6 @@
 
 #include "exec/cli/execution_report.hpp"
 #include "exec/run/operation_times.hpp"
-#include "sim/engine/price.hpp"
-#include "sim/engine/replay.hpp"
 
 namespace moesim {
 namespace {
@@ -18,13 +16,13 @@ class OperationSums {
   explicit OperationSums(const Program& program) : program_(program) {}
 
   ComparedOperation& of(RankId rank, std::size_t call, std::size_t op) {
-    const auto& calls = program_.stages[program_.layout->stage(rank).index()].calls;
-    const Op& found = program_.blocks[static_cast<std::size_t>(calls[call].block)].ops[op];
+    const Op& found = program_.op_at(program_.layout->stage(rank), call, op);
     const std::string name(found.name.empty() ? op_kind_name(found.kind) : found.name);
     ComparedOperation& sum = sums_[{name, found.kind, found.phase}];
     sum.name = name;
     sum.kind = op_kind_name(found.kind);
     sum.phase = phase_name(found.phase);
+    sum.communication = is_communication(found.kind);
     return sum;
   }
   [[nodiscard]] std::vector<ComparedOperation> longest_first() const {
@@ -39,20 +37,14 @@ class OperationSums {
   std::map<std::tuple<std::string, OpKind, Phase>, ComparedOperation> sums_;
 };
 
-Seconds seconds(Picoseconds time) { return Seconds(static_cast<double>(time) / kPicosecondsPerSecond); }
-
 }  // namespace
 
-Result<ComparedPlan> compare_with_prediction(const Job& job, const CostModel& costs,
-                                             const std::vector<TrainingRecord>& records) {
-  const PricedProgram priced = price(job.program, costs, {.folding = Folding::kEveryRank});
-  const ReplayResult replayed = replay(priced.replay, {.record_intervals = true});
-  if (!replayed.finished) return fail(ErrorKind::kInternal, "the step that was executed cannot finish when simulated");
-
+ComparedPlan compare_with_prediction(const Job& job, const Prediction& prediction,
+                                     const std::vector<TrainingRecord>& records) {
   OperationSums sums(job.program);
-  for (const Interval& interval : replayed.intervals)
-    sums.of(priced.entities[interval.entity].representative, interval.call, interval.op).predicted +=
-        seconds(interval.end - interval.start);
+  for (const Interval& interval : prediction.intervals)
+    sums.of(RankId(static_cast<std::int32_t>(interval.entity)), interval.call, interval.op).predicted +=
+        seconds_of(interval.end - interval.start);
   std::vector<std::vector<ExecutedOp>> ops;
   for (const TrainingRecord& record : records) ops.push_back(record.ops);
   const auto times = operation_times(job.program, std::move(ops));
@@ -63,7 +55,14 @@ Result<ComparedPlan> compare_with_prediction(const Job& job, const CostModel& co
       sum.measured += time.time;
       ++sum.count;
     }
-  return ComparedPlan{run_name(job.file.plan), seconds(replayed.end), median_step_time(records), sums.longest_first()};
+  const PricedProgram& priced = prediction.priced;
+  return {.name = run_name(job.file.plan),
+          .predicted = prediction.step,
+          .measured = median_step_time(records),
+          .outside = priced.priced_ops > 0
+                         ? static_cast<double>(priced.extrapolated_ops) / static_cast<double>(priced.priced_ops)
+                         : 0,
+          .operations = sums.longest_first()};
 }
 
 }  // namespace moesim

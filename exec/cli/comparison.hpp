@@ -7,8 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "exec/cli/job.hpp"
-#include "models/cost/cost_model.hpp"
+#include "exec/cli/prediction.hpp"
 
 namespace moesim {
 
@@ -16,6 +15,7 @@ struct ComparedOperation {
   std::string name;   // "experts.up"
   std::string kind;   // "grouped_gemm"
   std::string phase;  // "forward"
+  bool communication = false;
   std::int64_t count = 0;
   Seconds predicted;
   Seconds measured;
@@ -25,11 +25,11 @@ struct ComparedPlan {
   std::string name;
   Seconds predicted;  // of the step
   Seconds measured;
+  double outside = 0;  // share of the operations that were priced outside the range their law was fitted on
   std::vector<ComparedOperation> operations;  // those that took longest first
 };
 
-// The cost model's cluster must have as many ranks as the plan.
-[[nodiscard]] Result<ComparedPlan> compare_with_prediction(const Job& job, const CostModel& costs,
-                                                           const std::vector<TrainingRecord>& records);
+[[nodiscard]] ComparedPlan compare_with_prediction(const Job& job, const Prediction& prediction,
+                                                   const std::vector<TrainingRecord>& records);
 
 }  // namespace moesim

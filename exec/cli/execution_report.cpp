@@ -59,10 +59,9 @@ MetricTable breakdown_table(const Program& program, const std::vector<TrainingRe
   std::array<double, kCategories> seconds{};
   std::array<std::int64_t, kCategories> operations{};
   for (std::size_t rank = 0; rank < records.size(); ++rank) {
-    const auto& calls = program.stages[program.layout->stage(RankId(static_cast<int>(rank))).index()].calls;
+    const StageId stage = program.layout->stage(RankId(static_cast<int>(rank)));
     for (const ExecutedOp& ran : records[rank].ops) {
-      const Block& block = program.blocks[static_cast<std::size_t>(calls[static_cast<std::size_t>(ran.call)].block)];
-      const auto category = static_cast<std::size_t>(category_of(block.ops[static_cast<std::size_t>(ran.op)]));
+      const auto category = static_cast<std::size_t>(category_of(program.op_at(stage, ran.call, ran.op)));
       seconds[category] += (ran.end - ran.start).value();
       ++operations[category];
     }

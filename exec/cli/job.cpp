@@ -6,12 +6,12 @@
 #include <utility>
 
 #include "exec/run/executable.hpp"
+#include "sim/cli/routing_source.hpp"
 #include "sim/cli/sources.hpp"
 #include "sim/lower/lower.hpp"
 #include "sim/report/metric.hpp"
 #include "sim/report/report.hpp"
 #include "sim/simulate/step.hpp"
-#include "traces/import.hpp"
 #include "traces/random.hpp"
 
 namespace moesim {
@@ -28,9 +28,9 @@ std::uint64_t hash_of(std::string_view text) {
 std::string fingerprint_text(const Job& job, const JobOptions& options) {
   const std::string model = input_record("model", job.model_source).sha256;
   const std::string trace = job.trace_source.empty() ? "" : input_record("trace", job.trace_source).sha256;
-  return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", plan_to_json(job.file, 0), job.model_source, model,
+  return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", plan_to_json(job.file, 0), job.model_source, model,
                      job.trace_source, trace, options.trace_step, options.gate, options.precision, options.steps,
-                     options.seed, options.learning_rate, options.balance_coefficient);
+                     options.seed, options.learning_rate, options.balance_coefficient, options.compute);
 }
 
 Status load_gating(Job& job, const JobOptions& options) {
@@ -48,8 +48,19 @@ Status load_gating(Job& job, const JobOptions& options) {
     job.notes.emplace_back("the gates are forced to choose every expert equally often; --trace replays a recording");
     return {};
   }
-  MOESIM_ASSIGN(LoadedTrace loaded, load_trace(job.trace_source));
-  MOESIM_ASSIGN(job.trace, LoadMapper::create(loaded.trace, options.trace_step));
+  RoutingSource source;
+  source.trace = job.trace_source;
+  source.step = options.trace_step;
+  source.model = job.model.shape.name;
+  MOESIM_ASSIGN(job.trace, load_routing(source, job.notes));
+  return {};
+}
+
+Status check_compute(Job& job, const JobOptions& options) {
+  if (options.compute != "wait") return {};
+  if (job.model.shape.first_moe() != nullptr && job.settings.gating == Gating::kLearned)
+    return usage_error("--compute wait: gates that compute nothing cannot choose experts", "add --gate replay");
+  job.notes.emplace_back("computation was a wait of the predicted time; only communication and the order are measured");
   return {};
 }
 
@@ -104,12 +115,25 @@ void add_training_options(CLI::App& command, Session& session, JobOptions& optio
       ->option_text("SECONDS [60]")
       ->check(CLI::Range(0.1, 1e6))
       ->group(kGroup);
+  add_device_options(command, session, options.device);
+}
+
+void add_compute_option(CLI::App& command, Session& session, JobOptions& options) {
+  session
+      .add_choice(command, "--compute", options.compute, {"real", "wait"},
+                  "Compute, or wait as long as the prediction says: for machines with fewer cores than ranks")
+      ->capture_default_str();
 }
 
 Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options, const World& world) {
+  MOESIM_ASSIGN(PlanFile plan, read_plan_file(plan_path));
+  return prepare_job(std::move(plan), plan_path, options, world);
+}
+
+Result<Job> prepare_job(PlanFile file, std::string plan_path, const JobOptions& options, const World& world) {
   Job job;
-  job.plan_path = plan_path;
-  MOESIM_ASSIGN(job.file, read_plan_file(plan_path));
+  job.plan_path = std::move(plan_path);
+  job.file = std::move(file);
   Plan& plan = job.file.plan;
   if (!options.precision.empty()) plan.precision = options.precision;
   job.model_source = options.model.empty() ? job.file.model : options.model;
@@ -123,13 +147,19 @@ Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options,
   MOESIM_TRY(check_plan(plan, job.model.shape, ranks));
   MOESIM_TRY(check_executable(plan, job.model.shape));
   MOESIM_TRY(load_gating(job, options));
+  MOESIM_TRY(check_compute(job, options));
   MOESIM_ASSIGN(Layout layout, Layout::make(plan.layout, ranks));
   const LoadMapper* recorded = job.trace ? &*job.trace : nullptr;
   MOESIM_ASSIGN(const auto loads, loads_for(plan, job.model.shape, recorded, kMostVariants));
   job.notes.insert(job.notes.end(), loads->notes.begin(), loads->notes.end());
   MOESIM_ASSIGN(job.program, lower(plan, job.model.shape, std::make_shared<const Layout>(std::move(layout)), loads));
   job.memory = walk_memory(job.program);
-  MOESIM_TRY(check_memory(job, world));
+  MOESIM_TRY(check_device(options.device));
+  if (options.compute == "wait" && options.device.backend != "cpu")
+    return usage_error("--compute wait is for processors", "leave --backend or --compute out");
+  if (options.device.backend == "cpu") {  // of a GPU's memory the allocation will tell
+    MOESIM_TRY(check_memory(job, world));
+  }
   job.settings.seed = options.seed;
   job.settings.optimizer.rate = options.learning_rate;
   job.settings.balance_coefficient = options.balance_coefficient;
@@ -137,26 +167,29 @@ Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options,
   return job;
 }
 
-Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions& options, World& world) {
+Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions& options, World& world,
+                                                const RankWaits& waits) {
   std::vector<TrainingRecord> records;
   const auto rank_main = [&](Communicator& comm) -> Status {
-    const auto backend = make_cpu_backend();
-    const TrainingJob training{job.program, job.settings, synthetic_sequences(job.model.shape.vocab, options.seed),
-                               options.steps};
-    MOESIM_ASSIGN(const TrainingRecord mine, train(training, *backend, comm, steady_clock()));
+    TrainingRecord mine;
+    const TrainingJob training{.program = job.program,
+                               .settings = job.settings,
+                               .source = synthetic_sequences(job.model.shape.vocab, options.seed),
+                               .steps = options.steps,
+                               .waits = waits ? waits(comm.rank()) : OperationWaits()};
+    if (waits) {
+      const std::unique_ptr<ComputeBackend> nothing = without_kernels(make_cpu_backend());
+      MOESIM_ASSIGN(mine, train(training, *nothing, comm, steady_clock()));
+    } else {
+      MOESIM_ASSIGN(const RankHardware hardware, RankHardware::open(options.device, comm, world.comm_options()));
+      MOESIM_ASSIGN(mine, train(training, hardware.backend(), hardware.comm(), steady_clock()));
+    }
     MOESIM_ASSIGN(std::vector<TrainingRecord> all, gather_records(comm, mine));
     if (comm.rank() == RankId(0)) records = std::move(all);
     return {};
   };
   MOESIM_TRY(world.run(job.program.layout->world(), rank_main));
   return records;
-}
-
-Result<NextStep> agree_to_start(World& world, const Status& ready, std::uint64_t fingerprint) {
-  const Status all = world.agree(ready, fingerprint);
-  if (all) return NextStep::kGoOn;
-  if (!world.leads()) return NextStep::kStop;
-  return tl::unexpected(all.error());
 }
 
 }  // namespace moesim

@@ -3,10 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "exec/cli/device_options.hpp"
 #include "exec/cli/world.hpp"
 #include "exec/run/training.hpp"
 #include "models/shape/model_source.hpp"
@@ -27,7 +29,9 @@ struct JobOptions {
   std::uint64_t seed = 1;
   float learning_rate = 1e-3F;
   double timeout_s = 60;
+  std::string compute = "real";
   float balance_coefficient = 0;
+  DeviceOptions device;
 };
 
 // --model, --dtype, --steps, --learning-rate, --seed, --timeout. The options' values so far are the defaults.
@@ -35,8 +39,11 @@ void add_training_options(CLI::App& command, Session& session, JobOptions& optio
 // --gate, --trace, --trace-step.
 void add_gate_options(CLI::App& command, Session& session, JobOptions& options);
 
+// --compute.
+void add_compute_option(CLI::App& command, Session& session, JobOptions& options);
+
 struct Job {
-  std::string plan_path;
+  std::string plan_path;  // empty: made by a search
   PlanFile file;
   std::string model_source, trace_source;
   LoadedModel model;
@@ -50,12 +57,14 @@ struct Job {
 
 // Reads, checks and lowers; refuses what cannot be executed or has no room on this machine.
 [[nodiscard]] Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options, const World& world);
+// The same for a plan that `plan_path` would hold.
+[[nodiscard]] Result<Job> prepare_job(PlanFile plan, std::string plan_path, const JobOptions& options,
+                                      const World& world);
 
+// Of a rank; with --compute wait.
+using RankWaits = std::function<OperationWaits(RankId rank)>;
 // The records of all ranks, on the process that leads; the others get an empty list.
-[[nodiscard]] Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions& options, World& world);
-
-// Whether all ranks are ready; of an error that all know the process that leads alone makes its own, the others have kStop.
-enum class NextStep : std::uint8_t { kGoOn, kStop };
-[[nodiscard]] Result<NextStep> agree_to_start(World& world, const Status& ready, std::uint64_t fingerprint);
+[[nodiscard]] Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions& options, World& world,
+                                                              const RankWaits& waits = {});
 
 }  // namespace moesim

@@ -1,6 +1,7 @@
 #include "exec/cli/world.hpp"
 
 #include <fmt/format.h>
+#include <sys/prctl.h>
 
 #include <charconv>
 #include <chrono>
@@ -22,6 +23,9 @@
 namespace moesim {
 namespace {
 
+constexpr Seconds kNap(200e-6);
+constexpr unsigned long kTimerSlackNanoseconds = 1000;
+
 // No exception leaves a rank: in a thread it would end the program without a word.
 Status guarded(const std::function<Status(Communicator&)>& rank_main, Communicator& comm) {
   try {
@@ -42,6 +46,10 @@ Error error_of_rank(RankId rank, Error error) {
 
 Result<World> World::join(std::string program, Seconds timeout) {
   World world(std::move(program), {.clock = steady_clock(), .deadline = timeout});
+  if (launcher_yields()) {
+    world.options_.longest_nap = kNap;
+    ::prctl(PR_SET_TIMERSLACK, kTimerSlackNanoseconds, 0, 0, 0);  // or every nap is 50 us longer
+  }
   if (const int processes = launched_processes(); processes > 1) {
     MOESIM_ASSIGN(world.comm_, join_mpi_world(processes, world.options_));
   }
@@ -76,6 +84,13 @@ Status World::run(int ranks, const std::function<Status(Communicator&)>& rank_ma
   });
   if (first) return tl::unexpected(std::move(*first));
   return {};
+}
+
+Result<NextStep> agree_to_start(World& world, const Status& ready, std::uint64_t fingerprint) {
+  const Status all = world.agree(ready, fingerprint);
+  if (all) return NextStep::kGoOn;
+  if (!world.leads()) return NextStep::kStop;
+  return tl::unexpected(all.error());
 }
 
 Clock steady_clock() {

@@ -25,6 +25,8 @@ class World {
   // Whether a rank will run on this machine.
   [[nodiscard]] bool is_here(RankId rank) const;
 
+  // What the ranks' communicators are made with.
+  [[nodiscard]] const CommOptions& comm_options() const { return options_; }
   // See exec/run/training.hpp. With threads there is one set of preparations.
   [[nodiscard]] Status agree(const Status& mine, std::uint64_t fingerprint);
   // `rank_main` on `ranks` ranks, which must be size() where that is not 0. The first error.
@@ -37,6 +39,10 @@ class World {
   CommOptions options_;
   std::unique_ptr<Communicator> comm_;  // none with threads
 };
+
+// Whether all ranks are ready; of an error that all know the process that leads alone makes its own, the others have kStop.
+enum class NextStep : std::uint8_t { kGoOn, kStop };
+[[nodiscard]] Result<NextStep> agree_to_start(World& world, const Status& ready, std::uint64_t fingerprint);
 
 // The clock of this machine.
 [[nodiscard]] Clock steady_clock();

@@ -3,6 +3,7 @@
 //
 //   linear all-to-all     1 round, n-1 peers at once              all_to_all_v_law, pairwise_law
 //   pairwise all-to-all   n-1 rounds of one peer each way         the same bytes, less incast
+//   linear all-gather     1 round, n-1 peers at once, (n-1)/n S sent
 //   ring all-gather       n-1 rounds, (n-1)/n S passed on         ring_law (Patarasuk & Yuan, JPDC 2009)
 //   ring reduce-scatter   n-1 rounds, (n-1)/n S passed on         ring_law
 //   ring all-reduce       the two above, 2(n-1)/n S               ring_law
@@ -29,6 +30,7 @@ using ConstBlocks = std::vector<std::span<const std::byte>>;
 [[nodiscard]] Schedule linear_all_to_all(const CommGroup& group, const ConstBlocks& send, const Blocks& receive);
 [[nodiscard]] Schedule pairwise_all_to_all(const CommGroup& group, const ConstBlocks& send, const Blocks& receive);
 // Every member's block is in its place before; all are there after.
+[[nodiscard]] Schedule linear_all_gather(const CommGroup& group, const Blocks& blocks);
 [[nodiscard]] Schedule ring_all_gather(const CommGroup& group, const Blocks& blocks);
 // `mine` may not be one of `blocks`.
 [[nodiscard]] Schedule ring_reduce_scatter(const CommGroup& group, Reduction how, const ConstBlocks& blocks,

@@ -96,10 +96,17 @@ class Communicator {
   // Drives everything in flight once and never waits; the loop of a long computation calls it. True: something moved.
   [[nodiscard]] virtual Result<bool> progress() = 0;
 
+  // Gives the core away, after progress() has moved nothing for so long: ranks may outnumber cores, and the rank that this one
+  // waits for needs one.
+  virtual void rest(Seconds waited) = 0;
+
   // Ends the work of all ranks. Ranks that are threads get `reason` out of every request; processes are killed by the launcher,
   // and this call does not return: say why first.
   virtual void abort_all(std::string_view reason) = 0;
 };
+
+// The group of all ranks, in their order.
+[[nodiscard]] Result<CommGroup> everyone(Communicator& comm);
 
 // Seconds since some fixed moment; never runs backwards.
 using Clock = std::function<Seconds()>;
@@ -117,6 +124,12 @@ struct CommOptions {
   // All-reduce up to this size takes log2(n) exchanges of everything in place of 2(n-1) steps round a ring: at 13 us
   // a step and 25 MB/s (shaped Ethernet), 8 ranks are even at 3 KB, at 0.5 us and 10 GB/s (shared memory) at 44 KB.
   Bytes small_all_reduce{8192};
+  // Where ranks outnumber cores, a rank that keeps asking steals from those that it waits for. A rank that has waited for some
+  // time sleeps for an eighth of that time, and for so long at most; 0: it never sleeps.
+  Seconds longest_nap{0};
+  // An all-gather up to this size sends everything to everyone at once: what little there is waits for n-1 turns round a ring
+  // otherwise, such as the counts of token copies that come before their exchange.
+  Bytes small_all_gather{4096};
 };
 
 }  // namespace moesim

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <numeric>
 #include <thread>
 
@@ -152,7 +153,8 @@ Request HostCommunicator::all_gather_v(const CommGroup& group, Channel channel, 
     return refuse(fmt::format("all_gather: this rank has {} bytes, its place {}", mine.size(), place.size()));
   Schedule schedule;
   schedule.add_round().locals.push_back({.kind = LocalStep::Kind::kCopy, .into = place, .from = mine});
-  schedule.append(ring_all_gather(group, blocks));
+  const bool small = Bytes(static_cast<std::int64_t>(all.size())) <= options_.small_all_gather;
+  schedule.append(small ? linear_all_gather(group, blocks) : ring_all_gather(group, blocks));
   return start_collective(group, channel, CommKind::kAllGather, 0, std::move(schedule));
 }
 
@@ -307,12 +309,26 @@ Result<bool> HostCommunicator::test(const Operation& operation) {
 }
 
 Status HostCommunicator::wait(const Operation& operation) {
+  Seconds moved_at = options_.clock();
   while (!operation.done()) {
     MOESIM_ASSIGN(const bool moved, progress());
-    // Ranks may outnumber cores, and the rank that this one waits for needs one.
-    if (!moved) std::this_thread::yield();
+    const Seconds now = options_.clock();
+    if (moved)
+      moved_at = now;
+    else
+      rest(now - moved_at);
   }
   return {};
+}
+
+void HostCommunicator::rest(Seconds waited) {
+  constexpr double kShareOfWait = 1.0 / 8;
+  constexpr Seconds kShortestNap(10e-6);  // below, falling asleep and waking up take longer
+  const Seconds nap = std::min(options_.longest_nap, waited * kShareOfWait);
+  if (nap < kShortestNap)
+    std::this_thread::yield();
+  else
+    std::this_thread::sleep_for(std::chrono::duration<double>(nap.value()));
 }
 
 Error HostCommunicator::stuck_error() const {

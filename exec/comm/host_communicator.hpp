@@ -49,6 +49,7 @@ class HostCommunicator final : public Communicator {
   [[nodiscard]] Request receive(RankId from, Channel channel, std::span<std::byte> data) override;
 
   [[nodiscard]] Result<bool> progress() override;
+  void rest(Seconds waited) override;
   void abort_all(std::string_view reason) override { transport_->abort_all(reason); }
 
   // What a Request of this communicator calls.

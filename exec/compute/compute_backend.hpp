@@ -55,6 +55,18 @@ class ComputeBackend {
   // Ends every wait, now and later, with an error; for the thread that has met a failure.
   virtual void cancel_waits() = 0;
 
+  // Whether kernels may still run when their calls have returned, on memory that the host cannot read. Then what was given to a
+  // stream has been done when an event recorded behind it is reached, and communicators must know the memory (exec/cuda).
+  [[nodiscard]] virtual bool is_asynchronous() const { return false; }
+  // Whether the point that was recorded last has been reached; does not wait.
+  [[nodiscard]] virtual Result<bool> reached(DeviceEvent) { return true; }
+  // From one point that was reached to another, by the device's clock; not for a backend whose kernels end with their calls.
+  [[nodiscard]] virtual Result<Seconds> elapsed(DeviceEvent, DeviceEvent) {
+    return fail(ErrorKind::kInternal, "this backend has no clock");
+  }
+  // For copies from and to messages: communication of this backend's memory begins when what stands on it has been done.
+  [[nodiscard]] virtual DeviceStream exchange_stream() const { return {}; }
+
   [[nodiscard]] virtual Status gemm(DeviceStream stream, const GemmArgs& args) = 0;
   [[nodiscard]] virtual Status gemm_dgrad(DeviceStream stream, const GemmDgradArgs& args) = 0;
   [[nodiscard]] virtual Status gemm_wgrad(DeviceStream stream, const GemmWgradArgs& args) = 0;

@@ -16,11 +16,17 @@ namespace moesim {
 //   kSigmoid        s = 1 / (1 + e^-l), the k largest; weights as with kSoftmax
 // and times `scale`. Of equal scores the lower expert comes first. Logits (1, 1, 0), k = 1, kSoftmax: expert 0, weight
 // e / (2 e + 1) = 0.4223; normalised: 1.
+//
+// With groups (DeepSeek-V2, arXiv 2405.04434, 2.2.2; V3, arXiv 2412.19437, 2.1.2) only experts of the `top_groups` best of
+// `groups` runs of experts may be chosen. A group is as good as its best expert, with kSigmoid as the sum of its two best. Forced
+// counts (TopKArgs) do not heed groups.
 struct GateSettings {
   std::int64_t top_k = 1;
   RouterScore score = RouterScore::kSoftmax;
   bool normalise = false;
   float scale = 1.0F;
+  std::int64_t groups = 0;  // 0: no groups
+  std::int64_t top_groups = 0;
 };
 
 // probabilities: FP32 [tokens, 2 top_k], weights in columns [0, k), expert ids as numbers in [k, 2k), by falling score.
@@ -35,6 +41,9 @@ struct TopKArgs {
   std::span<const std::int32_t> forced_counts;
   MatrixView probabilities;
   std::optional<MatrixView> statistics;
+  // [1, experts]: added to the scores for the choice, of groups too, but not in the weights (DeepSeek-V3's balance without a
+  // loss). Scores 0.6 and 0.5 with biases 0 and 0.2: expert 1 with the weight 0.5.
+  std::optional<MatrixView> bias = std::nullopt;
 };
 
 // Auxiliary loss for even loads (GShard, arXiv 2006.16668, 2.2; Switch, arXiv 2101.03961, eq. 4), with E experts:

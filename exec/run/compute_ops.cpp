@@ -20,7 +20,7 @@ Status run_embedding(const OpContext& c) {
 }
 
 Status run_embedding_grad(const OpContext& c) {
-  const MatrixView table = c.weight_gradient(0);
+  MOESIM_ASSIGN(const MatrixView table, c.weight_gradient(0));
   return c.rank().backend.embedding_grad(c.rank().stream,
                                          {index_view(c.rows().tokens), c.rank().at.tp * table.rows, c.in(0), table});
 }
@@ -32,16 +32,24 @@ Status run_norm(const OpContext& c) {
 
 Status run_norm_grad(const OpContext& c) {
   MOESIM_ASSIGN(const StoredTensor gx, c.out(0));
-  return c.rank().backend.norm_grad(c.rank().stream, {c.in(0), c.in(1), c.in(2), gx.view,
-                                                      c.gradient_of(c.op().inputs[2]), c.rank().settings.norm_epsilon});
+  MOESIM_ASSIGN(const MatrixView gw, c.gradient_of(c.op().inputs[2]));
+  return c.rank().backend.norm_grad(c.rank().stream,
+                                    {c.in(0), c.in(1), c.in(2), gx.view, gw, c.rank().settings.norm_epsilon});
 }
 
 Status run_linear(const OpContext& c) {
   ComputeBackend& backend = c.rank().backend;
   const DeviceStream stream = c.rank().stream;
-  if (c.op().kind == OpKind::kGemmWgrad) return backend.gemm_wgrad(stream, {c.in(0), c.in(1), c.weight_gradient(0)});
+  if (c.op().kind == OpKind::kGemmWgrad) {
+    MOESIM_ASSIGN(const MatrixView gw, c.weight_gradient(0));
+    const bool transposed = c.tensor(c.tensor(c.op().outputs[0]).gradient_of).transposed;
+    return backend.gemm_wgrad(stream,
+                              transposed ? GemmWgradArgs{c.in(1), c.in(0), gw} : GemmWgradArgs{c.in(0), c.in(1), gw});
+  }
   MOESIM_ASSIGN(const StoredTensor out, c.out(0));
-  if (c.op().kind == OpKind::kGemm) return backend.gemm(stream, {c.in(0), c.in(1), out.view});
+  // With a weight stored as [out, in] the two products change places.
+  const bool by_rows = (c.op().kind == OpKind::kGemm) != c.tensor(c.op().inputs[1]).transposed;
+  if (by_rows) return backend.gemm(stream, {c.in(0), c.in(1), out.view});
   return backend.gemm_dgrad(stream, {c.in(0), c.in(1), out.view});
 }
 
@@ -49,8 +57,10 @@ Status run_experts(const OpContext& c) {
   ComputeBackend& backend = c.rank().backend;
   const DeviceStream stream = c.rank().stream;
   const std::vector<std::int64_t> rows = c.routing().expert_row_counts();
-  if (c.op().kind == OpKind::kGroupedGemmWgrad)
-    return backend.grouped_gemm_wgrad(stream, {c.in(0), c.in(1), c.weight_gradient(0), rows});
+  if (c.op().kind == OpKind::kGroupedGemmWgrad) {
+    MOESIM_ASSIGN(const MatrixView gw, c.weight_gradient(0));
+    return backend.grouped_gemm_wgrad(stream, {c.in(0), c.in(1), gw, rows});
+  }
   MOESIM_ASSIGN(const StoredTensor out, c.out(0));
   if (c.op().kind == OpKind::kGroupedGemm) return backend.grouped_gemm(stream, {c.in(0), c.in(1), out.view, rows});
   return backend.grouped_gemm_dgrad(stream, {c.in(0), c.in(1), out.view, rows});
@@ -69,7 +79,7 @@ RotaryPart rotary_part(const OpContext& c) {
   part.queries = c.op().name != "attention.rotary_kv";
   part.keys = c.op().name != "attention.rotary_q";
   part.shape = {part.queries ? attention.heads / tp : 0,
-                part.keys ? attention.kv_heads / tp : 0,
+                part.keys ? std::max<std::int64_t>(1, attention.kv_heads / tp) : 0,
                 attention.head_dim,
                 attention.head_dim,
                 c.rank().settings.rope_theta,
@@ -105,8 +115,9 @@ Status run_rotary_grad(const OpContext& c) {
   args.positions = index_view(c.rows().positions);
   args.gy = c.in(0);
   if (const TensorId weight = c.index().rotary_norms(c.op().layer, c.op().name); weight.valid()) {
-    const HeadNormViews norms = split_norms(c, part, c.rank().parameters.of(c.chunk().index, weight).value_view());
-    const HeadNormViews gradients = split_norms(c, part, c.gradient_of(weight));
+    MOESIM_ASSIGN(const MatrixView gradient, c.gradient_of(weight));
+    const HeadNormViews norms = split_norms(c, part, c.weight(weight));
+    const HeadNormViews gradients = split_norms(c, part, gradient);
     args.x = c.in(1);
     args.q_norm = norms.q;
     args.k_norm = norms.k;
@@ -252,6 +263,7 @@ Status run_compute(const OpContext& c) {
     case OpKind::kActivation: return run_activation(c);
     case OpKind::kActivationGrad: return run_activation_grad(c);
     case OpKind::kAdd: {
+      if (c.op().inputs.size() == 0) return add_tied_gradients(c);
       MOESIM_ASSIGN(const StoredTensor y, c.out(0));
       return c.rank().backend.add(c.rank().stream, {c.in(0), c.in(1), y.view});
     }

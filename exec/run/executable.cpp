@@ -34,17 +34,13 @@ void check_attention(const AttentionShape& attention, const Plan& plan, Refusals
   refused.add_if(attention.chunked && attention.window > 0, "chunked attention");
   if (attention.kind != AttentionKind::kGrouped) return;
   refused.add_if(attention.head_dim % 2 != 0, "rotary positions with an odd head dimension");
-  refused.add_if(attention.kv_heads % tp != 0, "fewer key/value heads than TP ranks (their gradients are not summed)");
   refused.add_if(attention.qk_norm && attention.qk_norm_wide && tp > 1, "norms over all heads together with tp > 1");
-  refused.add_if(attention.qk_norm && !attention.qk_norm_wide && tp > 1 && !plan.sequence_parallel,
-                 "norms of heads with tp > 1 and no sequence parallelism (their gradients are not summed)");
 }
 
 void check_moe(const MoeShape& moe, Refusals& refused) {
   refused.add_if(moe.expert.bias || moe.shared.bias, "biases of feed-forward blocks");
   refused.add_if(moe.shared_gate, "a gate on the shared experts");
-  refused.add_if(moe.router_bias || moe.score_correction_bias, "biases of the router");
-  refused.add_if(moe.groups > 1, "group-limited routing");
+  refused.add_if(moe.router_bias, "biases of the router");
   refused.add_if(moe.score == RouterScore::kSparsemixer, "sparsemixer routing");
 }
 
@@ -53,8 +49,6 @@ void check_moe(const MoeShape& moe, Refusals& refused) {
 Status check_executable(const Plan& plan, const ModelShape& model) {
   Refusals refused;
   refused.add_if(plan.precision != "fp32" && plan.precision != "bf16", "precision other than fp32 and bf16");
-  refused.add_if(plan.capacity_factor > 0, "a capacity factor");
-  refused.add_if(model.tied_embeddings, "tied embeddings");
   refused.add_if(model.norm_bias, "LayerNorm (norms with bias)");
   refused.add_if(model.lm_head_bias, "a bias of the head");
   refused.add_if(model.learned_positions > 0, "learned positions");

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 namespace moesim {
@@ -19,8 +18,8 @@ IssueOrder::IssueOrder(const Program& program, StageId stage) : program_(program
   const std::vector<Call>& calls = program.stages[stage.index()].calls;
   for (std::size_t c = 0; c < calls.size(); ++c) {
     const auto b = static_cast<std::size_t>(calls[c].block);
-    const Block& block = program.blocks[b];
-    if (deps_[b].empty()) compile(block, deps_[b]);
+    const Block& block = program.block_of(calls[c]);
+    if (deps_[b].first.empty()) deps_[b] = block_dependencies(block.ops);
     first_item_.push_back(static_cast<std::int32_t>(items_.size()));
     for (std::size_t i = 0; i < block.ops.size(); ++i) {
       const Op& op = block.ops[i];
@@ -40,51 +39,39 @@ IssueOrder::IssueOrder(const Program& program, StageId stage) : program_(program
   restart();
 }
 
-// As price() does for the simulator: the last earlier op of the same half that made an operand.
-void IssueOrder::compile(const Block& block, std::vector<std::vector<std::int32_t>>& deps) const {
-  std::map<std::pair<int, std::int32_t>, std::int32_t> producer;
-  deps.resize(block.ops.size());
-  for (std::size_t i = 0; i < block.ops.size(); ++i) {
-    const Op& op = block.ops[i];
-    for (const TensorId id : op.inputs)
-      if (const auto found = producer.find({op.second_half, id.value()}); found != producer.end())
-        deps[i].push_back(found->second);
-    if (op.after >= 0) deps[i].push_back(op.after);
-    for (const TensorId id : op.outputs) producer[{op.second_half, id.value()}] = static_cast<std::int32_t>(i);
-  }
-}
-
 void IssueOrder::restart() {
   started_ = ended_ = Counts{};
   done_.assign(items_.size(), false);
   left_in_call_.clear();
   for (const Call& call : program_.stages[stage_.index()].calls)
-    left_in_call_.push_back(
-        static_cast<std::int32_t>(program_.blocks[static_cast<std::size_t>(call.block)].ops.size()));
+    left_in_call_.push_back(static_cast<std::int32_t>(program_.block_of(call).ops.size()));
   ended_items_ = 0;
 }
 
 const Call& IssueOrder::call(const Item& item) const {
   return program_.stages[stage_.index()].calls[static_cast<std::size_t>(item.call)];
 }
-const Block& IssueOrder::block(const Item& item) const {
-  return program_.blocks[static_cast<std::size_t>(call(item).block)];
+const Block& IssueOrder::block(const Item& item) const { return program_.block_of(call(item)); }
+const Op& IssueOrder::op(const Item& item) const {
+  return program_.op_at(stage_, static_cast<std::size_t>(item.call), static_cast<std::size_t>(item.op));
 }
-const Op& IssueOrder::op(const Item& item) const { return block(item).ops[static_cast<std::size_t>(item.op)]; }
 
-std::int32_t IssueOrder::startable(Stream stream) const {
+std::int32_t IssueOrder::startable(Stream stream, Join join) const {
   const std::size_t s = index_of(stream);
-  if (started_[s] != ended_[s] || started_[s] == queues_[s].size()) return -1;  // busy, or nothing left
+  const bool ahead = join == Join::kAhead;
+  if (started_[s] == queues_[s].size() || (started_[s] != ended_[s] && !ahead)) return -1;  // nothing left, or busy
   const std::int32_t index = queues_[s][started_[s]];
   const Item& head = item(index);
   const std::int32_t first = first_item_[static_cast<std::size_t>(head.call)];
-  const auto& deps = deps_[static_cast<std::size_t>(call(head).block)][static_cast<std::size_t>(head.op)];
-  for (const std::int32_t dep : deps)
-    if (!done_[static_cast<std::size_t>(first + dep)]) return -1;
+  const auto deps = deps_[static_cast<std::size_t>(call(head).block)].of(static_cast<std::size_t>(head.op));
+  for (const std::uint32_t dep : deps) {
+    const std::int32_t before = first + static_cast<std::int32_t>(dep);
+    if (!done_[static_cast<std::size_t>(before)] && !(ahead && item(before).stream == stream)) return -1;
+  }
   if (head.waits >= 0) {
     const Counts& waits = waits_[static_cast<std::size_t>(head.waits)];
     for (std::size_t other = 0; other < kStreams; ++other)
-      if (ended_[other] < waits[other]) return -1;
+      if (ended_[other] < waits[other] && !(ahead && other == s)) return -1;
   }
   return index;
 }

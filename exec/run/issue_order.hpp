@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/program/block_dependencies.hpp"
 #include "sim/program/program.hpp"
 
 namespace moesim {
@@ -28,8 +29,10 @@ class IssueOrder {
 
   void restart();
   [[nodiscard]] bool finished() const { return ended_items_ == items_.size(); }
-  // The item that stream could start now, or -1.
-  [[nodiscard]] std::int32_t startable(Stream stream) const;
+  // The item that stream could start now, or -1. An operation given ahead joins those of its stream that have started and not
+  // ended: whoever runs them keeps them in order.
+  enum class Join : std::uint8_t { kWhenFree, kAhead };
+  [[nodiscard]] std::int32_t startable(Stream stream, Join join = Join::kWhenFree) const;
   void start(std::int32_t item);
   void end(std::int32_t item);
   [[nodiscard]] const Item& item(std::int32_t index) const { return items_[static_cast<std::size_t>(index)]; }
@@ -43,11 +46,10 @@ class IssueOrder {
 
  private:
   using Counts = std::array<std::uint32_t, kStreams>;
-  void compile(const Block& block, std::vector<std::vector<std::int32_t>>& deps) const;
 
   const Program& program_;
   StageId stage_;
-  std::vector<std::vector<std::vector<std::int32_t>>> deps_;  // by block and op: ops of the block
+  std::vector<BlockDependencies> deps_;  // by block; empty where no call needs it
   std::vector<Item> items_;
   std::vector<std::int32_t> first_item_;  // by call
   std::vector<Counts> waits_;             // operations of each stream that must have ended

@@ -24,6 +24,7 @@ struct CommTask {
 [[nodiscard]] Result<CommTask> start_exchange(const OpContext& context);         // what moves routed copies
 [[nodiscard]] Result<CommTask> start_synchronisation(const OpContext& context);  // gradients and parameters
 [[nodiscard]] Status run_optimizer(const OpContext& context);
+[[nodiscard]] Status add_tied_gradients(const OpContext& context);  // of embedding and head on one stage
 
 // Communication of a stream has a channel of its own; the two ends of a transfer name the same one.
 [[nodiscard]] Channel channel_of(Stream stream);

@@ -4,13 +4,15 @@
 #include <map>
 #include <tuple>
 
+#include "exec/run/op_table.hpp"
+
 namespace moesim {
 namespace {
 
-// Who meets: all members of a group, or the two ends of a transfer; on which stream; for which time.
+// Who meets: all members of a group, or the two ends of a transfer; on which channel; for which time.
 struct Meeting {
   std::vector<RankId> who;
-  std::int32_t stream = 0;
+  Channel channel;
   std::size_t number = 0;
   auto operator<=>(const Meeting&) const = default;
 };
@@ -22,14 +24,14 @@ class Meetings {
   // The meetings of a rank must be asked for in the order of issue.
   Meeting next(RankId rank, const Op& op) {
     Meeting meeting = place(rank, op);
-    meeting.number = passed_[{rank, meeting.who, meeting.stream}]++;
+    meeting.number = passed_[{rank, meeting.who, meeting.channel}]++;
     return meeting;
   }
 
  private:
   [[nodiscard]] Meeting place(RankId rank, const Op& op) const {
     Meeting meeting;
-    meeting.stream = static_cast<std::int32_t>(op.stream);
+    meeting.channel = channel_of(op.stream);
     const auto members = program_.layout->group(op.group, rank);
     if (op.kind != OpKind::kSend && op.kind != OpKind::kReceive) {
       meeting.who.assign(members.begin(), members.end());
@@ -38,12 +40,11 @@ class Meetings {
     const RankId peer = members[static_cast<std::size_t>(op.peer_stage)];
     const bool sends = op.kind == OpKind::kSend;
     meeting.who = sends ? std::vector<RankId>{rank, peer} : std::vector<RankId>{peer, rank};
-    if (!sends) --meeting.stream;  // the receiving stream stands behind the sending one
     return meeting;
   }
 
   const Program& program_;
-  std::map<std::tuple<RankId, std::vector<RankId>, std::int32_t>, std::size_t> passed_;
+  std::map<std::tuple<RankId, std::vector<RankId>, Channel>, std::size_t> passed_;
 };
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "sim/memory/block_memory.hpp"
+
 namespace moesim {
 namespace {
 
@@ -11,11 +13,12 @@ MatrixView flat(const BufferPtr& buffer, DType type, ElementRange range) {
   return column_range(all, range.begin, range.count);
 }
 
-// The gradient of what several ranks hold alike counts once.
-bool is_counted(const Program& program, const Chunk& chunk, const Tensor& tensor, bool sharded, RankId rank) {
+// The gradient of what several ranks hold alike counts once; a head that is the embedding table counts there.
+bool is_counted(const Program& program, const Chunk& chunk, const Tensor& tensor, ZeroStage cut, RankId rank) {
   const Layout::Coordinates& at = program.layout->at(rank);
-  if (chunk.model_copy > 0 || (tensor.same_on_tp && at.tp > 0) || (tensor.same_on_esp && at.esp > 0)) return false;
-  return sharded || program.layout->index_in_group(tensor.replicas, rank) == 0;
+  if (chunk.model_copy > 0 || tensor.transposed || at.tp % tensor.tp_copies > 0 || (tensor.same_on_esp && at.esp > 0))
+    return false;
+  return cut >= ZeroStage::kOptimizer || program.layout->index_in_group(tensor.replicas, rank) == 0;
 }
 
 Result<Parameter> make_parameter(const Program& program, const Chunk& chunk, TensorId id, std::string_view reader,
@@ -27,15 +30,21 @@ Result<Parameter> make_parameter(const Program& program, const Chunk& chunk, Ten
   parameter.weight = id;
   parameter.pieces = shard_pieces(program, tensor, reader, layout.at(rank));
   const int replicas = layout.group_size(tensor.replicas);
-  parameter.sharded = replicas > 1 && program.plan.zero_of(tensor.replicas) >= ZeroStage::kOptimizer;
-  parameter.own = parameter.sharded
+  parameter.cut = replicas > 1 ? program.plan.zero_of(tensor.replicas) : ZeroStage::kNone;
+  parameter.gradient_operation = weights_with_gradient_operations(chunk)[id.index()];
+  parameter.own = parameter.cut >= ZeroStage::kOptimizer
                       ? owned_range(tensor.elements(), replicas, layout.index_in_group(tensor.replicas, rank))
                       : ElementRange{0, tensor.elements()};
-  parameter.counted = is_counted(program, chunk, tensor, parameter.sharded, rank);
-  MOESIM_ASSIGN(parameter.value, memory.allocate(tensor.elements(), tensor.type));
-  MOESIM_ASSIGN(parameter.gradient, memory.allocate(tensor.elements(), DType::kFp32));
-  const std::int64_t own = parameter.own.count;
-  if (parameter.sharded) {
+  parameter.counted = is_counted(program, chunk, tensor, parameter.cut, rank);
+  const auto share = [&](ZeroStage from) {  // as large for the last owner as for the others
+    return parameter.cut >= from ? owned_range(tensor.elements(), replicas, 0).count : tensor.elements();
+  };
+  const std::int64_t own = share(ZeroStage::kOptimizer);
+  MOESIM_ASSIGN(parameter.value, memory.allocate(share(ZeroStage::kParameters), tensor.type));
+  if (!parameter.passing_gradient()) {
+    MOESIM_ASSIGN(parameter.gradient, memory.allocate(tensor.elements(), DType::kFp32));
+  }
+  if (parameter.cut >= ZeroStage::kGradients) {
     MOESIM_ASSIGN(parameter.reduced, memory.allocate(own, DType::kFp32));
   }
   if (tensor.type != DType::kFp32) {
@@ -59,9 +68,10 @@ Status set_initial_values(Parameter& parameter, std::uint64_t seed, ComputeBacke
   MOESIM_ASSIGN(DeviceStream stream, backend.create_stream());
   MOESIM_ASSIGN(const BufferPtr wide, staging.allocate(parameter.elements(), DType::kFp32));
   MOESIM_TRY(backend.copy_in(stream, wide->data(), values.data(), wide->size()));
-  const ElementRange all{0, parameter.elements()};
-  MOESIM_TRY(
-      backend.cast(stream, {flat(wide, DType::kFp32, all), flat(parameter.value, parameter.tensor().type, all)}));
+  const bool part = parameter.cut >= ZeroStage::kParameters;
+  const ElementRange held = part ? parameter.own : ElementRange{0, parameter.elements()};
+  MOESIM_TRY(backend.cast(
+      stream, {flat(wide, DType::kFp32, held), flat(parameter.value, parameter.tensor().type, {0, held.count})}));
   if (parameter.master) {
     MOESIM_TRY(backend.cast(stream, {flat(wide, DType::kFp32, parameter.own), parameter.own_master()}));
   }
@@ -80,15 +90,14 @@ ElementRange owned_range(std::int64_t elements, int members, int index) {
   return {begin, std::min(elements, begin + part) - begin};
 }
 
-MatrixView Parameter::value_view() const {
-  return dense_view(value->data(), tensor().type, tensor().rows.count * tensor().groups, tensor().columns);
+MatrixView Parameter::view_of(const BufferPtr& whole, DType type) const {
+  return dense_view(whole->data(), type, tensor().rows.count * tensor().groups, tensor().columns);
 }
-MatrixView Parameter::gradient_view() const {
-  return dense_view(gradient->data(), DType::kFp32, tensor().rows.count * tensor().groups, tensor().columns);
+MatrixView Parameter::own_value() const {
+  return flat(value, tensor().type, cut >= ZeroStage::kParameters ? ElementRange{0, own.count} : own);
 }
-MatrixView Parameter::own_value() const { return flat(value, tensor().type, own); }
 MatrixView Parameter::own_gradient() const {
-  return sharded ? flat(reduced, DType::kFp32, {0, own.count}) : flat(gradient, DType::kFp32, own);
+  return reduced ? flat(reduced, DType::kFp32, {0, own.count}) : flat(gradient, DType::kFp32, own);
 }
 MatrixView Parameter::own_master() const { return master ? flat(master, DType::kFp32, {0, own.count}) : own_value(); }
 std::int64_t Parameter::element_bytes() const { return half_bytes_per_element(tensor().type) / 2; }
@@ -101,10 +110,16 @@ Result<Parameters> Parameters::make(const Program& program, const std::vector<Ch
   for (const Chunk& chunk : program.chunks)
     if (chunk.stage == program.layout->stage(rank)) chunks.push_back(&chunk);
   std::ranges::stable_sort(chunks, {}, [](const Chunk* chunk) { return chunk->first_layer; });
-  for (const Chunk* chunk : chunks)
+  for (const Chunk* chunk : chunks) {
+    std::size_t table_place = 0;  // the embedding comes first in its chunk
     for (std::size_t i = 0; i < chunk->tensors.size(); ++i) {
       if (chunk->tensors[i].role != TensorRole::kWeight) continue;
       const TensorId id(static_cast<std::int32_t>(i));
+      if (chunk->tensors[i].tied) {
+        parameters.place_[{chunk->index, id}] = table_place;
+        continue;
+      }
+      if (chunk->tensors[i].name == kEmbeddingTable) table_place = parameters.list_.size();
       MOESIM_ASSIGN(
           Parameter parameter,
           make_parameter(program, *chunk, id, index[static_cast<std::size_t>(chunk->index)].reader(id), rank, states));
@@ -112,6 +127,7 @@ Result<Parameters> Parameters::make(const Program& program, const std::vector<Ch
       parameters.place_[{chunk->index, id}] = parameters.list_.size();
       parameters.list_.push_back(std::move(parameter));
     }
+  }
   return parameters;
 }
 

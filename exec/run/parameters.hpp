@@ -1,9 +1,10 @@
 // The weights that a rank holds, with their gradients and the optimizer's state.
 //
-// With ZeRO from stage 1 on, the ranks that hold the same weight each own an even part of its elements (row-major order): its
-// optimizer state, its reduced gradient, and with stage 3 its value. The whole weight and its whole local gradient have buffers
-// at every stage; what ZeRO 2 and 3 would save in memory is not saved, what they communicate is.
-// Example: 10 elements on 4 ranks: 3 3 3 1.
+// With ZeRO from stage 1 on, the ranks that hold the same weight each own an even part of its elements (row-major order):
+//   stage 1   of its optimizer state
+//   stage 2   and of its gradient: a whole one is there from the first operation that adds to it until its bucket goes
+//   stage 3   and of its value: a whole one is there while a pass needs it (GatheredWeights)
+// Buffers are those that the memory walk counts. Example: 10 elements on 4 ranks: 3 3 3 1, each in a buffer of 3.
 #pragma once
 
 #include <cstdint>
@@ -27,20 +28,24 @@ struct Parameter {
   const Chunk* chunk = nullptr;
   TensorId weight;
   std::vector<ShardPiece> pieces;
-  bool sharded = false;     // over weight.replicas
-  ElementRange own;         // what this rank updates; everything without ZeRO
-  bool counted = true;      // whether this rank adds its part to the norm of all gradients
-  BufferPtr value;          // the weight, in its type
-  BufferPtr gradient;       // FP32, summed over this rank's micro-batches
-  BufferPtr reduced;        // FP32, own part, summed over the replicas; only when sharded
+  ZeroStage cut = ZeroStage::kNone;  // what its replicas keep parts of; kNone also where there are none
+  bool gradient_operation = true;    // of its own; the gradients of vectors (norms) add up beside other operations
+  ElementRange own;                  // what this rank updates; everything without ZeRO
+  bool counted = true;               // whether this rank adds its part to the norm of all gradients
+  BufferPtr value;                   // the weight, in its type; with ZeRO 3 the own part
+  BufferPtr gradient;       // FP32, whole, of this rank's micro-batches; nullptr where ZeRO 2 and 3 have none just now
+  BufferPtr reduced;        // FP32, own part, summed over the replicas; with ZeRO 2 and 3
   BufferPtr master;         // FP32, own part; only where the weight is narrower
   BufferPtr first, second;  // moments of the own part
 
   [[nodiscard]] const Tensor& tensor() const { return chunk->tensors[weight.index()]; }
   [[nodiscard]] std::int64_t elements() const { return tensor().elements(); }
-  [[nodiscard]] MatrixView value_view() const;  // experts one below the other
-  [[nodiscard]] MatrixView gradient_view() const;
-  // One row of numbers: the own part of value, of the final gradient, of the whole gradient.
+  // Of a model whose head is its embedding table, one of the two.
+  [[nodiscard]] bool is_table() const { return tensor().name == kEmbeddingTable || tensor().transposed; }
+  // Whether a whole gradient is there only for a while.
+  [[nodiscard]] bool passing_gradient() const { return cut >= ZeroStage::kGradients && gradient_operation; }
+  [[nodiscard]] MatrixView view_of(const BufferPtr& whole, DType type) const;  // experts one below the other
+  // One row of numbers: the own part of the value, of the final gradient, of the master weight.
   [[nodiscard]] MatrixView own_value() const;
   [[nodiscard]] MatrixView own_gradient() const;
   [[nodiscard]] MatrixView own_master() const;

@@ -32,11 +32,11 @@ int routing_source(const Layout& layout, RankId rank) {
 }
 
 RankContext::RankContext(const Program& program_of_run, const RunSettings& run_settings, SequenceSource sequences,
-                         ComputeBackend& compute, Communicator& communicator)
+                         ComputeBackend& device, Communicator& communicator)
     : program(program_of_run),
       settings(run_settings),
       source(std::move(sequences)),
-      backend(compute),
+      backend(device),
       comm(communicator),
       rank(communicator.rank()),
       stage(program.layout->stage(rank)),
@@ -52,7 +52,9 @@ Status RankContext::prepare() {
     MOESIM_ASSIGN(groups[static_cast<std::size_t>(kind)],
                   comm.group(std::vector<RankId>(members.begin(), members.end())));
   }
-  MOESIM_ASSIGN(stream, backend.create_stream());
+  MOESIM_ASSIGN(compute, backend.create_stream());
+  exchange = backend.is_asynchronous() ? backend.exchange_stream() : compute;
+  stream = compute;
   MOESIM_ASSIGN(pool, MemoryPool::make(backend, walk_memory(program).stages[stage.index()].peak));
   states = DeviceMemory(*pool);
   tensors = DeviceMemory(*pool);
@@ -67,22 +69,29 @@ Status RankContext::begin_step(std::int64_t number) {
   batch.clear();
   routing.clear();
   store.clear();
+  gathered.clear();
   gradient_norm.reset();
   choices.clear();
   MOESIM_TRY(backend.fill_zero(stream, loss_sum->data(), loss_sum->size()));
   for (const Parameter& parameter : parameters.all()) {
-    MOESIM_TRY(backend.fill_zero(stream, parameter.gradient->data(), parameter.gradient->size()));
-    if (parameter.sharded) {
-      MOESIM_TRY(backend.fill_zero(stream, parameter.reduced->data(), parameter.reduced->size()));
-    }
+    for (const BufferPtr& buffer : {parameter.gradient, parameter.reduced})
+      if (buffer) {
+        MOESIM_TRY(backend.fill_zero(stream, buffer->data(), buffer->size()));
+      }
   }
   return {};
 }
 
-const MicroBatchRows& RankContext::rows(std::int32_t micro_batch) {
-  const auto [entry, fresh] = batch.try_emplace(micro_batch);
-  if (fresh) entry->second = micro_batch_rows(program.plan, at, step, micro_batch, source);
-  return entry->second;
+const PlacedRows& RankContext::rows(std::int32_t micro_batch) {
+  const auto found = batch.find(micro_batch);
+  if (found != batch.end()) return found->second;
+  return batch.try_emplace(micro_batch, micro_batch_rows(program.plan, at, step, micro_batch, source)).first->second;
+}
+
+Status RankContext::place_rows(std::int32_t micro_batch) {
+  if (micro_batch < 0 || batch.contains(micro_batch)) return {};
+  static_cast<void>(rows(micro_batch));
+  return batch.find(micro_batch)->second.move_to_device(backend, exchange, staging);
 }
 
 RoutingState& RankContext::routing_of(LayerId layer, std::int32_t micro_batch) { return routing[{layer, micro_batch}]; }
@@ -94,6 +103,10 @@ void RankContext::release(const Chunk& chunk, std::int32_t micro_batch) {
 Status OpContext::check_inputs() const {
   for (const TensorId id : op_.inputs) {
     const TensorRole role = tensor(id).role;
+    if (role == TensorRole::kWeight && rank_.parameters.of(chunk_.index, id).cut >= ZeroStage::kParameters &&
+        !rank_.gathered.find(call_, op_.second_half, chunk_.index, id))
+      return fail(ErrorKind::kInternal, fmt::format("{} {} of micro-batch {} could start before {} was gathered",
+                                                    op_kind_name(op_.kind), op_.name, micro_batch_, tensor(id).name));
     if (role == TensorRole::kWeight || role == TensorRole::kWeightGradient) continue;
     const StoredTensor* operand = rank_.store.find(chunk_.index, micro_batch_, id);
     if (operand == nullptr || !operand->made)
@@ -111,7 +124,7 @@ bool OpContext::outputs_are_free() const {
 
 MatrixView OpContext::in(int i) const {
   const TensorId id = op_.inputs[i];
-  if (tensor(id).role == TensorRole::kWeight) return rank_.parameters.of(chunk_.index, id).value_view();
+  if (tensor(id).role == TensorRole::kWeight) return weight(id);
   return rank_.store.find(chunk_.index, micro_batch_, id)->view;
 }
 
@@ -141,10 +154,23 @@ Result<StoredTensor> OpContext::out(int i) const {
   return stored;
 }
 
-MatrixView OpContext::weight_gradient(int output) const { return gradient_of(tensor(op_.outputs[output]).gradient_of); }
+MatrixView OpContext::weight(TensorId id) const {
+  const Parameter& parameter = rank_.parameters.of(chunk_.index, id);
+  if (parameter.cut < ZeroStage::kParameters) return parameter.view_of(parameter.value, parameter.tensor().type);
+  return parameter.view_of(rank_.gathered.find(call_, op_.second_half, chunk_.index, id), parameter.tensor().type);
+}
 
-MatrixView OpContext::gradient_of(TensorId weight) const {
-  return rank_.parameters.of(chunk_.index, weight).gradient_view();
+Result<MatrixView> OpContext::weight_gradient(int output) const {
+  return gradient_of(tensor(op_.outputs[output]).gradient_of);
+}
+
+Result<MatrixView> OpContext::gradient_of(TensorId weight) const {
+  Parameter& parameter = rank_.parameters.of(chunk_.index, weight);
+  if (!parameter.gradient) {
+    MOESIM_ASSIGN(parameter.gradient, rank_.tensors.allocate(parameter.elements(), DType::kFp32));
+    MOESIM_TRY(rank_.backend.fill_zero(rank_.stream, parameter.gradient->data(), parameter.gradient->size()));
+  }
+  return parameter.view_of(parameter.gradient, DType::kFp32);
 }
 
 }  // namespace moesim

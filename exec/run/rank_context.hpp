@@ -9,15 +9,16 @@
 #include <vector>
 
 #include "exec/comm/communicator.hpp"
-#include "exec/run/batch.hpp"
+#include "exec/run/gathered_weights.hpp"
 #include "exec/run/parameters.hpp"
+#include "exec/run/placed_rows.hpp"
 #include "exec/run/routing_state.hpp"
 #include "exec/run/run_settings.hpp"
 #include "exec/run/tensor_store.hpp"
 
 namespace moesim {
 
-// How often the gate of a layer chose each expert for the tokens that this rank routes.
+// How often the gate of a layer chose each expert for the tokens that this rank routes, before a capacity drops any.
 struct GateChoice {
   LayerId layer;
   std::int32_t micro_batch = 0;
@@ -29,13 +30,18 @@ struct GateChoice {
 
 struct RankContext {
   RankContext(const Program& program_of_run, const RunSettings& run_settings, SequenceSource sequences,
-              ComputeBackend& compute, Communicator& communicator);
+              ComputeBackend& device, Communicator& communicator);
   [[nodiscard]] Status prepare();                        // groups, weights, streams
   [[nodiscard]] Status begin_step(std::int64_t number);  // sets gradients and loss to zero
 
   [[nodiscard]] const CommGroup& group(GroupKind kind) const { return *groups[static_cast<std::size_t>(kind)]; }
-  [[nodiscard]] const MicroBatchRows& rows(std::int32_t micro_batch);
+  [[nodiscard]] const PlacedRows& rows(std::int32_t micro_batch);
+  // Sees to it that kernels can read the rows of a micro-batch; before its operations are given to an asynchronous backend.
+  [[nodiscard]] Status place_rows(std::int32_t micro_batch);
   [[nodiscard]] RoutingState& routing_of(LayerId layer, std::int32_t micro_batch);
+  [[nodiscard]] const Call& call(std::int32_t number) const {
+    return program.stages[stage.index()].calls[static_cast<std::size_t>(number)];
+  }
   // Forgets what a finished micro-batch of a chunk needed beside its tensors.
   void release(const Chunk& chunk, std::int32_t micro_batch);
 
@@ -47,13 +53,16 @@ struct RankContext {
   RankId rank;
   StageId stage;
   Layout::Coordinates at;
-  DeviceStream stream;
+  // What is given to the device goes to `stream`: to `compute`, or while a message is put together or taken apart to `exchange`.
+  // Of a backend that is not asynchronous, all are the same.
+  DeviceStream stream, compute, exchange;
   // As large as the memory walk says; what is in it by purpose: weights, gradients and the optimizer's state; tensors of the
   // program; and what the program does not name (messages being put together, maps of the routing).
   std::unique_ptr<MemoryPool> pool;
   DeviceMemory states, tensors, staging;
   std::vector<ChunkIndex> chunks;
   Parameters parameters;
+  GatheredWeights gathered;
   TensorStore store;
   std::array<std::optional<CommGroup>, kGroupKinds> groups;
   std::vector<int> moe_layer_of;  // by layer: its number among the MoE layers
@@ -61,27 +70,43 @@ struct RankContext {
 
   // Of the running step.
   std::int64_t step = 0;  // from 0
-  std::map<std::int32_t, MicroBatchRows> batch;
+  std::map<std::int32_t, PlacedRows> batch;
   std::map<std::pair<LayerId, std::int32_t>, RoutingState> routing;
   BufferPtr loss_sum;  // one FP64: over the tokens whose loss this rank worked out
   std::optional<double> gradient_norm;
   std::vector<GateChoice> choices;  // in the order in which they were made
 };
 
+// What is given to the device goes beside the computation for as long as this stands.
+class ExchangeScope {
+ public:
+  explicit ExchangeScope(RankContext& rank) : rank_(rank) { rank_.stream = rank_.exchange; }
+  ExchangeScope(const ExchangeScope&) = delete;
+  ExchangeScope& operator=(const ExchangeScope&) = delete;
+  ~ExchangeScope() { rank_.stream = rank_.compute; }
+
+ private:
+  RankContext& rank_;
+};
+
 // An operation of a call on this rank.
 class OpContext {
  public:
-  OpContext(RankContext& rank, const Call& call, const Block& block, const Op& op)
-      : rank_(rank), op_(op), chunk_(rank.program.chunk_of(block, op)), micro_batch_(micro_batch_of(call, op)) {}
+  // `call`: its number in the stage.
+  OpContext(RankContext& rank, std::int32_t call, const Op& op)
+      : rank_(rank), op_(op), chunk_(chunk_of(rank, call, op)), call_(call) {
+    micro_batch_ = micro_batch_of(rank.call(call), op);
+  }
 
   [[nodiscard]] RankContext& rank() const { return rank_; }
   [[nodiscard]] const Op& op() const { return op_; }
   [[nodiscard]] const Chunk& chunk() const { return chunk_; }
   [[nodiscard]] const ChunkIndex& index() const { return rank_.chunks[static_cast<std::size_t>(chunk_.index)]; }
   [[nodiscard]] std::int32_t micro_batch() const { return micro_batch_; }
+  [[nodiscard]] std::int32_t call() const { return call_; }
   [[nodiscard]] const LayerShape& layer() const { return rank_.program.model.layer(op_.layer); }
   [[nodiscard]] RoutingState& routing() const { return rank_.routing_of(op_.layer, micro_batch_); }
-  [[nodiscard]] const MicroBatchRows& rows() const { return rank_.rows(micro_batch_); }
+  [[nodiscard]] const PlacedRows& rows() const { return rank_.rows(micro_batch_); }
   [[nodiscard]] const Tensor& tensor(TensorId id) const { return chunk_.tensors[id.index()]; }
 
   // Whether all operands are there: the engine's rules should have seen to it.
@@ -94,16 +119,21 @@ class OpContext {
   [[nodiscard]] BufferPtr in_buffer(int i) const;
   // Memory for a result, with as many rows as the gate says.
   [[nodiscard]] Result<StoredTensor> out(int i) const;
+  [[nodiscard]] MatrixView weight(TensorId id) const;
   // The gradient that a weight-gradient operation adds to, and that of a given weight.
-  [[nodiscard]] MatrixView weight_gradient(int output) const;
-  [[nodiscard]] MatrixView gradient_of(TensorId weight) const;
+  [[nodiscard]] Result<MatrixView> weight_gradient(int output) const;
+  [[nodiscard]] Result<MatrixView> gradient_of(TensorId weight) const;
 
  private:
+  [[nodiscard]] static const Chunk& chunk_of(const RankContext& rank, std::int32_t call, const Op& op) {
+    return rank.program.chunk_of(rank.program.block_of(rank.call(call)), op);
+  }
   [[nodiscard]] std::int64_t row_count(const RowCount& rows) const;
 
   RankContext& rank_;
   const Op& op_;
   const Chunk& chunk_;
+  std::int32_t call_;
   std::int32_t micro_batch_;
 };
 

@@ -1,4 +1,7 @@
 // The gate, and what puts token copies in order.
+#include <utility>
+#include <vector>
+
 #include "exec/run/op_table.hpp"
 
 namespace moesim {
@@ -6,7 +9,8 @@ namespace {
 
 GateSettings gate_of(const OpContext& c) {
   const MoeShape& moe = *c.layer().moe;
-  return {moe.top_k, moe.score, c.rank().settings.normalise_gate, c.rank().settings.gate_scale};
+  return {moe.top_k,  moe.score,     c.rank().settings.normalise_gate, c.rank().settings.gate_scale,
+          moe.groups, moe.top_groups};
 }
 
 Status run_top_k(const OpContext& c) {
@@ -15,10 +19,11 @@ Status run_top_k(const OpContext& c) {
   TopKArgs args;
   args.gate = gate_of(c);
   args.logits = c.in(0);
+  if (c.op().inputs.size() > 1) args.bias = c.in(1);
   args.probabilities = probabilities.view;
   if (rank.settings.gating == Gating::kReplay)
-    args.forced_counts = rank.program.loads->row(rank.moe_layer_of[c.op().layer.index()],
-                                                 c.micro_batch() % rank.program.loads->variants, rank.load_source);
+    args.forced_counts = rank.program.loads->chosen_row(
+        rank.moe_layer_of[c.op().layer.index()], c.micro_batch() % rank.program.loads->variants, rank.load_source);
   if (rank.settings.balance_coefficient > 0) {
     BufferPtr& statistics = c.routing().statistics;
     MOESIM_ASSIGN(statistics, rank.staging.allocate(2 * args.logits.columns, DType::kFp32));
@@ -40,14 +45,30 @@ Status run_top_k_grad(const OpContext& c) {
   return rank.backend.top_k_grad(rank.stream, args);
 }
 
+// How often the gate chose each expert; a capacity may drop copies of them.
+Result<std::vector<std::int32_t>> chosen_counts(const OpContext& c, const MatrixView& probabilities) {
+  RankContext& rank = c.rank();
+  const MoeShape& moe = *c.layer().moe;
+  std::vector<float> rows(static_cast<std::size_t>(probabilities.rows * probabilities.columns));
+  MOESIM_TRY(rank.backend.copy_out(rank.stream, rows.data(), probabilities.data,
+                                   storage(probabilities.rows * probabilities.columns, DType::kFp32)));
+  MOESIM_TRY(rank.backend.synchronize(rank.stream));
+  std::vector<std::int32_t> counts(static_cast<std::size_t>(moe.experts), 0);
+  const auto k = static_cast<std::size_t>(moe.top_k);
+  for (std::size_t row = 0; row < rows.size(); row += 2 * k)
+    for (std::size_t i = row + k; i < row + 2 * k; ++i) ++counts[static_cast<std::size_t>(rows[i])];
+  return counts;
+}
+
 // Where the copies go. A repeated forward pass chooses the same.
 Status make_map(const OpContext& c, RoutingState& state) {
   RankContext& rank = c.rank();
   const MoeShape& moe = *c.layer().moe;
+  const Plan& plan = rank.program.plan;
   const MatrixView probabilities = c.in(1);
   state.experts = moe.experts;
-  state.ep = rank.program.plan.sizes().ep;
-  state.esp = rank.program.plan.sizes().esp;
+  state.ep = plan.sizes().ep;
+  state.esp = plan.sizes().esp;
   state.i = rank.at.ep;
   state.j = rank.at.esp;
   state.members.clear();
@@ -58,8 +79,12 @@ Status make_map(const OpContext& c, RoutingState& state) {
   state.map.tokens = probabilities.rows;
   state.map.top_k = moe.top_k;
   state.map.experts = moe.experts;
+  if (plan.capacity_factor > 0) {
+    state.map.capacity = expert_capacity(plan.capacity_factor, probabilities.rows, moe.top_k, moe.experts);
+    state.map.padding = plan.pad_to_capacity ? CapacityPadding::kFull : CapacityPadding::kNone;
+  }
   MOESIM_ASSIGN(state.expert_rows, rank.staging.allocate(moe.experts, DType::kInt32));
-  MOESIM_ASSIGN(state.row_of_copy, rank.staging.allocate(state.map.most_rows(), DType::kInt32));
+  MOESIM_ASSIGN(state.row_of_copy, rank.staging.allocate(state.map.tokens * state.map.top_k, DType::kInt32));
   MOESIM_ASSIGN(state.copy_of_row, rank.staging.allocate(state.map.most_rows(), DType::kInt32));
   state.map.expert_rows = state.expert_rows->as<std::int32_t>();
   state.map.row_of_copy = state.row_of_copy->as<std::int32_t>();
@@ -69,7 +94,11 @@ Status make_map(const OpContext& c, RoutingState& state) {
   MOESIM_TRY(
       rank.backend.copy_out(rank.stream, state.own_counts.data(), state.map.expert_rows, state.expert_rows->size()));
   MOESIM_TRY(rank.backend.synchronize(rank.stream));
-  rank.choices.push_back({c.op().layer, c.micro_batch(), state.own_counts});
+  GateChoice choice{c.op().layer, c.micro_batch(), state.own_counts};
+  if (plan.capacity_factor > 0) {
+    MOESIM_ASSIGN(choice.counts, chosen_counts(c, probabilities));
+  }
+  rank.choices.push_back(std::move(choice));
   if (state.ep == 1 && state.esp == 1) state.counts = state.own_counts;
   return {};
 }

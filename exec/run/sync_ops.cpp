@@ -15,7 +15,7 @@ constexpr Reduction kSumFp32{DType::kFp32, ReduceKind::kSum};
 
 // A run of numbers of one parameter's buffer, and its place in a message.
 struct Piece {
-  std::byte* memory = nullptr;
+  std::byte* memory = nullptr;  // nullptr: zeros, which need not come back
   std::int64_t bytes = 0;
   std::int64_t offset = 0;
 };
@@ -27,11 +27,17 @@ class Message {
     pieces_.push_back({static_cast<std::byte*>(numbers.data), numbers.columns * element_bytes, size_});
     size_ += numbers.columns * element_bytes;
   }
+  void add_zeros(std::int64_t bytes) {
+    pieces_.push_back({nullptr, bytes, size_});
+    size_ += bytes;
+  }
   [[nodiscard]] std::int64_t size() const { return size_; }
   [[nodiscard]] Status pack(RankContext& rank, const DeviceBuffer& buffer) const {
-    for (const Piece& piece : pieces_)
-      MOESIM_TRY(
-          rank.backend.copy(rank.stream, buffer.as<std::byte>() + piece.offset, piece.memory, Bytes(piece.bytes)));
+    for (const Piece& piece : pieces_) {
+      std::byte* const place = buffer.as<std::byte>() + piece.offset;
+      MOESIM_TRY(piece.memory != nullptr ? rank.backend.copy(rank.stream, place, piece.memory, Bytes(piece.bytes))
+                                         : rank.backend.fill_zero(rank.stream, place, Bytes(piece.bytes)));
+    }
     return {};
   }
   [[nodiscard]] Status unpack(RankContext& rank, const DeviceBuffer& buffer) const {
@@ -86,9 +92,14 @@ Result<CommTask> scatter_bucket(const OpContext& c) {
   std::vector<std::int64_t> elements;
   for (int owner = 0; owner < group.size(); ++owner) {
     const std::int64_t before = message.size();
-    for (const Parameter* parameter : bucket)
-      message.add(part_of(parameter->gradient, DType::kFp32, owned_range(parameter->elements(), group.size(), owner)),
-                  sizeof(float));
+    for (const Parameter* parameter : bucket) {
+      const ElementRange range = owned_range(parameter->elements(), group.size(), owner);
+      if (parameter->gradient) {
+        message.add(part_of(parameter->gradient, DType::kFp32, range), sizeof(float));
+      } else {  // an earlier bucket has taken what this pass added, too
+        message.add_zeros(range.count * static_cast<std::int64_t>(sizeof(float)));
+      }
+    }
     elements.push_back((message.size() - before) / static_cast<std::int64_t>(sizeof(float)));
   }
   CommTask task;
@@ -97,9 +108,12 @@ Result<CommTask> scatter_bucket(const OpContext& c) {
                 rank.staging.allocate(elements[static_cast<std::size_t>(group.position())], DType::kFp32));
   MOESIM_TRY(message.pack(rank, *all));
   // From ZeRO 2 on every backward pass hands its gradients over and starts again from zero.
-  if (rank.program.plan.zero_of(c.op().group) >= ZeroStage::kGradients) {
-    for (const Parameter* parameter : bucket)
+  for (Parameter* parameter : bucket) {
+    if (parameter->passing_gradient()) {
+      parameter->gradient.reset();
+    } else if (parameter->cut >= ZeroStage::kGradients) {
       MOESIM_TRY(rank.backend.fill_zero(rank.stream, parameter->gradient->data(), parameter->gradient->size()));
+    }
   }
   task.buffers = {all, mine};
   task.requests.push_back(
@@ -109,7 +123,8 @@ Result<CommTask> scatter_bucket(const OpContext& c) {
     for (const Parameter* parameter : bucket) {
       const MatrixView sum = parameter->own_gradient();
       const MatrixView arrived = part_of(mine, DType::kFp32, {next, parameter->own.count});
-      MOESIM_TRY(rank.backend.add(rank.stream, {sum, arrived, sum}));
+      MOESIM_TRY(parameter->reduced ? rank.backend.add(rank.stream, {sum, arrived, sum})
+                                    : rank.backend.cast(rank.stream, {arrived, sum}));
       next += parameter->own.count;
     }
     return {};
@@ -117,18 +132,22 @@ Result<CommTask> scatter_bucket(const OpContext& c) {
   return task;
 }
 
-// The gradients of what all TP ranks hold, summed whole; of a sharded one the own part stands among zeros.
+// The gradients that TP ranks have parts of, summed whole: each in the place of what its rank holds of the matrix, and of a
+// sharded one the own part, among zeros.
 Result<CommTask> sum_over_tp(const OpContext& c) {
   RankContext& rank = c.rank();
   Message own;                                                // the parts that count
   std::vector<std::pair<std::int64_t, std::int64_t>> places;  // of each in the whole message: offset, bytes
   std::int64_t size = 0;
   for (const Parameter& parameter : rank.parameters.all()) {
-    if (!parameter.tensor().same_on_tp) continue;
+    const Tensor& tensor = parameter.tensor();
+    if (!tensor.sums_over_tp) continue;
+    constexpr auto kBytes = static_cast<std::int64_t>(sizeof(float));
     own.add(parameter.own_gradient(), sizeof(float));
-    places.emplace_back(size + parameter.own.begin * static_cast<std::int64_t>(sizeof(float)),
-                        parameter.own.count * static_cast<std::int64_t>(sizeof(float)));
-    size += parameter.elements() * static_cast<std::int64_t>(sizeof(float));
+    const std::int64_t part = rank.at.tp / tensor.tp_copies;
+    places.emplace_back(size + (part * parameter.elements() + parameter.own.begin) * kBytes,
+                        parameter.own.count * kBytes);
+    size += rank.program.plan.sizes().tp / tensor.tp_copies * parameter.elements() * kBytes;
   }
   CommTask task;
   MOESIM_ASSIGN(BufferPtr whole, rank.staging.allocate(Bytes(size)));
@@ -165,19 +184,46 @@ Result<CommTask> sum_model_copies(const OpContext& c) {
   return sum_in_place(c, std::move(message));
 }
 
+// What this rank holds of a table that is both embedding and head: one of the two, or both.
+std::vector<Parameter*> tables_of(RankContext& rank) {
+  std::vector<Parameter*> tables;
+  for (Parameter& parameter : rank.parameters.all())
+    if (parameter.is_table()) tables.push_back(&parameter);
+  return tables;
+}
+
+Result<CommTask> sum_tied_gradients(const OpContext& c) {
+  Message message;
+  for (const Parameter* table : tables_of(c.rank())) message.add(table->own_gradient(), sizeof(float));
+  return sum_in_place(c, std::move(message));
+}
+
 Result<CommTask> gather_parameters(const OpContext& c) {
   RankContext& rank = c.rank();
   const std::vector<Parameter*> bucket = bucket_of(c);
+  const std::vector<TensorId>& names = rank.program.buckets[static_cast<std::size_t>(c.op().bucket)].weights;
   const CommGroup& group = rank.group(c.op().group);
   Message own;
   Message all;
+  // Where the whole weights come to stand: with ZeRO 3 in memory of the pass that reads them.
+  std::vector<BufferPtr> wholes;
+  const GatheredWeights::Place place{c.call(), c.op().second_half, c.op().group};
+  const bool for_a_pass = rank.program.plan.zero_of(c.op().group) == ZeroStage::kParameters;
+  if (for_a_pass) rank.gathered.make_room(place);
+  std::vector<GatheredWeights::Weight> weights;
+  for (std::size_t i = 0; i < bucket.size(); ++i) {
+    wholes.push_back(bucket[i]->value);
+    if (!for_a_pass) continue;
+    MOESIM_ASSIGN(wholes.back(), rank.tensors.allocate(bucket[i]->elements(), bucket[i]->tensor().type));
+    weights.push_back({bucket[i]->chunk->index, names[i], wholes.back()});
+  }
+  if (for_a_pass) rank.gathered.put(place, std::move(weights));
   std::vector<std::int64_t> bytes;
   for (int owner = 0; owner < group.size(); ++owner) {
     const std::int64_t before = all.size();
-    for (const Parameter* parameter : bucket)
-      all.add(
-          part_of(parameter->value, parameter->tensor().type, owned_range(parameter->elements(), group.size(), owner)),
-          parameter->element_bytes());
+    for (std::size_t i = 0; i < bucket.size(); ++i)
+      all.add(part_of(wholes[i], bucket[i]->tensor().type, owned_range(bucket[i]->elements(), group.size(), owner)),
+              bucket[i]->element_bytes());
     bytes.push_back(all.size() - before);
   }
   for (const Parameter* parameter : bucket) own.add(parameter->own_value(), parameter->element_bytes());
@@ -185,7 +231,8 @@ Result<CommTask> gather_parameters(const OpContext& c) {
   MOESIM_ASSIGN(BufferPtr mine, rank.staging.allocate(Bytes(own.size())));
   MOESIM_ASSIGN(BufferPtr whole, rank.staging.allocate(Bytes(all.size())));
   MOESIM_TRY(own.pack(rank, *mine));
-  task.buffers = {mine, whole};
+  task.buffers = std::move(wholes);
+  task.buffers.insert(task.buffers.end(), {mine, whole});
   task.requests.push_back(
       rank.comm.all_gather_v(group, channel_of(c.op().stream), mine->bytes(), whole->bytes(), bytes));
   task.then = [&rank, whole, all = std::move(all)](CommTask&) { return all.unpack(rank, *whole); };
@@ -228,8 +275,19 @@ Result<CommTask> start_synchronisation(const OpContext& c) {
     default: break;
   }
   if (c.op().group == GroupKind::kTp) return sum_over_tp(c);
+  if (c.op().name == "sync.tied_grads") return sum_tied_gradients(c);
   if (c.op().group == GroupKind::kMirror) return sum_model_copies(c);
   return c.rank().program.plan.zero_of(c.op().group) == ZeroStage::kNone ? all_reduce_bucket(c) : scatter_bucket(c);
+}
+
+Status add_tied_gradients(const OpContext& c) {
+  RankContext& rank = c.rank();
+  const std::vector<Parameter*> tables = tables_of(rank);
+  MOESIM_ASSERT(tables.size() == 2);
+  const MatrixView first = tables[0]->own_gradient();
+  const MatrixView second = tables[1]->own_gradient();
+  MOESIM_TRY(rank.backend.add(rank.stream, {first, second, first}));
+  return rank.backend.copy(rank.stream, second.data, first.data, storage(first.columns, DType::kFp32));
 }
 
 Status run_optimizer(const OpContext& c) {

@@ -30,8 +30,15 @@ const StoredTensor* TensorStore::find(std::int32_t chunk, std::int32_t micro_bat
   return found == tensors_.end() ? nullptr : &found->second;
 }
 
+void TensorStore::made(const Call& call, const Op& op) {
+  const Chunk& chunk = program_.chunk_of(program_.blocks[static_cast<std::size_t>(call.block)], op);
+  for (const TensorId id : op.outputs)
+    if (const auto found = tensors_.find(key(chunk.index, micro_batch_of(call, op), id)); found != tensors_.end())
+      found->second.made = true;
+}
+
 void TensorStore::ended(std::int32_t call_number, const Call& call, const Op& op) {
-  const Block& block = program_.blocks[static_cast<std::size_t>(call.block)];
+  const Block& block = program_.block_of(call);
   std::optional<Uses>& uses = uses_[static_cast<std::size_t>(call.block)];
   if (!uses) {
     uses.emplace();
@@ -40,9 +47,7 @@ void TensorStore::ended(std::int32_t call_number, const Call& call, const Op& op
   }
   Uses& left = left_.try_emplace(call_number, *uses).first->second;
   const Chunk& chunk = program_.chunk_of(block, op);
-  for (const TensorId id : op.outputs)
-    if (const auto found = tensors_.find(key(chunk.index, micro_batch_of(call, op), id)); found != tensors_.end())
-      found->second.made = true;
+  made(call, op);
   for (const TensorId id : touched(op)) {
     const auto entry = left.find({op.second_half, id.value()});
     if (--entry->second > 0) continue;

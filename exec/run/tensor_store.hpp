@@ -29,6 +29,8 @@ class TensorStore {
   void put(std::int32_t chunk, std::int32_t micro_batch, TensorId tensor, StoredTensor stored);
   // nullptr: not there. What is found may not have been made yet.
   [[nodiscard]] const StoredTensor* find(std::int32_t chunk, std::int32_t micro_batch, TensorId tensor) const;
+  // Marks the outputs of an operation as made; of one that a device will have run before whatever is given to it later.
+  void made(const Call& call, const Op& op);
   // To be called for each operation that has ended: its outputs are made, and what nobody reads any more goes. `call_number`
   // tells the calls of a step apart.
   void ended(std::int32_t call_number, const Call& call, const Op& op);

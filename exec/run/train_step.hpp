@@ -8,9 +8,12 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "exec/run/compute_wait.hpp"
 #include "exec/run/issue_order.hpp"
+#include "exec/run/issued_compute.hpp"
 #include "exec/run/op_table.hpp"
 #include "exec/run/rank_context.hpp"
 
@@ -22,6 +25,7 @@ struct ExecutedOp {
   std::int32_t op = 0;    // of the call's block
   Seconds start;
   Seconds end;
+  Bytes held{};  // of the pool, when it had ended
 };
 
 // Of this rank, so far.
@@ -50,6 +54,8 @@ class RankRunner {
                                                                 SequenceSource source, ComputeBackend& backend,
                                                                 Communicator& comm, Clock clock);
 
+  // From now on computation ends when it has taken so long, with a backend without_kernels().
+  void compute_by_waiting(OperationWaits waits) { waits_ = std::move(waits); }
   // The next step of training.
   [[nodiscard]] Result<StepResult> step();
   // What this rank knows for sure: with ZeRO its own parts. Gradients are those of the last step.
@@ -64,13 +70,18 @@ class RankRunner {
     std::int32_t item = -1;
     Seconds start;
     CommTask task;
+    Seconds until;  // not done before
   };
 
   [[nodiscard]] Status run_ops(StepResult& result);
   [[nodiscard]] Result<bool> start_ready(Stream stream, StepResult& result);
   [[nodiscard]] Result<bool> finish_arrived(Stream stream, StepResult& result);
+  // With an asynchronous backend: gives an operation to the device; ends those that the device has run.
+  [[nodiscard]] Status issue(std::int32_t item, const OpContext& context);
+  [[nodiscard]] Result<bool> finish_computed(StepResult& result);
+  [[nodiscard]] Result<CommTask> start_exchange_of_device(const OpContext& context);
   [[nodiscard]] OpContext context_of(const IssueOrder::Item& item);
-  void finish(std::int32_t item, Seconds start, StepResult& result);
+  void finish(std::int32_t item, Seconds start, Seconds end, StepResult& result);
   [[nodiscard]] Result<double> mean_loss();
 
   const Program& program_;
@@ -79,6 +90,11 @@ class RankRunner {
   RankContext rank_;
   IssueOrder order_;
   std::array<Running, kStreams> running_;
+  IssuedCompute issued_;  // empty unless the backend is asynchronous
+  OperationWaits waits_;  // empty: kernels take what they take
+  // When the operation whose wait has just been noticed to be over should have ended: what follows it at once counts from there,
+  // or every operation would be as late as the look at the clock.
+  Seconds compute_freed_;
   std::int64_t steps_ = 0;
 };
 

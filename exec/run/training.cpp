@@ -13,12 +13,6 @@ namespace {
 // Beside the channels of the Program's streams.
 constexpr Channel kRecordChannel(kChannels - 1);
 
-Result<CommGroup> everyone(Communicator& comm) {
-  std::vector<RankId> ranks;
-  for (int rank = 0; rank < comm.size(); ++rank) ranks.emplace_back(rank);
-  return comm.group(std::move(ranks));
-}
-
 template <class T>
 Result<std::vector<std::vector<T>>> gather(Communicator& comm, const std::vector<T>& mine) {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -52,19 +46,24 @@ struct Vote {
   std::array<char, 512> what{}, where{}, hint{};
 };
 
-// When the ranks of this machine have all met the others.
-Result<Seconds> meet(Communicator& comm, const CommGroup& group, const Clock& clock) {
+struct Meeting {
+  double time_s = 0;  // when the ranks of this machine had all met the others
+  double stop = 0;    // not 0: a rank was asked to
+};
+
+Result<Meeting> meet(Communicator& comm, const CommGroup& group, const Clock& clock, const StopToken& stop) {
   MOESIM_TRY(comm.barrier(group, kRecordChannel).wait());
-  const double now = clock().value();
-  std::vector<double> all(static_cast<std::size_t>(comm.size()));
+  Meeting met{clock().value(), stop.stop_requested() ? 1.0 : 0.0};
+  std::vector<Meeting> all(static_cast<std::size_t>(comm.size()));
   MOESIM_TRY(
-      comm.all_gather(group, kRecordChannel, std::as_bytes(std::span(&now, 1)), std::as_writable_bytes(std::span(all)))
+      comm.all_gather(group, kRecordChannel, std::as_bytes(std::span(&met, 1)), std::as_writable_bytes(std::span(all)))
           .wait());
-  double last = now;
-  for (int rank = 0; rank < comm.size(); ++rank)
-    if (comm.host_of(RankId(rank)) == comm.host_of(comm.rank()))
-      last = std::max(last, all[static_cast<std::size_t>(rank)]);
-  return Seconds(last);
+  for (int rank = 0; rank < comm.size(); ++rank) {
+    const Meeting& other = all[static_cast<std::size_t>(rank)];
+    met.stop = std::max(met.stop, other.stop);
+    if (comm.host_of(RankId(rank)) == comm.host_of(comm.rank())) met.time_s = std::max(met.time_s, other.time_s);
+  }
+  return met;
 }
 
 void copy_text(std::array<char, 512>& to, const std::string& from) {
@@ -76,10 +75,13 @@ void copy_text(std::array<char, 512>& to, const std::string& from) {
 Result<TrainingRecord> train(const TrainingJob& job, ComputeBackend& backend, Communicator& comm, const Clock& clock,
                              const StepWatcher& watcher) {
   MOESIM_ASSIGN(const auto runner, RankRunner::make(job.program, job.settings, job.source, backend, comm, clock));
+  if (job.waits) runner->compute_by_waiting(job.waits);
   MOESIM_ASSIGN(const CommGroup group, everyone(comm));
   TrainingRecord record;
   for (std::int64_t step = 0; step < job.steps; ++step) {
-    MOESIM_ASSIGN(const Seconds begin, meet(comm, group, clock));
+    MOESIM_ASSIGN(const Meeting met, meet(comm, group, clock, job.stop));
+    if (met.stop != 0 && step > 0) break;
+    const Seconds begin(met.time_s);
     MOESIM_ASSIGN(StepResult result, runner->step());
     Seconds last = begin;
     for (ExecutedOp& op : result.ops) {
@@ -92,7 +94,7 @@ Result<TrainingRecord> train(const TrainingJob& job, ComputeBackend& backend, Co
     if (watcher) {
       MOESIM_TRY(watcher(step, result, *runner));
     }
-    if (step + 1 == job.steps) record.ops = std::move(result.ops);
+    record.ops = std::move(result.ops);
   }
   return record;
 }

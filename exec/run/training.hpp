@@ -8,6 +8,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/stop_token.hpp"
 #include "exec/run/train_step.hpp"
 
 namespace moesim {
@@ -17,6 +18,9 @@ struct TrainingJob {
   RunSettings settings;
   SequenceSource source;
   std::int64_t steps = 1;
+  // Asked before each step but the first; when one rank is to stop, all do. The record then has the steps that were done.
+  StopToken stop{};
+  OperationWaits waits = {};  // see RankRunner::compute_by_waiting; empty: computes
 };
 
 struct StepRecord {

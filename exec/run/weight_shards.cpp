@@ -12,6 +12,9 @@
 namespace moesim {
 namespace {
 
+// What is added to numbers of about 1 starts small: a standard deviation of 0.1.
+constexpr std::int64_t kBiasFanIn = 100;
+
 class PieceWriter {
  public:
   PieceWriter(const Program& program, const Tensor& weight, const Layout::Coordinates& at)
@@ -19,10 +22,12 @@ class PieceWriter {
 
   std::vector<ShardPiece> pieces(std::string_view reader) {
     const std::string_view name = weight_.name;
-    if (name == "embedding.table") {
-      vocabulary(Cut::kRows);
+    if (name == kEmbeddingTable || weight_.transposed) {
+      vocabulary(kEmbeddingTable, Cut::kRows);
     } else if (name == "head.logits") {
-      vocabulary(Cut::kColumns);
+      vocabulary(name, Cut::kColumns);
+    } else if (name == "gate.correction_bias") {
+      whole(name, kBiasFanIn);
     } else if (name == "norm.weight") {
       whole(reader, 0);
     } else if (name == "attention.head_norm") {
@@ -60,13 +65,14 @@ class PieceWriter {
 
   void whole(std::string_view name, std::int64_t fan_in) { add(name).fan_in = fan_in; }
 
-  void vocabulary(Cut cut) {
-    ShardPiece& piece = add(weight_.name);
+  void vocabulary(std::string_view name, Cut cut) {
+    ShardPiece& piece = add(name);
     std::int64_t& local = cut == Cut::kRows ? piece.rows : piece.columns;
     std::int64_t& first = cut == Cut::kRows ? piece.row : piece.column;
     first = at_.tp * local;
     local = std::clamp<std::int64_t>(program_.model.vocab - first, 0, local);
-    piece.fan_in = cut == Cut::kRows ? 1 : weight_.rows.count;
+    const bool embeds_only = cut == Cut::kRows && !program_.model.tied_embeddings;
+    piece.fan_in = embeds_only ? 1 : program_.model.hidden;
   }
 
   void rows_of_tp(std::string_view name) {
@@ -75,29 +81,28 @@ class PieceWriter {
     piece.fan_in = piece.rows * sizes_.tp;
   }
 
-  // Columns [local, local + count) are the rank's share of a matrix cut evenly over TP.
-  void columns_of_tp(std::string_view name, std::int64_t local, std::int64_t count) {
+  // Columns [local, local + count) are the rank's share of a matrix that TP cuts into even parts.
+  void columns_of_tp(std::string_view name, std::int64_t local, std::int64_t count, int copies) {
     ShardPiece& piece = add(name);
     piece.local_column = local;
     piece.columns = count;
-    piece.column = at_.tp * count;
+    piece.column = at_.tp / copies * count;
     piece.fan_in = piece.rows;
   }
 
   void attention_columns(std::string_view name) {
     const AttentionShape& shape = layer().attention;
     const std::int64_t q = shape.heads / sizes_.tp * shape.head_dim;
-    const std::int64_t k = shape.kv_heads / sizes_.tp * shape.head_dim;
-    const std::int64_t v = shape.kv_heads / sizes_.tp * shape.value_head_dim;
+    const std::int64_t kv_heads = std::max<std::int64_t>(1, shape.kv_heads / sizes_.tp);
     std::int64_t next = 0;
-    const auto take = [&](std::string_view matrix, std::int64_t count) {
-      columns_of_tp(matrix, next, count);
+    const auto take = [&](std::string_view matrix, std::int64_t count, int copies) {
+      columns_of_tp(matrix, next, count, copies);
       next += count;
     };
-    if (name != "attention.kv") take("attention.q", q);
+    if (name != "attention.kv") take("attention.q", q, 1);
     if (name == "attention.q") return;
-    take("attention.k", k);
-    take("attention.v", v);
+    take("attention.k", kv_heads * shape.head_dim, weight_.tp_copies);
+    take("attention.v", kv_heads * shape.value_head_dim, weight_.tp_copies);
   }
 
   void head_norms(std::string_view reader) {

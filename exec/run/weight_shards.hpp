@@ -18,6 +18,8 @@
 
 namespace moesim {
 
+constexpr std::string_view kEmbeddingTable = "embedding.table";
+
 struct MatrixId {
   std::string name;  // "attention.q"
   std::int32_t layer = -1;

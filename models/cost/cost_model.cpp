@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "models/cost/all_to_all_v_law.hpp"
 #include "models/cost/attention_law.hpp"
+#include "models/cost/attention_surface.hpp"
 #include "models/cost/gemm_law.hpp"
 #include "models/cost/gemm_surface.hpp"
 #include "models/cost/grouped_gemm_law.hpp"
@@ -35,6 +36,7 @@ struct DeviceLaws {
   std::array<GemmSurface, kFormats> gemm_surface;
   bool groups_one_by_one = false;  // a processor runs grouped products as one after the other
   std::array<AttentionMachine, kFormats> attention;
+  std::array<AttentionSurface, kFormats> attention_surface;
   MemoryMachine memory;
 };
 
@@ -51,7 +53,10 @@ DeviceLaws prepare(const DeviceSpec& device, LawParameters parameters) {
     laws.gemm_surface[i] = GemmSurface(parameters.measured.gemm, type, [&](double m, double n, double k) {
       return gemm_cost(machine, whole_gemm(m, n, k, type)).time.value();
     });
-    laws.attention[i] = attention_machine(device, parameters.attention, type);
+    const AttentionMachine& attention = laws.attention[i] = attention_machine(device, parameters.attention, type);
+    laws.attention_surface[i] = AttentionSurface(parameters.measured.attention, type, [&](const AttentionWork& work) {
+      return attention_cost(attention, work).time.value();
+    });
   }
   laws.memory = memory_machine(device, parameters.memory);
   laws.groups_one_by_one = device.arch == DeviceArch::kCpu;
@@ -165,7 +170,15 @@ Cost CostModel::grouped_gemm(int device, const GroupedGemmWork& work) const {
 }
 
 Cost CostModel::attention(int device, const AttentionWork& work) const {
-  return attention_cost(state_->device(device).attention[static_cast<std::size_t>(work.type)], work);
+  const DeviceLaws& laws = state_->device(device);
+  const auto format = static_cast<std::size_t>(work.type);
+  Cost cost = attention_cost(laws.attention[format], work);
+  const AttentionSurface& surface = laws.attention_surface[format];
+  if (!surface.covers(work) || cost.time <= Seconds(0)) return cost;
+  const SurfaceCorrection correction = surface.at(work);
+  cost.time = cost.time * correction.factor;
+  cost.extrapolated = !correction.inside;
+  return cost;
 }
 
 Cost CostModel::memory_bound(int device, const MemoryWork& work) const {

@@ -15,7 +15,6 @@ constexpr std::array<double, 3> kSplits = {2, 4, 8};
 
 double ceil_divide(double a, double b) { return std::ceil(a / b); }
 
-
 double math_efficiency(const GemmParameters& parameters, DType type) {
   switch (type) {
     case DType::kFp32:

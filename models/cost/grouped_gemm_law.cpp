@@ -6,7 +6,6 @@
 namespace moesim {
 namespace {
 
-
 struct Candidate {
   double math = 0;
   double reread = 0;

@@ -49,6 +49,7 @@ struct MemoryParameters {
 
 struct LaunchParameters {
   Seconds issue_interval{6e-6};  // between two kernels that the host issues one after the other
+  Seconds operation{0};          // what the executor does for an operation while nothing computes
 };
 
 // How collectives use one class of link.

@@ -1,4 +1,5 @@
-// What was measured so directly that a law need not guess it: shapes of GEMMs, memory-bound kernels and collectives by size.
+// What was measured so directly that a law need not guess it: shapes of GEMMs and attention, memory-bound
+// kernels and collectives by size.
 // Fitted by calibration/, empty for devices that nobody measured in this way. All of them only for the very device.
 #pragma once
 
@@ -15,6 +16,11 @@ struct GemmPoint {
   double m = 0;
   double n = 0;
   double k = 0;
+  double seconds = 0;
+};
+
+struct AttentionPoint {
+  AttentionWork work;
   double seconds = 0;
 };
 
@@ -36,6 +42,7 @@ struct CollectiveSeries {
 
 struct MeasuredLaws {
   std::vector<GemmPoint> gemm;
+  std::vector<AttentionPoint> attention;
   std::vector<MemorySeries> memory;
   std::vector<CollectiveSeries> collectives;
 };

@@ -14,6 +14,17 @@ std::string_view memory_kernel_name(MemoryKernel kernel) {
     case MemoryKernel::kPermute: return "permute";
     case MemoryKernel::kUnpermute: return "unpermute";
     case MemoryKernel::kOptimizer: return "optimizer";
+    case MemoryKernel::kPermuteGrad: return "permute_grad";
+    case MemoryKernel::kUnpermuteGrad: return "unpermute_grad";
+    case MemoryKernel::kSortByExpert: return "sort_by_expert";
+    case MemoryKernel::kRotary: return "rotary";
+    case MemoryKernel::kRotaryGrad: return "rotary_grad";
+    case MemoryKernel::kEmbedding: return "embedding";
+    case MemoryKernel::kEmbeddingGrad: return "embedding_grad";
+    case MemoryKernel::kTopK: return "top_k";
+    case MemoryKernel::kTopKGrad: return "top_k_grad";
+    case MemoryKernel::kCrossEntropy: return "cross_entropy";
+    case MemoryKernel::kCrossEntropyGrad: return "cross_entropy_grad";
   }
   return "?";
 }

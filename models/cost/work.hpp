@@ -59,8 +59,19 @@ enum class MemoryKernel : std::uint8_t {
   kPermute,
   kUnpermute,
   kOptimizer,
+  kPermuteGrad,
+  kUnpermuteGrad,
+  kSortByExpert,
+  kRotary,
+  kRotaryGrad,
+  kEmbedding,
+  kEmbeddingGrad,
+  kTopK,
+  kTopKGrad,
+  kCrossEntropy,
+  kCrossEntropyGrad,
 };
-inline constexpr int kMemoryKernels = 10;
+inline constexpr int kMemoryKernels = 21;
 [[nodiscard]] std::string_view memory_kernel_name(MemoryKernel kernel);  // "norm_grad"
 
 // A kernel whose time is its memory traffic: norms, activations, permutes, optimizer updates.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "sim/cli/settings_words.hpp"
 #include "sim/cli/usage_error.hpp"
 
 namespace moesim {
@@ -15,6 +16,18 @@ std::string examples_text(const std::string& footer) {
   std::string text = "Examples:\n";
   for (const std::string_view line : split(trim(footer), '\n')) text += fmt::format("  {}\n", line);
   return text + "\n";
+}
+
+// The program's own page names them all, a command's those that it takes.
+std::string settings_text(const CLI::App& app) {
+  std::vector<std::string> keys = settings_of(app);
+  const bool is_program = app.get_parent() == nullptr;
+  if (is_program)
+    for (const SettingTraits& setting : known_settings()) keys.emplace_back(setting.key);
+  if (keys.empty()) return {};
+  return fmt::format("\nSettings: {} may also stand in moesim.toml or in variables such as {}; see '{} config show'\n",
+                     fmt::join(keys, ", "), setting_variable(keys.front()),
+                     full_name(app).substr(0, full_name(app).find(' ')));
 }
 
 std::string without_double_gaps(std::string page) {
@@ -40,6 +53,7 @@ std::string HelpPage::make_help(const CLI::App* app, std::string, CLI::AppFormat
   page += make_positionals(app);
   page += make_groups(app, mode);
   page += make_subcommands(app, mode);
+  page += settings_text(*app);
   return without_double_gaps(std::move(page));
 }
 

@@ -26,6 +26,8 @@ int launched_processes() {
   return std::getenv("PMIX_RANK") != nullptr ? number_in("SLURM_NTASKS", 1) : 1;
 }
 
+bool launcher_yields() { return number_in("OMPI_MCA_mpi_yield_when_idle", 0) != 0; }
+
 int launched_rank() {
   if (launched_processes() == 1) return 0;
   for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"})

@@ -6,6 +6,9 @@ namespace moesim {
 
 // 1 without a launcher.
 [[nodiscard]] int launched_processes();
+// Whether it was told to let ranks that wait give their cores away, as Open MPI's mpi_yield_when_idle does where ranks outnumber
+// cores.
+[[nodiscard]] bool launcher_yields();
 // Which of them this one is; 0 without a launcher.
 [[nodiscard]] int launched_rank();
 

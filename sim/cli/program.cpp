@@ -11,6 +11,7 @@
 
 #include "sim/cli/help.hpp"
 #include "sim/cli/session.hpp"
+#include "sim/cli/settings_words.hpp"
 #include "sim/cli/usage_error.hpp"
 #include "sim/report/json_printer.hpp"
 
@@ -61,6 +62,30 @@ void name_groups(CLI::App& app) {
   }
 }
 
+bool asks_for_help(const std::vector<std::string>& words) {
+  return words.empty() || std::ranges::any_of(words, [](const std::string& word) {
+           return word == "-h" || word == "--help" || word == "--version";
+         });
+}
+
+// An error that a setting is the cause of names the place where it stands.
+Error blame_setting(Error error, const SettingLayer& used) {
+  for (const SettingValue& setting : used)
+    if (error.kind == ErrorKind::kUsage && error.what.starts_with("--" + setting.key + ":")) {
+      error.what = error.what.substr(2);
+      error.where = setting.where;
+      error.kind = ErrorKind::kInvalidInput;
+    }
+  return error;
+}
+
+// Else a command would seem to complain about what nobody has asked of it.
+void tell_settings(const Session& session, const SettingLayer& used) {
+  for (const SettingValue& setting : used)
+    if (setting.key != "jobs" && setting.key != "color" && setting.key != "quiet")
+      session.say(fmt::format("note: --{} {} is from {}", setting.key, setting.values.front(), setting.where));
+}
+
 Result<int> run(const ProgramPage& page, const std::vector<std::string>& words) {
   Session session{std::string(page.name)};
   const std::string version = version_text(session.tool());
@@ -70,11 +95,21 @@ Result<int> run(const ProgramPage& page, const std::vector<std::string>& words) 
   app.set_version_flag("--version", version);
   app.require_subcommand(0, 1);
   page.add_commands(app, session);
+  const Result<EnvironmentLayer> settings = asks_for_help(words) ? EnvironmentLayer{} : load_settings();
+  if (!settings) return tl::unexpected(settings.error());
+  add_config(app, session, settings->layer);
   name_groups(app);
-  MOESIM_ASSIGN(const int parsed, parse(app, version, words));
-  if (session.has_command()) return session.run();
+  const AppliedSettings applied = apply_settings(app, words, settings->layer);
+  const Result<int> parsed = parse(app, version, applied.words);
+  if (!parsed) return tl::unexpected(blame_setting(parsed.error(), applied.used));
+  for (const std::string& unknown : settings->unknown) session.warn(unknown);
+  if (session.has_command()) {
+    Result<int> result = session.run();
+    if (!result) tell_settings(session, applied.used);
+    return result;
+  }
   // Asked for help or for the version, which has been given; or for nothing at all.
-  if (!words.empty()) return parsed;
+  if (!words.empty()) return *parsed;
   MOESIM_TRY(write_output("-", app.help(), Overwrite::kRefuse));
   return static_cast<int>(ErrorKind::kUsage);
 }

@@ -7,8 +7,8 @@
 
 #include "calibration/profile.hpp"
 #include "models/cluster/cluster_source.hpp"
+#include "sim/cli/routing_source.hpp"
 #include "sim/cli/sources.hpp"
-#include "traces/import.hpp"
 
 namespace moesim {
 namespace {
@@ -22,7 +22,7 @@ tl::unexpected<Error> blame(Error error, const ScenarioSources& sources, std::st
   return tl::unexpected(std::move(error));
 }
 
-Status load_routing(Scenario& scenario) {
+Status add_routing(Scenario& scenario) {
   const ScenarioSources& sources = scenario.sources;
   if (sources.trace.empty()) {
     MOESIM_TRY(check_no_import_options(sources.import));
@@ -30,16 +30,10 @@ Status load_routing(Scenario& scenario) {
       scenario.notes.emplace_back("routing is taken as balanced; give --trace for the gate's real choices");
     return {};
   }
-  Result<LoadedTrace> loaded = load_trace(sources.trace, sources.import);
-  if (!loaded) return blame(loaded.error(), sources, "trace");
-  for (const Finding& finding : loaded->findings.list())
-    if (finding.severity != Severity::kInfo)
-      scenario.notes.push_back(
-          fmt::format("trace: {}: {} ({} x)", name_of(finding.severity), finding.explanation, finding.count));
-  if (loaded->trace.info.origin == TraceOrigin::kSynthetic)
-    scenario.notes.push_back(fmt::format("{} is synthetic: made up by a generator, not recorded", sources.trace));
-  loaded->trace.info.source = sources.trace;  // errors name the file, not where its numbers come from
-  MOESIM_ASSIGN(scenario.trace, LoadMapper::create(loaded->trace, sources.trace_step));
+  const RoutingSource source{sources.trace, sources.trace_step, sources.import, scenario.model.shape.name};
+  Result<LoadMapper> trace = load_routing(source, scenario.notes);
+  if (!trace) return blame(trace.error(), sources, "trace");
+  scenario.trace = std::move(*trace);
   return {};
 }
 
@@ -121,7 +115,7 @@ Result<Scenario> load_scenario(const ScenarioSources& sources) {
   scenario.costs = std::make_unique<const CostModel>(make_cost_model(*scenario.view, profiles));
   scenario.notes = scenario.model.notes;
   note_other_devices(scenario, profiles);
-  MOESIM_TRY(load_routing(scenario));
+  MOESIM_TRY(add_routing(scenario));
   return scenario;
 }
 

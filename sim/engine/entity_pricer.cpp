@@ -6,6 +6,19 @@
 #include "base/error.hpp"
 
 namespace moesim {
+namespace {
+
+// Ranks that share a port all run the same program, and every rank is played with a port of its own: its share is that of all of
+// them together. Two ranks behind one NIC that use 0.4 of it each: 0.8, so that a second such operation finds it full.
+void count_sharers(CommCost& cost, const GroupTopology& group) {
+  if (group.size() < 2) return;
+  for (int tier = 0; tier < group.tiers(); ++tier) {
+    float& share = cost.port_share[static_cast<std::size_t>(tier)];
+    share = std::min(1.0F, share * static_cast<float>(std::max(1, group.port_sharers(tier))));
+  }
+}
+
+}  // namespace
 
 EntityPricer::EntityPricer(const Program& program, const CostModel& costs, std::vector<RankId> group,
                            const GroupLoads* loads, std::optional<int> member, int shard, int device)
@@ -92,7 +105,8 @@ CommCost EntityPricer::exchange_over_ep(int layer, int variant, Bytes row_bytes)
       for (int i = 0; i < loads_->ep(); ++i) ranks.push_back(rank(i, j));
       group = &costs_.topology(ranks);
     }
-    const CommCost cost = costs_.all_to_all_v(*group, exchange_load(layer, variant, j, *group), row_bytes);
+    CommCost cost = costs_.all_to_all_v(*group, exchange_load(layer, variant, j, *group), row_bytes);
+    count_sharers(cost, *group);
     if (cost.time > worst.time) worst = cost;
   }
   return worst;
@@ -107,7 +121,9 @@ CommCost EntityPricer::exchange_with_shards(int layer, int variant, Bytes row_by
     loads_->send_matrix_to_shards(layer, variant, rows_);
     known = costs_.exchange_load(group, {rows_, loads_->ep() * esp_});
   }
-  return costs_.all_to_all_v(group, *known, row_bytes);
+  CommCost cost = costs_.all_to_all_v(group, *known, row_bytes);
+  count_sharers(cost, group);
+  return cost;
 }
 
 CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int variant) {
@@ -132,11 +148,14 @@ PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   } else if (op.kind == OpKind::kSend || op.kind == OpKind::kReceive) {
     const RankId peer = program_.layout->group(GroupKind::kPp, rank_)[static_cast<std::size_t>(op.peer_stage)];
     const std::array<RankId, 2> pair = {rank_, peer};
-    cost = costs_.collective(CollectiveKind::kSendRecv, costs_.topology(pair), collective_bytes(op, chunk, 2, {}));
+    const GroupTopology& ends = costs_.topology(pair);
+    cost = costs_.collective(CollectiveKind::kSendRecv, ends, collective_bytes(op, chunk, 2, {}));
+    count_sharers(cost, ends);
   } else {
     const GroupTopology& group = topology(op.group);
     const Bytes size = collective_bytes(op, chunk, group.size(), routed_rows(op, chunk, variant));
     cost = costs_.collective(collective_kind(op, program_.plan), group, size);
+    count_sharers(cost, group);
   }
   return {cost.time, cost.extrapolated, cost.port_share};
 }

@@ -23,7 +23,8 @@ GemmWork gemm_work(std::int64_t m, std::int64_t n, std::int64_t k, DType type, D
   return work;
 }
 
-// Forward and input gradient multiply rows by the weight (or its transpose); the weight gradient sums over the rows.
+// Forward and input gradient multiply rows by the weight (or its transpose); the weight gradient sums over the rows. Widths are
+// those of the activations: a weight may be stored either way round.
 Cost gemm_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk, const RoutedRows& rows) {
   const Tensor& first = operand(chunk, op.inputs[0]);
   const Tensor& second = operand(chunk, op.inputs[1]);
@@ -31,10 +32,9 @@ Cost gemm_cost(const CostModel& costs, int device, const Op& op, const Chunk& ch
   const std::int64_t m = rows_of(first, rows);
   const DType type = first.type;
   switch (op.kind) {
-    case OpKind::kGemm: return costs.gemm(device, gemm_work(m, second.columns, second.rows.count, type, result.type));
-    case OpKind::kGemmDgrad:
-      return costs.gemm(device, gemm_work(m, second.rows.count, second.columns, type, result.type));
-    default: return costs.gemm(device, gemm_work(result.rows.count, result.columns, m, type, result.type));
+    case OpKind::kGemm:
+    case OpKind::kGemmDgrad: return costs.gemm(device, gemm_work(m, result.columns, first.columns, type, result.type));
+    default: return costs.gemm(device, gemm_work(first.columns, second.columns, m, type, result.type));
   }
 }
 
@@ -85,6 +85,17 @@ MemoryKernel memory_kernel(OpKind kind) {
     case OpKind::kActivationGrad: return MemoryKernel::kActivationGrad;
     case OpKind::kPermute: return MemoryKernel::kPermute;
     case OpKind::kUnpermute: return MemoryKernel::kUnpermute;
+    case OpKind::kPermuteGrad: return MemoryKernel::kPermuteGrad;
+    case OpKind::kUnpermuteGrad: return MemoryKernel::kUnpermuteGrad;
+    case OpKind::kSortByExpert: return MemoryKernel::kSortByExpert;
+    case OpKind::kRotary: return MemoryKernel::kRotary;
+    case OpKind::kRotaryGrad: return MemoryKernel::kRotaryGrad;
+    case OpKind::kEmbedding: return MemoryKernel::kEmbedding;
+    case OpKind::kEmbeddingGrad: return MemoryKernel::kEmbeddingGrad;
+    case OpKind::kTopK: return MemoryKernel::kTopK;
+    case OpKind::kTopKGrad: return MemoryKernel::kTopKGrad;
+    case OpKind::kCrossEntropy: return MemoryKernel::kCrossEntropy;
+    case OpKind::kCrossEntropyGrad: return MemoryKernel::kCrossEntropyGrad;
     default: return MemoryKernel::kOther;
   }
 }

@@ -1,7 +1,6 @@
 #include "sim/engine/price.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -9,6 +8,7 @@
 #include <utility>
 
 #include "sim/engine/entity_pricer.hpp"
+#include "sim/program/block_dependencies.hpp"
 
 namespace moesim {
 namespace {
@@ -60,29 +60,15 @@ class Pricer {
   // Dependencies and table offsets; the same for all entities of a stage.
   void compile_blocks() {
     std::vector<std::uint32_t> next_offset(program_.stages.size(), 0);
-    std::size_t tensors = 0;  // prologue and epilogue name those of any chunk of the stage
-    for (const Chunk& chunk : program_.chunks) tensors = std::max(tensors, chunk.tensors.size());
     for (const Block& block : program_.blocks) {
       ReplayBlock compiled;
-      // By half and tensor: 1 + the operation that made it last.
-      std::array<std::vector<std::uint32_t>, 2> producer{std::vector<std::uint32_t>(tensors), {}};
-      if (block.second_chunk >= 0) producer[1].resize(tensors);
+      BlockDependencies waits = block_dependencies(block.ops);
       std::uint32_t& offset = next_offset[stage_of(block).index()];
       for (std::uint32_t i = 0; i < block.ops.size(); ++i) {
         const Op& op = block.ops[i];
         ReplayOp out;
-        out.first_dep = static_cast<std::uint32_t>(compiled.deps.size());
-        const auto depend_on = [&](std::uint32_t dep) {
-          const auto begin = compiled.deps.begin() + out.first_dep;
-          if (std::find(begin, compiled.deps.end(), dep) == compiled.deps.end()) compiled.deps.push_back(dep);
-        };
-        std::vector<std::uint32_t>& made_by = producer[op.second_half != 0 ? 1 : 0];
-        for (const TensorId id : op.inputs)
-          if (made_by[id.index()] != 0) depend_on(made_by[id.index()] - 1);
-        if (op.after >= 0) depend_on(static_cast<std::uint32_t>(op.after));
-        out.dep_count = static_cast<std::uint16_t>(compiled.deps.size() - out.first_dep);
-        for (const TensorId id : op.outputs) made_by[id.index()] = i + 1;
-
+        out.first_dep = waits.first[i];
+        out.dep_count = static_cast<std::uint16_t>(waits.of(i).size());
         out.wait_streams = op.wait_streams;
         out.stream = op.stream;
         out.category = static_cast<std::uint16_t>(category_of(op));
@@ -100,6 +86,7 @@ class Pricer {
         }
         compiled.ops.push_back(out);
       }
+      compiled.deps = std::move(waits.deps);
       result_.replay.blocks.push_back(std::move(compiled));
     }
     table_size_ = next_offset;

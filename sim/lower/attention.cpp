@@ -10,7 +10,7 @@ namespace {
 // Sizes of one TP rank's share.
 struct LocalHeads {
   std::int64_t heads;
-  std::int64_t kv_heads;  // replicated when there are fewer than TP ranks
+  std::int64_t kv_heads;  // where there are fewer than TP ranks, several ranks hold the same one
 };
 
 LocalHeads local_heads(const AttentionShape& shape, int tp) {
@@ -43,26 +43,30 @@ TensorId grouped_attention(ChunkBuilder& b, TensorId x, const AttentionShape& sh
   const std::int64_t q_columns = local.heads * shape.head_dim * (shape.output_gate ? 2 : 1);
   const std::int64_t kv_columns = local.kv_heads * (shape.head_dim + shape.value_head_dim);
   // A norm over all heads together is cut with them; one that every head shares is on every rank.
-  const auto head_norms = [&](std::int64_t heads) -> HeadNorms {
+  const auto head_norms = [&](std::int64_t heads, int copies) -> HeadNorms {
     if (!shape.qk_norm) return {};
-    return shape.qk_norm_wide ? HeadNorms{heads * shape.head_dim, OnTp::kCut} : HeadNorms{shape.head_dim, OnTp::kSame};
+    return shape.qk_norm_wide ? HeadNorms{heads * shape.head_dim, OnTp::kCut, copies}
+                              : HeadNorms{shape.head_dim, OnTp::kSameInside};
   };
   const TensorId gathered = enter_tp(b, "attention.enter", x);
   const std::int64_t out = local.heads * shape.value_head_dim;
   const AttentionWork work = core_work(b, shape, local);
-  if (b.plan().sizes().cp == 1) {
+  const int kv_copies = static_cast<int>(std::max<std::int64_t>(1, tp / shape.kv_heads));
+  if (b.plan().sizes().cp == 1 && kv_copies == 1) {
     const TensorId qkv = b.linear("attention.qkv", gathered,
                                   {.in = b.model().hidden, .out = q_columns + kv_columns, .bias = shape.qkv_bias});
-    HeadNorms norms = head_norms(local.heads);
-    norms.columns += head_norms(local.kv_heads).columns;
+    HeadNorms norms = head_norms(local.heads, 1);
+    norms.columns += head_norms(local.kv_heads, 1).columns;
     return b.attention("attention.core", b.rotary("attention.rotary", qkv, norms), TensorId(), out, work);
   }
+  // Keys and values go their own way where CP gathers them, or where TP ranks share their weights but not those of queries.
   const TensorId q =
       b.linear("attention.q", gathered, {.in = b.model().hidden, .out = q_columns, .bias = shape.qkv_bias});
   const TensorId kv =
-      b.linear("attention.kv", gathered, {.in = b.model().hidden, .out = kv_columns, .bias = shape.qkv_bias});
-  const TensorId q_rotated = b.rotary("attention.rotary_q", q, head_norms(local.heads));
-  const TensorId kv_rotated = b.rotary("attention.rotary_kv", kv, head_norms(local.kv_heads));
+      b.linear("attention.kv", gathered,
+               {.in = b.model().hidden, .out = kv_columns, .bias = shape.qkv_bias, .tp_copies = kv_copies});
+  const TensorId q_rotated = b.rotary("attention.rotary_q", q, head_norms(local.heads, 1));
+  const TensorId kv_rotated = b.rotary("attention.rotary_kv", kv, head_norms(local.kv_heads, kv_copies));
   return b.attention("attention.core", q_rotated, gather_over_cp(b, kv_rotated), out, work);
 }
 
@@ -75,7 +79,7 @@ TensorId latent_attention(ChunkBuilder& b, TensorId x, const AttentionShape& sha
   TensorId q;
   if (shape.q_lora > 0) {
     const TensorId down = b.linear("attention.q_down", x,
-                                   {.in = hidden, .out = shape.q_lora, .bias = shape.qkv_bias, .same_on_tp = tp > 1});
+                                   {.in = hidden, .out = shape.q_lora, .bias = shape.qkv_bias, .on_tp = OnTp::kSame});
     const TensorId latent = enter_tp(b, "attention.q_enter", b.norm("attention.q_norm", down));
     q = b.linear("attention.q_up", latent, {.in = shape.q_lora, .out = local.heads * shape.head_dim});
   } else {
@@ -84,7 +88,7 @@ TensorId latent_attention(ChunkBuilder& b, TensorId x, const AttentionShape& sha
   }
   const TensorId kv_down =
       b.linear("attention.kv_down", x,
-               {.in = hidden, .out = shape.kv_lora + shape.qk_rope, .bias = shape.qkv_bias, .same_on_tp = tp > 1});
+               {.in = hidden, .out = shape.kv_lora + shape.qk_rope, .bias = shape.qkv_bias, .on_tp = OnTp::kSame});
   const TensorId kv_latent = enter_tp(b, "attention.kv_enter", b.norm("attention.kv_norm", kv_down, shape.kv_lora));
   const TensorId kv = b.linear("attention.kv_up", kv_latent,
                                {.in = shape.kv_lora, .out = local.heads * (shape.qk_nope + shape.value_head_dim)});
@@ -110,11 +114,11 @@ TensorId linear_attention(ChunkBuilder& b, TensorId x, const AttentionShape& sha
   TensorId gates;
   if (bottleneck) {
     const TensorId down = b.linear("attention.gate_down", gathered,
-                                   {.in = hidden, .out = 2 * shape.gate_rank, .same_on_tp = b.plan().sizes().tp > 1});
+                                   {.in = hidden, .out = 2 * shape.gate_rank, .on_tp = OnTp::kSameInside});
     gates = b.linear("attention.gate_up", down, {.in = shape.gate_rank, .out = decays + values});
   }
   b.parameter("attention.decay", local.heads + decays, OnTp::kCut);
-  b.parameter("attention.value_norm", shape.value_head_dim, OnTp::kSame);
+  b.parameter("attention.value_norm", shape.value_head_dim, OnTp::kSameInside);
   const TensorId convolved =
       b.rotary("attention.convolution", projected, {qkv_columns * shape.conv_kernel, OnTp::kCut});
   return b.attention("attention.core", convolved, gates, values, core_work(b, shape, local));

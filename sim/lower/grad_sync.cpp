@@ -29,12 +29,17 @@ std::int32_t add_bucket(std::vector<WeightBucket>& buckets, const Chunk& chunk, 
   return static_cast<std::int32_t>(buckets.size()) - 1;
 }
 
-// The chunk's own weights (a tied table belongs to the embedding) that one group replicates.
-std::vector<TensorId> weights_of(const Chunk& chunk, GroupKind replicas, std::size_t first, std::size_t last) {
+// A tied table belongs to the embedding; only a pass for which parameters are gathered anew needs it under both names.
+enum class TiedTables { kLeftOut, kAsWell };
+
+// The chunk's weights that one group replicates.
+std::vector<TensorId> weights_of(const Chunk& chunk, GroupKind replicas, std::size_t first, std::size_t last,
+                                 TiedTables tied = TiedTables::kLeftOut) {
   std::vector<TensorId> weights;
   for (std::size_t i = first; i < last; ++i) {
     const Tensor& tensor = chunk.tensors[i];
-    if (tensor.role == TensorRole::kWeight && !tensor.tied && tensor.replicas == replicas)
+    if (tensor.role == TensorRole::kWeight && (!tensor.tied || tied == TiedTables::kAsWell) &&
+        tensor.replicas == replicas)
       weights.emplace_back(static_cast<std::int32_t>(i));
   }
   return weights;
@@ -76,11 +81,11 @@ struct LayerWeights {
   std::array<WeightPart, 2> parts{WeightPart{GroupKind::kDpCp}, WeightPart{GroupKind::kEdp}};
 };
 // In the order of the tape, so that embedding and head stay apart.
-std::vector<LayerWeights> weights_by_layer(const Chunk& chunk) {
+std::vector<LayerWeights> weights_by_layer(const Chunk& chunk, TiedTables tied) {
   std::vector<LayerWeights> layers;
   for (std::size_t i = 0; i < chunk.tensors.size(); ++i) {
     const Tensor& tensor = chunk.tensors[i];
-    if (tensor.role != TensorRole::kWeight || tensor.tied) continue;
+    if (tensor.role != TensorRole::kWeight || (tensor.tied && tied == TiedTables::kLeftOut)) continue;
     if (layers.empty() || layers.back().layer != tensor.layer) {
       layers.push_back({});
       layers.back().layer = tensor.layer;
@@ -110,8 +115,14 @@ LocalParameters local_parameters(const Chunk& chunk) {
   for (const Tensor& tensor : chunk.tensors) {
     if (tensor.role != TensorRole::kWeight || tensor.tied) continue;
     (tensor.is_expert_weight() ? sum.expert : sum.dense) += tensor.elements();
-    if (tensor.same_on_tp) sum.same_on_tp += tensor.elements();
   }
+  return sum;
+}
+
+std::int64_t elements_summed_over_tp(const Chunk& chunk, int tp) {
+  std::int64_t sum = 0;
+  for (const Tensor& tensor : chunk.tensors)
+    if (tensor.role == TensorRole::kWeight && tensor.sums_over_tp) sum += tensor.elements() * (tp / tensor.tp_copies);
   return sum;
 }
 
@@ -178,7 +189,9 @@ void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& pla
     return pass == WhichPass::kFirstForward && plan.overlap_param_gather && zero >= ZeroStage::kOptimizer;
   };
   if (!gathers(GroupKind::kDpCp) && !gathers(GroupKind::kEdp)) return;
-  const std::vector<LayerWeights> layers = weights_by_layer(chunk);
+  const TiedTables tied =
+      plan.zero_of(GroupKind::kDpCp) == ZeroStage::kParameters ? TiedTables::kAsWell : TiedTables::kLeftOut;
+  const std::vector<LayerWeights> layers = weights_by_layer(chunk, tied);
   // With ZeRO 3 a layer's parameters are fetched while the layer before it runs, not earlier: they take memory.
   std::vector<Op> result;
   std::vector<std::int32_t> moved_to(ops.size());
@@ -198,7 +211,7 @@ void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& pla
           result.push_back(bucket_op(OpKind::kGatherParams, part.replicas, part.elements, part.type,
                                      prefetch_one ? layer_start : -1));
           result.back().bucket =
-              add_bucket(lists, chunk, weights_of(chunk, part.replicas, weights.first, weights.last));
+              add_bucket(lists, chunk, weights_of(chunk, part.replicas, weights.first, weights.last, tied));
           gathered = static_cast<std::int32_t>(result.size()) - 1;
         }
       }
@@ -230,7 +243,7 @@ std::vector<Op> whole_chunk_reductions(const Chunk& chunk, const Plan& plan, con
 std::vector<Op> whole_chunk_gathers(const Chunk& chunk, const Plan& plan, const Layout& layout,
                                     std::vector<WeightBucket>& lists) {
   std::vector<Op> ops;
-  for (const LayerWeights& weights : weights_by_layer(chunk))
+  for (const LayerWeights& weights : weights_by_layer(chunk, TiedTables::kLeftOut))
     for (const WeightPart& part : weights.parts) {
       const ZeroStage zero = plan.zero_of(part.replicas);
       if (part.elements > 0 && layout.group_size(part.replicas) > 1 &&

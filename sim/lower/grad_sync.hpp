@@ -33,8 +33,11 @@ void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& pla
 struct LocalParameters {
   std::int64_t dense = 0;
   std::int64_t expert = 0;
-  std::int64_t same_on_tp = 0;  // part of dense
 };
 [[nodiscard]] LocalParameters local_parameters(const Chunk& chunk);
+
+// Elements of the message in which a TP group of this size sums the gradients that its ranks have parts of: a weight that
+// TP cuts, but into fewer parts than ranks, has a place for each part. 2 heads on 4 ranks: twice what a rank holds.
+[[nodiscard]] std::int64_t elements_summed_over_tp(const Chunk& chunk, int tp);
 
 }  // namespace moesim

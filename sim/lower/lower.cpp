@@ -282,18 +282,18 @@ class ProgramAssembler {
     const Layout& layout = *program_.layout;
     std::vector<Op> ops;
     LocalParameters sum;
+    std::int64_t over_tp = 0;
     for (const Chunk& chunk : program_.chunks) {
       if (chunk.stage.value() != stage) continue;
       if (!plan.overlap_grad_reduce) append_ops(ops, whole_chunk_reductions(chunk, plan, layout, program_.buckets));
       const LocalParameters local = local_parameters(chunk);
       sum.dense += local.dense;
       sum.expert += local.expert;
-      sum.same_on_tp += local.same_on_tp;
+      over_tp += elements_summed_over_tp(chunk, plan.sizes().tp);
     }
     for (Op& op : ops) op.wait_streams = stream_bit(Stream::kCompute);
-    // With sequence parallelism each rank has seen its own rows only; without, all have the same gradient already.
-    if (sum.same_on_tp > 0 && plan.sequence_parallel && layout.group_size(GroupKind::kTp) > 1)
-      ops.push_back(sync_op(OpKind::kReduceGrads, "sync.tp_shared_grads", GroupKind::kTp, Stream::kTp, sum.same_on_tp));
+    if (over_tp > 0)
+      ops.push_back(sync_op(OpKind::kReduceGrads, "sync.tp_shared_grads", GroupKind::kTp, Stream::kTp, over_tp));
     sum_model_copies(ops, sum);
     sum_tied_gradients(ops, stage);
     if (layout.world() > 1)
@@ -329,9 +329,9 @@ class ProgramAssembler {
     add("sync.copy_expert_grads", GroupKind::kEdp, sum.expert, program_.plan.zero_expert);
   }
 
-  // A tied embedding whose two uses stand on different chunks is held by both: as in Megatron-LM its gradient is summed at
-  // the end, whole, as the shards of both buffers need not match. Between the first and the last stage that takes an
-  // all-reduce; where one stage holds both (V shapes, DualPipe after its copies are summed) a sum.
+  // A tied embedding whose two uses stand on different chunks is held by both, stored alike, and its gradient is summed at
+  // the end. By then data parallelism has reduced it, to the same shards of both with ZeRO. Between the first and the last
+  // stage that takes an all-reduce; where one stage holds both (V shapes, DualPipe after its copies are summed) a sum.
   void sum_tied_gradients(std::vector<Op>& ops, int stage) const {
     if (!program_.model.tied_embeddings) return;
     int holders = 0;
@@ -342,7 +342,7 @@ class ProgramAssembler {
     const std::int64_t table =
         padded_vocab(program_.model.vocab, plan.sizes().tp) / plan.sizes().tp * program_.model.hidden;
     Op op = sync_op(OpKind::kReduceGrads, "sync.tied_grads", GroupKind::kMirror, Stream::kDp,
-                    shard_of(table, GroupKind::kDpCp, plan.zero_dense >= ZeroStage::kGradients));
+                    shard_of(table, GroupKind::kDpCp, plan.zero_dense >= ZeroStage::kOptimizer));
     op.payload_type = program_.recipe.gradient;
     if (holders == 2) {
       op.kind = OpKind::kAdd;

@@ -26,13 +26,14 @@ TensorId lower_layer(ChunkBuilder& b, TensorId x, LayerId id, const MoeSchedule&
   return out;
 }
 
-void lower_head(ChunkBuilder& b, TensorId x, bool tied) {
+void lower_head(ChunkBuilder& b, TensorId x) {
   const TensorId entered = enter_tp(b, "head.enter", b.norm("head.norm", x));
   const std::int64_t columns = padded_vocab(b.model().vocab, b.plan().sizes().tp) / b.plan().sizes().tp;
   const TensorId logits =
-      tied ? b.tied_linear("head.logits", entered, columns)
-           : b.linear("head.logits", entered,
-                      {.in = b.model().hidden, .out = columns, .bias = b.model().lm_head_bias, .high_precision = true});
+      b.model().tied_embeddings
+          ? b.tied_linear("head.logits", entered, columns)
+          : b.linear("head.logits", entered,
+                     {.in = b.model().hidden, .out = columns, .bias = b.model().lm_head_bias, .high_precision = true});
   b.loss("head.loss", logits);
 }
 
@@ -58,7 +59,7 @@ Result<ChunkOps> lower_chunk(const Plan& plan, const ModelShape& model, const La
   for (int layer = chunk.first_layer; layer < chunk.last_layer; ++layer)
     x = lower_layer(b, x, LayerId(layer), *schedule);
   if (chunk.has_head) {
-    lower_head(b, x, model.tied_embeddings && chunk.has_embedding);
+    lower_head(b, x);
   } else {
     chunk.output = x;
   }

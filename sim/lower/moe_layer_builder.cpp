@@ -11,9 +11,10 @@ TensorId MoeLayerBuilder::gate(TensorId x) {
                                      .out = shape_.experts,
                                      .bias = shape_.router_bias,
                                      .high_precision = true,
-                                     .same_on_tp = plan().sizes().tp > 1});
-  if (shape_.score_correction_bias) b_.parameter("gate.correction_bias", shape_.experts, OnTp::kSame);
-  return b_.top_k("gate.top_k", logits, shape_.top_k);
+                                     .on_tp = OnTp::kSame});
+  TensorId correction;
+  if (shape_.score_correction_bias) correction = b_.parameter("gate.correction_bias", shape_.experts, OnTp::kSame);
+  return b_.top_k("gate.top_k", logits, shape_.top_k, correction);
 }
 
 RoutedTokens MoeLayerBuilder::permute(TensorId x, TensorId gate) {

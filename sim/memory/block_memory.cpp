@@ -8,12 +8,7 @@
 #include "sim/program/group_loads.hpp"
 
 namespace moesim {
-namespace {
-
-// Gathered parameters of ZeRO 3: the layer that runs and the one fetched ahead.
-constexpr std::size_t kGatheredLayers = 2;
-
-}  // namespace
+namespace {}  // namespace
 
 int pass_of(BlockKind kind) {
   switch (kind) {
@@ -38,6 +33,13 @@ int pass_of_op(const Block& block, const Op& op) {
     case BlockKind::kBackwardLast: return 2;
     default: return pass_of(block.kind);
   }
+}
+
+std::vector<bool> weights_with_gradient_operations(const Chunk& chunk) {
+  std::vector<bool> has(chunk.tensors.size(), false);
+  for (const Tensor& tensor : chunk.tensors)
+    if (tensor.role == TensorRole::kWeightGradient) has[tensor.gradient_of.index()] = true;
+  return has;
 }
 
 LargestRows largest_rows(const Program& program) {
@@ -147,7 +149,7 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
     for (const TensorId id : op.outputs) last_use.try_emplace({op.second_half, id.value()}, i);
   }
   std::array<std::int64_t, kGroupKinds> unreduced{};  // ZeRO 2 and 3: gradients until their bucket is scattered
-  std::array<std::vector<std::int64_t>, kGroupKinds> gathered;
+  std::array<std::array<std::vector<std::int64_t>, kGroupKinds>, 2> gathered;  // by half; each has layers of its own
   const auto hold = [&](std::int64_t bytes) {
     held += bytes;
     memory.peak = std::max(memory.peak, held);
@@ -170,10 +172,10 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
     const auto group = static_cast<std::size_t>(op.group);
     if (op.kind == OpKind::kReduceGrads) held -= std::exchange(unreduced[group], 0);
     if (op.kind == OpKind::kGatherParams && program.plan.zero_of(op.group) == ZeroStage::kParameters) {
-      gathered[group].push_back(storage(op.payload_elements, op.payload_type).count());
-      hold(gathered[group].back());
-      if (gathered[group].size() > kGatheredLayers)
-        held -= gathered[group][gathered[group].size() - 1 - kGatheredLayers];
+      std::vector<std::int64_t>& layers = gathered[op.second_half != 0 ? 1 : 0][group];
+      if (layers.size() >= kGatheredLayers) held -= layers[layers.size() - kGatheredLayers];
+      layers.push_back(storage(op.payload_elements, op.payload_type).count());
+      hold(layers.back());
     }
     const auto release = [&](TensorId id) {
       const auto use = last_use.find({op.second_half, id.value()});
@@ -186,9 +188,10 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
     for (const TensorId id : op.outputs) release(id);
   }
   for (const std::int64_t bytes : unreduced) held -= bytes;
-  for (const auto& layers : gathered)
-    for (std::size_t i = layers.size() - std::min(layers.size(), kGatheredLayers); i < layers.size(); ++i)
-      held -= layers[i];
+  for (const auto& half : gathered)
+    for (const auto& layers : half)
+      for (std::size_t i = layers.size() - std::min(layers.size(), kGatheredLayers); i < layers.size(); ++i)
+        held -= layers[i];
   memory.change = held;
   return memory;
 }

@@ -18,6 +18,13 @@ struct LargestRows {
 [[nodiscard]] LargestRows largest_rows(const Program& program);
 [[nodiscard]] Bytes largest_bytes(const Tensor& tensor, const LargestRows& rows);
 
+// Gathered parameters of ZeRO 3 at a time: the layer that runs and the one fetched ahead.
+constexpr std::size_t kGatheredLayers = 2;
+
+// By tensor: whether a gradient operation makes the gradient of this weight. Other weights (norms, biases) are vectors whose
+// gradients add up beside another operation.
+[[nodiscard]] std::vector<bool> weights_with_gradient_operations(const Chunk& chunk);
+
 struct BlockMemory {
   std::int64_t change = 0;  // bytes held after the block minus before: what it saved for later or released
   std::int64_t peak = 0;    // highest bytes during the block, above what was held before it

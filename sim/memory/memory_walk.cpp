@@ -14,7 +14,9 @@ std::int64_t shards(const Program& program, GroupKind replicas, ZeroStage from) 
 
 void add_static(const Program& program, const Chunk& chunk, StageMemory& memory) {
   const PrecisionRecipe& recipe = program.recipe;
-  for (const Tensor& tensor : chunk.tensors) {
+  const std::vector<bool> with_operations = weights_with_gradient_operations(chunk);
+  for (std::size_t i = 0; i < chunk.tensors.size(); ++i) {
+    const Tensor& tensor = chunk.tensors[i];
     if (tensor.role != TensorRole::kWeight || tensor.tied) continue;
     const std::int64_t elements = tensor.elements();
     const auto share = [&](ZeroStage from) {
@@ -25,6 +27,9 @@ void add_static(const Program& program, const Chunk& chunk, StageMemory& memory)
     if (tensor.fp8_operand)
       memory.weights += storage(share(ZeroStage::kParameters), DType::kFp8) * recipe.extra_weight_copies_fp8;
     memory.gradients += storage(share(ZeroStage::kGradients), recipe.gradient);
+    // A vector's gradient adds up beside other operations until a bucket takes it: whole, also where only a shard is kept.
+    if (!with_operations[i] && shards(program, tensor.replicas, ZeroStage::kGradients) > 1)
+      memory.gradients += storage(elements, recipe.gradient);
     if (recipe.weight != recipe.master) memory.optimizer += storage(share(ZeroStage::kOptimizer), recipe.master);
     memory.optimizer += storage(share(ZeroStage::kOptimizer), recipe.moment) * 2;
   }

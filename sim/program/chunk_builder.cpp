@@ -53,19 +53,25 @@ TensorId ChunkBuilder::embedding(std::int64_t tokens) {
   if (model_.learned_positions > 0) {  // not cut over TP
     const TensorId positions = make("embedding.positions", TensorRole::kWeight, tensor(table).type,
                                     {model_.learned_positions}, model_.hidden, 1, GroupKind::kDpCp);
-    chunk_.tensors[positions.index()].same_on_tp = true;
+    set_copies(positions, OnTp::kSame, 1);
   }
   return out;
 }
 
-TensorId ChunkBuilder::small_weight(std::string_view name, std::int64_t columns, OnTp on_tp) {
+TensorId ChunkBuilder::small_weight(std::string_view name, std::int64_t columns, OnTp on_tp, int tp_copies) {
   const TensorId id = make(name, TensorRole::kWeight, recipe_.activation, {1}, columns, 1, GroupKind::kDpCp);
-  chunk_.tensors[id.index()].same_on_tp = on_tp == OnTp::kSame;
+  set_copies(id, on_tp, tp_copies);
   return id;
 }
 
-void ChunkBuilder::parameter(std::string_view name, std::int64_t columns, OnTp on_tp) {
-  small_weight(name, columns, on_tp);
+void ChunkBuilder::set_copies(TensorId weight, OnTp on_tp, int tp_copies) {
+  Tensor& tensor = chunk_.tensors[weight.index()];
+  tensor.tp_copies = on_tp == OnTp::kCut ? tp_copies : plan_.sizes().tp;
+  tensor.sums_over_tp = tensor.tp_copies > 1 && (on_tp != OnTp::kSame || plan_.sequence_parallel);
+}
+
+TensorId ChunkBuilder::parameter(std::string_view name, std::int64_t columns, OnTp on_tp) {
+  return small_weight(name, columns, on_tp);
 }
 
 TensorId ChunkBuilder::norm(std::string_view name, TensorId x, std::int64_t weight_columns) {
@@ -91,13 +97,16 @@ TensorId ChunkBuilder::linear(std::string_view name, TensorId x, const LinearSha
   const bool expert = shape.replicas == GroupKind::kEdp;
   const TensorId operand = shape.high_precision ? x : to_compute_format(name, x);
   const DType stored = shape.high_precision && recipe_.weight == DType::kFp8 ? DType::kBf16 : recipe_.weight;
-  const TensorId weight = make(name, TensorRole::kWeight, stored, {shape.in}, shape.out, shape.groups, shape.replicas);
-  chunk_.tensors[weight.index()].same_on_tp = shape.same_on_tp;
+  const RowCount rows{shape.transposed ? shape.out : shape.in};
+  const std::int64_t columns = shape.transposed ? shape.in : shape.out;
+  const TensorId weight = make(name, TensorRole::kWeight, stored, rows, columns, shape.groups, shape.replicas);
+  chunk_.tensors[weight.index()].transposed = shape.transposed;
+  if (!expert) set_copies(weight, shape.on_tp, shape.tp_copies);
   chunk_.tensors[weight.index()].fp8_operand = recipe_.compute == DType::kFp8 && !shape.high_precision;
   if (shape.bias) {
     const TensorId bias =
         make("linear.bias", TensorRole::kWeight, recipe_.activation, {1}, shape.out, shape.groups, shape.replicas);
-    chunk_.tensors[bias.index()].same_on_tp = !expert && (shape.same_on_tp || shape.bias_on_every_shard);
+    if (!expert) set_copies(bias, shape.bias_on_every_shard ? OnTp::kSame : shape.on_tp, shape.tp_copies);
     chunk_.tensors[bias.index()].same_on_esp = expert && shape.bias_on_every_shard;
   }
   const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, tensor(operand).rows, shape.out);
@@ -108,7 +117,8 @@ TensorId ChunkBuilder::linear(std::string_view name, TensorId x, const LinearSha
 TensorId ChunkBuilder::rotary(std::string_view name, TensorId qkv, const HeadNorms& norms) {
   const Tensor input = tensor(qkv);
   OperandList inputs{qkv};
-  if (norms.columns > 0) inputs.push_back(small_weight("attention.head_norm", norms.columns, norms.on_tp));
+  if (norms.columns > 0)
+    inputs.push_back(small_weight("attention.head_norm", norms.columns, norms.on_tp, norms.tp_copies));
   const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, input.rows, input.columns);
   record(OpKind::kRotary, name, inputs, {y});
   return y;
@@ -150,10 +160,12 @@ TensorId ChunkBuilder::add(std::string_view name, TensorId a, TensorId b) {
   return y;
 }
 
-TensorId ChunkBuilder::top_k(std::string_view name, TensorId logits, std::int64_t k) {
+TensorId ChunkBuilder::top_k(std::string_view name, TensorId logits, std::int64_t k, TensorId bias) {
   const Tensor input = tensor(logits);
   const TensorId probabilities = make(name, TensorRole::kActivation, DType::kFp32, input.rows, 2 * k);  // weight and id
-  record(OpKind::kTopK, name, {logits}, {probabilities});
+  OperandList inputs{logits};
+  if (bias.valid()) inputs.push_back(bias);
+  record(OpKind::kTopK, name, inputs, {probabilities});
   return probabilities;
 }
 
@@ -287,8 +299,10 @@ void ChunkBuilder::loss(std::string_view name, TensorId logits) {
 }
 
 TensorId ChunkBuilder::tied_linear(std::string_view name, TensorId x, std::int64_t out) {
-  const TensorId y = linear(name, x, {.in = tensor(x).columns, .out = out, .high_precision = true});
-  chunk_.tensors[tape_.back().op.inputs[1].index()].tied = true;
+  const TensorId y = linear(
+      name, x,
+      {.in = tensor(x).columns, .out = out, .bias = model_.lm_head_bias, .high_precision = true, .transposed = true});
+  chunk_.tensors[tape_.back().op.inputs[1].index()].tied = chunk_.has_embedding;
   return y;
 }
 

@@ -13,6 +13,13 @@
 
 namespace moesim {
 
+// What the ranks of a TP group hold of a weight.
+enum class OnTp {
+  kCut,   // each its part
+  kSame,  // all of it, and outside the tensor-parallel region: the gradients are alike but for sequence parallelism
+  kSameInside,  // all of it, and each rank sees the gradient of its own heads only
+};
+
 // How a linear layer is spelt: X [rows, in] times W [in, out].
 struct LinearShape {
   std::int64_t in = 0;
@@ -22,16 +29,16 @@ struct LinearShape {
   bool bias = false;
   bool bias_on_every_shard = false;  // added after the shards' sum, so that none of it is cut
   bool high_precision = false;       // router and head stay out of FP8
-  bool same_on_tp = false;           // not sharded over TP
+  bool transposed = false;           // W is stored as [out, in]
+  OnTp on_tp = OnTp::kCut;
+  int tp_copies = 1;  // where TP cuts it: ranks that hold the same part
 };
-
-// Whether TP cuts a small parameter or every rank holds all of it.
-enum class OnTp { kSame, kCut };
 
 // The weights of norms on single query and key heads; 0 numbers: no norms.
 struct HeadNorms {
   std::int64_t columns = 0;
-  OnTp on_tp = OnTp::kSame;
+  OnTp on_tp = OnTp::kSameInside;
+  int tp_copies = 1;  // as of LinearShape
 };
 
 // Token copies on their way to the experts: rows of hidden width, and the gate's weight of each row.
@@ -64,8 +71,8 @@ class ChunkBuilder {
   TensorId linear(std::string_view name, TensorId x, const LinearShape& shape);
   // Positions, and norms before them.
   TensorId rotary(std::string_view name, TensorId qkv, const HeadNorms& norms);
-  // A small parameter that some operation reads (attention sinks, routing bias); it only takes memory and reductions.
-  void parameter(std::string_view name, std::int64_t columns, OnTp on_tp);
+  // A small parameter of its own (attention sinks, routing bias).
+  TensorId parameter(std::string_view name, std::int64_t columns, OnTp on_tp);
   // `more`: gathered keys and values, or the gates of linear attention; may be invalid.
   TensorId attention(std::string_view name, TensorId qkv, TensorId more, std::int64_t out_columns,
                      const AttentionWork& work);
@@ -73,7 +80,8 @@ class ChunkBuilder {
   // The expert's activation also applies the gate's weight of each row, so that nothing need be kept for the combine.
   TensorId weighted_activation(std::string_view name, const RoutedTokens& x, bool gated);
   TensorId add(std::string_view name, TensorId a, TensorId b);
-  TensorId top_k(std::string_view name, TensorId logits, std::int64_t k);
+  // `bias`: what is added to the scores for the choice alone; may be invalid.
+  TensorId top_k(std::string_view name, TensorId logits, std::int64_t k, TensorId bias = {});
   RoutedTokens permute(std::string_view name, TensorId x, TensorId probabilities, std::int64_t top_k);
   TensorId unpermute(std::string_view name, TensorId y, TensorId probabilities, std::int64_t tokens);
   RoutedTokens sort_by_expert(std::string_view name, const RoutedTokens& y);
@@ -91,7 +99,8 @@ class ChunkBuilder {
   TensorId combine(std::string_view name, TensorId x, GroupKind group);
   RoutedTokens replicate(std::string_view name, const RoutedTokens& x);
   TensorId sum_replicas(std::string_view name, TensorId x);
-  // The head of a model whose embedding table, on the same chunk, is also its output matrix.
+  // The head of a model whose embedding table is also its output matrix: on the chunk of the embedding without storage of its
+  // own, elsewhere a second copy of the table.
   TensorId tied_linear(std::string_view name, TensorId x, std::int64_t out);
   // The loss is worked out in FP32, as Megatron-LM and torchtitan do: a copy of narrower logits is all that its gradient
   // keeps of them, and the gradient is made in its place.
@@ -113,7 +122,8 @@ class ChunkBuilder {
 
  private:
   Op& record(OpKind kind, std::string_view name, OperandList inputs, OperandList outputs);
-  TensorId small_weight(std::string_view name, std::int64_t columns, OnTp on_tp);
+  TensorId small_weight(std::string_view name, std::int64_t columns, OnTp on_tp, int tp_copies = 1);
+  void set_copies(TensorId weight, OnTp on_tp, int tp_copies);
   RoutedTokens like(std::string_view name, const RoutedTokens& x, RowCount rows);
   TensorId to_compute_format(std::string_view name, TensorId x);
   [[nodiscard]] RowCount scaled_rows(RowCount rows, std::int64_t times, std::int64_t divided_by) const;

@@ -44,10 +44,16 @@ Result<RoutedLoads> routed_loads_from(const LoadMapper& mapper, int moe_layers, 
   return loads;
 }
 
+std::int64_t expert_capacity(double factor, std::int64_t tokens, std::int64_t top_k, std::int64_t experts) {
+  return static_cast<std::int64_t>(
+      std::ceil(factor * static_cast<double>(tokens) * static_cast<double>(top_k) / static_cast<double>(experts)));
+}
+
 std::int64_t apply_capacity(RoutedLoads& loads, double factor, bool pad) {
-  const auto capacity = static_cast<std::int32_t>(
-      std::ceil(factor * static_cast<double>(loads.tokens_per_source) * loads.top_k / loads.experts));
+  const auto capacity =
+      static_cast<std::int32_t>(expert_capacity(factor, loads.tokens_per_source, loads.top_k, loads.experts));
   std::int64_t dropped = 0;
+  loads.chosen = loads.counts;
   for (std::int32_t& count : loads.counts) {
     dropped += std::max(0, count - capacity);
     count = pad ? capacity : std::min(count, capacity);

@@ -23,12 +23,23 @@ struct RoutedLoads {
   int top_k = 0;
   std::int64_t tokens_per_source = 0;
   std::vector<std::int32_t> counts;  // [moe_layer][variant][source][expert]
+  std::vector<std::int32_t> chosen;  // the same before a capacity cut or padded them; empty: no capacity
   bool balanced = true;
   std::vector<std::string> notes;
 
   [[nodiscard]] std::span<const std::int32_t> row(int moe_layer, int variant, int source) const {
+    return row_of(counts, moe_layer, variant, source);
+  }
+  // What the gate chose; `row` is what is sent.
+  [[nodiscard]] std::span<const std::int32_t> chosen_row(int moe_layer, int variant, int source) const {
+    return row_of(chosen.empty() ? counts : chosen, moe_layer, variant, source);
+  }
+
+ private:
+  [[nodiscard]] std::span<const std::int32_t> row_of(const std::vector<std::int32_t>& table, int moe_layer, int variant,
+                                                     int source) const {
     const std::size_t index = (static_cast<std::size_t>(moe_layer) * variants + variant) * sources + source % sources;
-    return std::span(counts).subspan(index * experts, static_cast<std::size_t>(experts));
+    return std::span(table).subspan(index * experts, static_cast<std::size_t>(experts));
   }
 };
 
@@ -41,8 +52,12 @@ constexpr int kMostVariants = 4;
 [[nodiscard]] Result<RoutedLoads> routed_loads_from(const LoadMapper& mapper, int moe_layers, int experts, int top_k,
                                                     std::int64_t tokens_per_source, int sources, int micro_batches);
 
-// Cuts every (source, expert) count at the capacity ceil(factor * tokens * top_k / experts) (GShard, section 2.2); with
-// padding every count becomes the capacity. Returns the token copies dropped.
+// The copies that an expert takes from one source: ceil(factor * tokens * top_k / experts) (GShard, section 2.2).
+[[nodiscard]] std::int64_t expert_capacity(double factor, std::int64_t tokens, std::int64_t top_k,
+                                           std::int64_t experts);
+
+// Cuts every (source, expert) count at the capacity; with padding every count becomes the capacity. Returns the token copies
+// dropped.
 std::int64_t apply_capacity(RoutedLoads& loads, double factor, bool pad);
 
 }  // namespace moesim

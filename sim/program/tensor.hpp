@@ -40,11 +40,15 @@ struct Tensor {
   std::int64_t groups = 1;                // matrices of rows x columns: the local experts of an expert weight
   LayerId layer;                          // model layer; invalid for embedding and head
   GroupKind replicas = GroupKind::kDpCp;  // weights: the ranks that hold the same shard (kDpCp or kEdp)
-  bool same_on_tp = false;   // weights: every TP rank holds all of it (norms, router), so TP ranks sum its gradient too
-  bool same_on_esp = false;  // expert weights: every ESP rank holds all of it (the bias of a down-projection)
-  bool fp8_operand = false;  // weights: an FP8 GEMM reads it, so that recipes which keep FP8 copies keep one of this
+  int tp_copies =
+      1;  // weights: TP ranks, one behind the other, that hold the same part; TP: all of it is on every rank
+  bool sums_over_tp =
+      false;  // and each copy sees a part of the gradient only: their sum is formed at the end of the step
+  bool same_on_esp = false;   // expert weights: every ESP rank holds all of it (the bias of a down-projection)
+  bool fp8_operand = false;   // weights: an FP8 GEMM reads it, so that recipes which keep FP8 copies keep one of this
   TensorId gradient_of = {};  // weight gradients: the weight
   bool tied = false;          // weights: the embedding table once more, without storage of its own
+  bool transposed = false;    // weights: stored as [out, in], as the embedding table that a tied head multiplies by
   [[nodiscard]] std::int64_t elements() const { return rows.count * columns * groups; }  // balanced
   [[nodiscard]] Bytes bytes() const { return storage(elements(), type); }                // balanced
   // Made and released within a step, in contrast to weights and what belongs to them.

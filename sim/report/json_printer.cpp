@@ -130,6 +130,7 @@ const char* error_code_name(ErrorKind kind) {
     case ErrorKind::kInvalidInput: return "invalid_input";
     case ErrorKind::kNoFeasiblePlan: return "no_feasible_plan";
     case ErrorKind::kOutsideTolerance: return "outside_tolerance";
+    case ErrorKind::kNoDevice: return "no_device";
     case ErrorKind::kInterrupted: return "interrupted";
   }
   return "internal";

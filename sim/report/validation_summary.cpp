@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "base/error.hpp"
+#include "calibration/quantile.hpp"
 
 namespace moesim {
 namespace {
@@ -22,9 +23,9 @@ ErrorStatistics error_statistics(const Rows& rows) {
   ErrorStatistics summary;
   summary.metric = rows.front()->metric;
   summary.rows = static_cast<std::int64_t>(rows.size());
-  summary.median = interpolated_quantile(sizes, 0.5);
-  summary.p90 = interpolated_quantile(sizes, 0.9);
-  summary.bias = interpolated_quantile(signed_errors, 0.5);
+  summary.median = quantile(sizes, 0.5);
+  summary.p90 = quantile(sizes, 0.9);
+  summary.bias = quantile(signed_errors, 0.5);
   return summary;
 }
 
@@ -100,8 +101,8 @@ void judge_rank_groups(ValidationSummary& summary) {
     right += group.regret == 0 ? 1 : 0;
   }
   const auto groups = static_cast<double>(regrets.size());
-  if (!taus.empty()) summary.median_kendall_tau = interpolated_quantile(taus, 0.5);
-  summary.median_regret = interpolated_quantile(regrets, 0.5);
+  if (!taus.empty()) summary.median_kendall_tau = quantile(taus, 0.5);
+  summary.median_regret = quantile(regrets, 0.5);
   summary.mean_regret = total / groups;
   summary.right_choice_share = right / groups;
 }
@@ -128,15 +129,6 @@ ValidationSummary summarize_validation(const std::vector<ComparedRow>& rows) {
   summary.rank_groups = rank_group_summaries(predicted);
   judge_rank_groups(summary);
   return summary;
-}
-
-double interpolated_quantile(std::vector<double> values, double q) {
-  MOESIM_ASSERT(!values.empty() && q >= 0 && q <= 1);
-  std::sort(values.begin(), values.end());
-  const double place = q * static_cast<double>(values.size() - 1);
-  const auto below = static_cast<std::size_t>(place);
-  const std::size_t above = std::min(below + 1, values.size() - 1);
-  return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
 std::optional<double> kendall_tau(const std::vector<double>& a, const std::vector<double>& b) {

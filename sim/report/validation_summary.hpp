@@ -87,8 +87,6 @@ struct ValidationSummary {
 
 [[nodiscard]] ValidationSummary summarize_validation(const std::vector<ComparedRow>& rows);
 
-// The q-quantile (0 to 1) by linear interpolation; of {1, 2, 4} the median is 2 and the 0.9-quantile 3.6.
-[[nodiscard]] double interpolated_quantile(std::vector<double> values, double q);
 // Tau-b of two lists of equal length; no value when either is constant or shorter than two.
 [[nodiscard]] std::optional<double> kendall_tau(const std::vector<double>& a, const std::vector<double>& b);
 

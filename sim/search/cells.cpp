@@ -61,14 +61,16 @@ std::optional<Pruned> why_impossible(const ModelShape& model, const ModelLimits&
 std::optional<Pruned> why_no_schedule(const ModelShape& model, const SearchSpace& space, const Cell& cell) {
   const MoeShape* moe = model.first_moe();
   const auto& names = space.moe_schedule;
-  if (moe == nullptr) return cell.moe_schedule->name() == names.front() ? std::nullopt : std::optional(Pruned::kEquivalent);
+  if (moe == nullptr)
+    return cell.moe_schedule->name() == names.front() ? std::nullopt : std::optional(Pruned::kEquivalent);
   Plan plan;
   plan.layout.sizes = cell.sizes;
   plan.micro_batch = cell.micro_batch;
   plan.seq_length = space.seq_length;
   if (!cell.moe_schedule->check(plan, *moe)) return Pruned::kMoeSchedule;
   const std::string_view other = cell.moe_schedule->same_as(plan);
-  return std::find(names.begin(), names.end(), other) == names.end() ? std::nullopt : std::optional(Pruned::kEquivalent);
+  return std::find(names.begin(), names.end(), other) == names.end() ? std::nullopt
+                                                                     : std::optional(Pruned::kEquivalent);
 }
 
 }  // namespace

@@ -11,32 +11,28 @@
 #include "sim/memory/block_memory.hpp"
 
 namespace moesim {
-namespace {
-
-// A pass of a lowered piece, and where its graph stands in the table.
-struct PricedPass {
-  struct Routed {
-    std::size_t op;
-    std::vector<double>* seconds;  // by layer
-  };
-  std::vector<Op> ops;
-  std::vector<double> seconds;
-  std::vector<Routed> routed;  // the operations that depend on the gate
-  std::uint32_t graph = 0;
-};
-
-// A lowered piece of the model with its priced operations; MoE layers of one kind share it and price again what depends on
-// their loads.
-struct Piece {
-  Chunk chunk;
-  PricedPass forward, backward;  // weight gradients inline
-  PricedPass input, weight;      // and apart
-  std::int64_t backward_working = 0;
-};
-
-}  // namespace
-
 class TableMaker {
+  // A pass of a lowered piece, and where its graph stands in the table.
+  struct PricedPass {
+    struct Routed {
+      std::size_t op;
+      std::vector<double>* seconds;  // by layer
+    };
+    std::vector<Op> ops;
+    std::vector<double> seconds;
+    std::vector<Routed> routed;  // the operations that depend on the gate
+    std::uint32_t graph = 0;
+  };
+
+  // A lowered piece of the model with its priced operations; MoE layers of one kind share it and price again what depends on
+  // their loads.
+  struct Piece {
+    Chunk chunk;
+    PricedPass forward, backward;  // weight gradients inline
+    PricedPass input, weight;      // and apart
+    std::int64_t backward_working = 0;
+  };
+
  public:
   TableMaker(const Plan& plan, std::shared_ptr<const Layout> layout, const ModelShape& model, const CostModel& costs,
              RoutingPrices& routing, LayerTable& table)

@@ -114,8 +114,7 @@ class Ranker {
   Status bound_everything() {
     const auto weight = static_cast<std::int64_t>(maker_.schedules().size() * space_.recompute.size() *
                                                   space_.zero_dense.size() * space_.zero_expert.size());
-    MOESIM_ASSIGN(CellList list,
-                  enumerate_cells(model_, space_, costs_.view().ranks(), weight, result_.certificate));
+    MOESIM_ASSIGN(CellList list, enumerate_cells(model_, space_, costs_.view().ranks(), weight, result_.certificate));
     result_.certificate.considered = list.combinations * weight;
     cells_ = std::move(list.cells);
     const CandidateMaker::Need need = maker_.table_needs(cells_);

@@ -31,10 +31,10 @@ enum class Pruned : std::uint8_t {
   kBatch,              // global batch / (micro batch * dp)
   kPipelineShape,      // the schedule does not exist for these stages, micro-batches and chunks
   kMoeSchedule,        // the MoE schedule does not run under this layout
-  kEquivalent,         // the same plan under another name: ZeRO over one replica, MoE schedules that differ over ESP alone
-  kMemory,             // a lower bound of the peak memory is above the device's
-  kBound,              // the time bound is above the K-th best replayed step
-  kMemoryWalked,       // the exact memory walk, done before a replay, says that it does not fit
+  kEquivalent,    // the same plan under another name: ZeRO over one replica, MoE schedules that differ over ESP alone
+  kMemory,        // a lower bound of the peak memory is above the device's
+  kBound,         // the time bound is above the K-th best replayed step
+  kMemoryWalked,  // the exact memory walk, done before a replay, says that it does not fit
   kCount,
 };
 [[nodiscard]] std::string_view pruned_name(Pruned reason);         // "memory": JSON keys

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <limits>
-#include <unordered_map>
 
 #include "base/error.hpp"
+#include "sim/program/block_dependencies.hpp"
 
 namespace moesim {
 namespace {
@@ -19,25 +19,18 @@ bool passes_the_turn(Stream stream) { return stream == Stream::kEp; }
 class RunFinder {
  public:
   RunFinder(std::span<const Op> ops, TensorId awaited)
-      : ops_(ops), awaited_(awaited), deps_(ops.size()), begins_(ops.size()) {}
+      : ops_(ops), awaited_(awaited), deps_(block_dependencies(ops)), begins_(ops.size()) {}
 
   void find() {
-    std::unordered_map<std::int32_t, std::size_t> producer;
     std::vector<bool> ends(ops_.size());
     for (std::size_t i = 0; i < ops_.size(); ++i) {
-      const Op& op = ops_[i];
-      for (const TensorId id : op.inputs) {
-        if (id == awaited_) begins_[i] = true;
-        if (const auto found = producer.find(id.value()); found != producer.end()) deps_[i].push_back(found->second);
-      }
-      if (op.after >= 0) deps_[i].push_back(static_cast<std::size_t>(op.after));
-      for (const std::size_t dep : deps_[i]) {
+      if (std::ranges::find(ops_[i].inputs, awaited_) != ops_[i].inputs.end()) begins_[i] = true;
+      for (const std::uint32_t dep : deps(i)) {
         const bool waits = is_compute(i) && !is_compute(dep);
         const bool feeds = !is_compute(i) && is_compute(dep);
         if (waits) begins_[i] = true;
         if (feeds) ends[dep] = true;
       }
-      for (const TensorId id : op.outputs) producer[id.value()] = i;
     }
     bool next_begins = true;
     for (std::size_t i = 0; i < ops_.size(); ++i) {
@@ -50,12 +43,12 @@ class RunFinder {
 
   [[nodiscard]] bool is_compute(std::size_t i) const { return ops_[i].stream == Stream::kCompute; }
   [[nodiscard]] bool begins(std::size_t i) const { return begins_[i]; }
-  [[nodiscard]] const std::vector<std::size_t>& deps(std::size_t i) const { return deps_[i]; }
+  [[nodiscard]] std::span<const std::uint32_t> deps(std::size_t i) const { return deps_.of(i); }
 
  private:
   std::span<const Op> ops_;
   TensorId awaited_;
-  std::vector<std::vector<std::size_t>> deps_;
+  BlockDependencies deps_;
   std::vector<bool> begins_;
 };
 
@@ -80,7 +73,7 @@ SpanGraph::SpanGraph(std::span<const Op> ops, TensorId awaited) {
     const std::uint16_t own = node_of_[i];
     if (awaited.valid() && std::find(ops[i].inputs.begin(), ops[i].inputs.end(), awaited) != ops[i].inputs.end())
       nodes_[own].after_awaited = true;
-    for (const std::size_t dep : runs.deps(i)) {
+    for (const std::uint32_t dep : runs.deps(i)) {
       const std::uint16_t of = node_of_[dep];
       if (of == own) continue;
       if (nodes_[of].after_awaited) nodes_[own].after_awaited = true;

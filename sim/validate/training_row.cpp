@@ -106,10 +106,6 @@ Result<TrainingRow> read_training_row(const CsvReader& reader) {
   return row;
 }
 
-bool mentions(std::string_view text, std::string_view word) {
-  return to_lower(text).find(to_lower(word)) != std::string::npos;
-}
-
 std::optional<double> number_after(std::string_view text, std::string_view word) {
   const std::string lower = to_lower(text);
   std::size_t at = lower.find(to_lower(word));

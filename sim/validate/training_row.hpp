@@ -41,8 +41,6 @@ struct TrainingRow {
 // The reader's current row. An error only for results that are no numbers.
 [[nodiscard]] Result<TrainingRow> read_training_row(const CsvReader& reader);
 
-// Whether the text holds the word, whatever the case.
-[[nodiscard]] bool mentions(std::string_view text, std::string_view word);
 // The number that follows the word ("kv_lora" in "q_lora1536 kv_lora512": 512), spaces between skipped.
 [[nodiscard]] std::optional<double> number_after(std::string_view text, std::string_view word);
 

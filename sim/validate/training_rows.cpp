@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/text.hpp"
 #include "sim/validate/row_model.hpp"
 #include "sim/validate/training_row.hpp"
 

@@ -13,15 +13,17 @@ cmake_minimum_required(VERSION 3.25)
 project(detection LANGUAGES CXX)
 include(MoesimCuda)
 if(MOESIM_CUDA_FOUND)
-  add_executable(concepts concepts.cu)
-  target_link_libraries(concepts PRIVATE CUDA::cudart_static)
+  add_executable(probe probe.cu)
+  target_link_libraries(probe PRIVATE CUDA::cudart_static)
 endif()
 END
-cat > "$scratch/concepts.cu" << 'END'
+cat > "$scratch/probe.cu" << 'END'
 #include <cstdio>
 #include <cuda_runtime.h>
-#include <concepts>
-template <std::integral T> __global__ void fill(T* out) { *out = 1; }
+#include <type_traits>
+template <class T> __global__ void fill(T* out) {
+  if constexpr (std::is_integral_v<T>) *out = 1;  // C++17
+}
 int main() {
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) return std::puts("no usable GPU") < 0;
@@ -65,4 +67,4 @@ if ! command -v nvcc > /dev/null; then
 fi
 expect 0 "for sm_ 80, 90" found cmake -DMOESIM_CUDA=ON
 cmake --build "$scratch/found" > "$scratch/log" 2>&1 || { cat "$scratch/log" >&2; exit 1; }
-"$scratch/found/concepts"
+"$scratch/found/probe"

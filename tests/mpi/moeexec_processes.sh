@@ -34,7 +34,7 @@ run=("$moeexec" run --quiet --steps 3)
 ends_with 2 'latent attention' "${run[@]}" refused.json
 ends_with 2 'by the memory walk' "${run[@]}" large.json
 ends_with 1 'No space left' "${run[@]}" plan.json --timeline-out /dev/full
-ends_with 2 'learned gates choose for themselves' "${run[@]}" plan.json --trace bundled:mixtral-8x7b-synthetic
+ends_with 2 'learned gates choose for themselves' "${run[@]}" plan.json --trace bundled:byte-moe-8-balanced
 
 if ! command -v mpirun > /dev/null; then
   echo "skipped the part with several processes: mpirun is not installed"
@@ -55,10 +55,24 @@ losses() { grep -o '"loss": *[0-9.e+-]*' "$1"; }
 grep -q '"rank_kind": *"processes"' processes.json || fail "not told that ranks were processes"
 grep -q '"process_name"' step.json || fail "no timeline"
 
+# Eight ranks over every dimension with ZeRO 3, and BF16 with a capacity.
+sed "s|\"precision\"|\"zero_dense\": 3, \"zero_expert\": 2, \"recompute\": \"full\", \"precision\"|; s|examples/|$examples/|" \
+  "$examples/tiny-plan.json" > eight.json
+sed 's|"precision": "fp32"|"precision": "bf16", "capacity_factor": 1.25|' plan.json > bf16.json
+for case in 8:eight 4:bf16; do
+  ranks=${case%%:*} name=${case##*:}
+  "${run[@]}" "$name.json" --json > "$name-threads.json" || fail "$name with threads"
+  mpi -n "$ranks" "${run[@]}" "$name.json" --json > "$name-processes.json" 2> err.txt || fail "$name with processes"
+  [ "$(losses "$name-threads.json" | wc -l)" -eq 3 ] || fail "not three losses of $name"
+  [ "$(losses "$name-threads.json")" = "$(losses "$name-processes.json")" ] || fail "$name: processes have other losses"
+done
+
 ends_with 2 'for 4 ranks, and the launcher started 3' mpi -n 3 "${run[@]}" plan.json
 ends_with 3 'absent.json' mpi -n 4 "${run[@]}" absent.json
 ends_with 2 'ranks 0 and 2 were given different' mpi -n 2 "${run[@]}" plan.json : -n 2 "${run[@]}" other.json
 ends_with 2 'rank 3: .*latent attention' mpi -n 3 "${run[@]}" plan.json : -n 1 "${run[@]}" refused.json
+ends_with 2 'no time to spend' mpi -n 2 "$moeexec" bench --budget 5 -o bench.json
+ends_with 2 'one was started by a launcher' mpi -n 2 "$moeexec" bench --ranks 2 -o bench.json
 
 # A rank that is killed amid its steps takes all others with it.
 mpi -n 4 "$moeexec" run plan.json --steps 1000000 > running.txt 2> killed.txt &

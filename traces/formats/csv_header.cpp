@@ -16,21 +16,21 @@ struct LabelSpelling {
   CsvLabel label;
 };
 constexpr std::array<LabelSpelling, 12> kLabelSpellings = {{{"iter", CsvLabel::kIteration},
-                                                  {"iteration", CsvLabel::kIteration},
-                                                  {"step", CsvLabel::kIteration},
-                                                  {"layer", CsvLabel::kLayer},
-                                                  {"layer_id", CsvLabel::kLayer},
-                                                  {"micro_batch", CsvLabel::kMicroBatch},
-                                                  {"mb", CsvLabel::kMicroBatch},
-                                                  {"src_rank", CsvLabel::kSourceRank},
-                                                  {"source_rank", CsvLabel::kSourceRank},
-                                                  {"rank", CsvLabel::kSourceRank},
-                                                  {"token", CsvLabel::kToken},
-                                                  {"task", CsvLabel::kTask}}};
+                                                            {"iteration", CsvLabel::kIteration},
+                                                            {"step", CsvLabel::kIteration},
+                                                            {"layer", CsvLabel::kLayer},
+                                                            {"layer_id", CsvLabel::kLayer},
+                                                            {"micro_batch", CsvLabel::kMicroBatch},
+                                                            {"mb", CsvLabel::kMicroBatch},
+                                                            {"src_rank", CsvLabel::kSourceRank},
+                                                            {"source_rank", CsvLabel::kSourceRank},
+                                                            {"rank", CsvLabel::kSourceRank},
+                                                            {"token", CsvLabel::kToken},
+                                                            {"task", CsvLabel::kTask}}};
 
 std::optional<CsvLabel> label_of(std::string_view name) {
-  const auto* const found =
-      std::find_if(kLabelSpellings.begin(), kLabelSpellings.end(), [&](const LabelSpelling& s) { return s.name == name; });
+  const auto* const found = std::find_if(kLabelSpellings.begin(), kLabelSpellings.end(),
+                                         [&](const LabelSpelling& s) { return s.name == name; });
   return found == kLabelSpellings.end() ? std::nullopt : std::optional(found->label);
 }
 

@@ -24,20 +24,20 @@ struct ColumnSpelling {
   Column column;
 };
 constexpr std::array<ColumnSpelling, 9> kColumnSpellings = {{{"model", Column::kModel},
-                                                 {"selection", Column::kSelection},
-                                                 {"domain", Column::kDomain},
-                                                 {"iter", Column::kIteration},
-                                                 {"layer", Column::kLayer},
-                                                 {"layer_id", Column::kLayer},
-                                                 {"expert", Column::kExpert},
-                                                 {"expert_id", Column::kExpert},
-                                                 {"count", Column::kCount}}};
+                                                             {"selection", Column::kSelection},
+                                                             {"domain", Column::kDomain},
+                                                             {"iter", Column::kIteration},
+                                                             {"layer", Column::kLayer},
+                                                             {"layer_id", Column::kLayer},
+                                                             {"expert", Column::kExpert},
+                                                             {"expert_id", Column::kExpert},
+                                                             {"count", Column::kCount}}};
 
 std::optional<std::vector<Column>> parse_columns(std::string_view header) {
   std::vector<Column> columns;
   for (const std::string_view cell : split(header, ',')) {
-    const auto* const known =
-        std::find_if(kColumnSpellings.begin(), kColumnSpellings.end(), [&](const ColumnSpelling& s) { return s.name == trim(cell); });
+    const auto* const known = std::find_if(kColumnSpellings.begin(), kColumnSpellings.end(),
+                                           [&](const ColumnSpelling& s) { return s.name == trim(cell); });
     if (known == kColumnSpellings.end()) return std::nullopt;
     if (std::find(columns.begin(), columns.end(), known->column) != columns.end()) return std::nullopt;
     columns.push_back(known->column);

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <chrono>
 #include <ctime>
 #include <map>
 #include <memory>
@@ -16,9 +16,8 @@
 #include "exec/bench/cases.hpp"
 #include "exec/bench/measure.hpp"
 #include "exec/cli/commands/commands.hpp"
-#include "exec/comm/local_world.hpp"
-#include "exec/comm/mpi.hpp"
-#include "sim/cli/launcher.hpp"
+#include "exec/cli/device_options.hpp"
+#include "exec/cli/world.hpp"
 #include "sim/cli/output.hpp"
 
 namespace moesim {
@@ -29,15 +28,16 @@ struct BenchRequest {
   std::string only;  // families, with commas
   int ranks = 0;     // 0: one, or those of the launcher
   std::string scale;
+  std::string format;  // empty: all
   std::string hardware;
   double spread = 0.03;
+  DeviceOptions device;
   bool list = false;
   bool json = false;
 };
 
-Seconds now() {
-  return Seconds(std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count());
-}
+// Nothing has moved for so long while a rank waits: it is given up.
+constexpr Seconds kPatience(60);
 
 // Minutes are how people think of it; moesim's other times are seconds and shorter.
 Result<Seconds> parse_budget(const std::string& text) {
@@ -63,26 +63,48 @@ BenchScale scale_of(const BenchRequest& request) {
   return request.scale == "large" ? BenchScale::kLarge : BenchScale::kSmall;
 }
 
+// Of its operands; nothing where it has none of its own.
+std::optional<DType> format_of(const BenchWork& work) {
+  if (const auto* gemm = std::get_if<GemmWork>(&work)) return gemm->type;
+  if (const auto* grouped = std::get_if<GroupedRows>(&work)) return grouped->type;
+  if (const auto* attention = std::get_if<AttentionWork>(&work)) return attention->type;
+  if (const auto* memory = std::get_if<MemoryWork>(&work)) return memory->type;
+  return std::nullopt;
+}
+
+Result<std::vector<PlannedCase>> cases_of(const BenchRequest& request, const std::vector<std::string>& hosts) {
+  MOESIM_ASSIGN(std::vector<PlannedCase> cases, plan_cases(words_of(request.only), scale_of(request), hosts));
+  if (request.format.empty()) return cases;
+  MOESIM_ASSIGN(const DType wanted, parse_dtype(request.format));
+  std::erase_if(cases, [wanted](const PlannedCase& one) { return format_of(one.work).value_or(wanted) != wanted; });
+  return cases;
+}
+
 std::vector<std::string> hosts_of(const Communicator& comm) {
   std::vector<std::string> hosts;
   for (int rank = 0; rank < comm.size(); ++rank) hosts.emplace_back(comm.host_of(RankId(rank)));
   return hosts;
 }
 
-std::string command_line(const BenchRequest& request, int ranks) {
+std::string command_line(const BenchRequest& request, const World& world, int ranks) {
   std::string line = fmt::format("moeexec bench --budget {} --spread {}", request.budget, request.spread);
   if (!request.only.empty()) line += fmt::format(" --only {}", request.only);
   if (!request.scale.empty()) line += fmt::format(" --scale {}", request.scale);
-  return launched_processes() > 1 ? fmt::format("mpirun -n {} {}", ranks, line)
-                                  : fmt::format("{} --ranks {}", line, ranks);
+  if (!request.format.empty()) line += fmt::format(" --dtype {}", request.format);
+  if (request.device.backend != "cpu")
+    line += fmt::format(" --backend {} --device-transport {}", request.device.backend, request.device.transport);
+  if (request.device.device >= 0) line += fmt::format(" --device {}", request.device.device);
+  return world.has_processes() ? fmt::format("mpirun -n {} {}", ranks, line)
+                               : fmt::format("{} --ranks {}", line, ranks);
 }
 
-BenchFile file_head(const Session& session, const BenchRequest& request, const BenchContext& context, Seconds budget) {
+BenchFile file_head(const Session& session, const BenchRequest& request, const World& world,
+                    const BenchContext& context, Seconds budget, const std::string& hardware) {
   const ToolVersion tool = session.tool();
   return {.program = fmt::format("{} {} {}", tool.name, tool.version, tool.revision),
           .date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))),
-          .command = command_line(request, context.comm.size()),
-          .hardware = request.hardware,
+          .command = command_line(request, world, context.comm.size()),
+          .hardware = request.hardware.empty() ? hardware : request.hardware,
           .backend = std::string(context.backend.name()),
           .budget_s = budget.value(),
           .hosts = hosts_of(context.comm),
@@ -98,8 +120,9 @@ class Keeper {
   }
   void between_cases(const Measured& so_far, std::size_t done, const std::string& next) {
     if (progress_) progress_->update(done, all_, next);
-    if (now() - last_ < Seconds(1)) return;
-    last_ = now();
+    const Seconds now = clock_();
+    if (now - last_ < Seconds(1)) return;
+    last_ = now;
     std::ignore = write(so_far);  // the last one counts
   }
   [[nodiscard]] Status write(const Measured& measured) {
@@ -113,7 +136,8 @@ class Keeper {
   BenchFile file_;
   std::size_t all_;
   std::unique_ptr<ProgressSink> progress_;
-  Seconds last_ = now();
+  Clock clock_ = steady_clock();
+  Seconds last_ = clock_();
 };
 
 struct Outcome {
@@ -121,15 +145,18 @@ struct Outcome {
   bool stopped = false;
 };
 
-// One rank's part; rank 0 returns what was measured and has written it.
-Result<Outcome> measure_rank(const Session& session, const BenchRequest& request, Seconds budget, StopToken stop,
-                             ComputeBackend& backend, Communicator& comm) {
+// One rank's part; rank 0 writes what was measured and tells of it.
+Status measure_rank(const Session& session, const BenchRequest& request, const World& world, Seconds budget,
+                    StopToken stop, Communicator& host, Outcome& outcome) {
+  MOESIM_ASSIGN(const RankHardware hardware, RankHardware::open(request.device, host, world.comm_options()));
+  ComputeBackend& backend = hardware.backend();
+  Communicator& comm = hardware.comm();
   MOESIM_ASSIGN(const DeviceStream stream, backend.create_stream());
-  BenchContext context{backend, stream, comm, now};
-  MOESIM_ASSIGN(const std::vector<PlannedCase> cases,
-                plan_cases(words_of(request.only), scale_of(request), hosts_of(comm)));
+  BenchContext context{backend, stream, comm, steady_clock()};
+  MOESIM_ASSIGN(const std::vector<PlannedCase> cases, cases_of(request, hosts_of(comm)));
   std::optional<Keeper> keeper;
-  if (comm.rank() == RankId(0)) keeper.emplace(session, file_head(session, request, context, budget), cases.size());
+  if (comm.rank() == RankId(0))
+    keeper.emplace(session, file_head(session, request, world, context, budget, hardware.hardware()), cases.size());
   MeasureOptions options{.rules = {.spread = request.spread}, .budget = budget, .stop = stop, .progress = {}};
   if (keeper)
     options.progress = [&keeper](const Measured& so_far, std::size_t done, const std::string& next) {
@@ -141,36 +168,14 @@ Result<Outcome> measure_rank(const Session& session, const BenchRequest& request
   if (keeper) written = keeper->write(measured);
   if (measured.error) return tl::unexpected(*measured.error);
   MOESIM_TRY(written);
-  return Outcome{keeper ? keeper->file() : BenchFile{}, measured.stopped};
-}
-
-Result<Outcome> measure_threads(const Session& session, const BenchRequest& request, Seconds budget, StopToken stop,
-                                ComputeBackend& backend) {
-  const std::vector<std::string> hosts(static_cast<std::size_t>(std::max(1, request.ranks)), "localhost");
-  std::vector<Result<Outcome>> results =
-      run_local_world<Outcome>({.hosts = hosts, .comm = {.clock = now}}, [&](Communicator& comm) -> Result<Outcome> {
-        Result<Outcome> outcome = measure_rank(session, request, budget, stop, backend, comm);
-        if (!outcome) comm.abort_all(outcome.error().what);
-        return outcome;
-      });
-  return results.front();
-}
-
-Result<Outcome> measure_processes(const Session& session, const BenchRequest& request, Seconds budget, StopToken stop,
-                                  ComputeBackend& backend, int processes) {
-  MOESIM_ASSIGN(const std::unique_ptr<Communicator> comm, join_mpi_world(processes, {.clock = now}));
-  Result<Outcome> outcome = measure_rank(session, request, budget, stop, backend, *comm);
-  if (!outcome) {
-    session.print_error(outcome.error());  // the next call does not return
-    comm->abort_all(outcome.error().what);
-  }
-  return outcome;
+  if (keeper) outcome = {keeper->file(), measured.stopped};
+  return {};
 }
 
 // "gemm" of "gemm bf16 64x1024x1024": what the cases of one kind have in common.
 std::string_view kind_name(const BenchWork& work) {
-  constexpr std::array<std::string_view, 7> kNames = {"gemm",   "grouped gemm", "attention", "memory-bound",
-                                                      "launch", "collective",   "overlap"};
+  constexpr std::array<std::string_view, 8> kNames = {"gemm",   "grouped gemm", "attention",  "memory-bound",
+                                                      "launch", "operation",    "collective", "overlap"};
   return kNames[work.index()];
 }
 
@@ -221,7 +226,7 @@ Status print_report(const Session& session, const BenchRequest& request, const O
 
 Status print_list(const Session& session, const BenchRequest& request) {
   const std::vector<std::string> hosts(static_cast<std::size_t>(std::max(1, request.ranks)), "localhost");
-  MOESIM_ASSIGN(const std::vector<PlannedCase> cases, plan_cases(words_of(request.only), scale_of(request), hosts));
+  MOESIM_ASSIGN(const std::vector<PlannedCase> cases, cases_of(request, hosts));
   MetricTable table({{"name", MetricUnit::kNone, "case", "What would be measured"}});
   for (const PlannedCase& one : cases) table.add_row({one.name});
   Report report = session.new_report();
@@ -230,27 +235,38 @@ Status print_list(const Session& session, const BenchRequest& request) {
                       Overwrite::kRefuse);
 }
 
-RunResult run_bench(Session& session, const BenchRequest& request) {
-  const int processes = launched_processes();
-  if (processes > 1 && request.ranks > 0)
+Result<Seconds> check_request(const Session& session, const BenchRequest& request, const World& world) {
+  if (world.has_processes() && request.ranks > 0)
     return usage_error("--ranks is for threads of one process; this one was started by a launcher",
                        "leave --ranks out, or start the program without mpirun");
   MOESIM_ASSIGN(const Seconds budget, parse_budget(request.budget));
   MOESIM_TRY(plan_cases(words_of(request.only), scale_of(request), {"localhost"}));
-  if (request.list) {
-    MOESIM_TRY(print_list(session, request));
-    return kExitOk;
-  }
+  if (request.list) return budget;
   if (session.output().file.empty()) return usage_error("-o is required", "name the file for what is measured");
-  if (launched_rank() == 0) {
+  MOESIM_TRY(check_device(request.device));
+  if (world.leads()) {
     MOESIM_TRY(check_new_file(session.output().file, session.overwrite()));
   }
+  return budget;
+}
+
+RunResult run_bench(Session& session, const BenchRequest& request) {
+  MOESIM_ASSIGN(World world, World::join("moeexec", kPatience));
+  const Result<Seconds> budget = check_request(session, request, world);
+  MOESIM_ASSIGN(const NextStep next, agree_to_start(world, budget ? Status{} : tl::unexpected(budget.error()), 0));
+  if (next == NextStep::kStop) return kExitOk;
+  if (request.list) {
+    if (world.leads()) {
+      MOESIM_TRY(print_list(session, request));
+    }
+    return kExitOk;
+  }
   const StopToken stop = Session::stop();
-  const std::unique_ptr<ComputeBackend> backend = make_cpu_backend();
-  MOESIM_ASSIGN(const Outcome outcome, processes > 1
-                                           ? measure_processes(session, request, budget, stop, *backend, processes)
-                                           : measure_threads(session, request, budget, stop, *backend));
-  if (launched_rank() > 0) return kExitOk;
+  Outcome outcome;
+  MOESIM_TRY(world.run(world.has_processes() ? world.size() : std::max(1, request.ranks), [&](Communicator& comm) {
+    return measure_rank(session, request, world, *budget, stop, comm, outcome);
+  }));
+  if (!world.leads()) return kExitOk;
   MOESIM_TRY(print_report(session, request, outcome));
   return outcome.stopped ? static_cast<int>(ErrorKind::kInterrupted) : kExitOk;
 }
@@ -281,11 +297,14 @@ void add_bench(CLI::App& app, Session& session) {
       ->check(CLI::Range(1, 1024));
   session.add_choice(*command, "--scale", request->scale, {"small", "large"},
                      "Sizes: for processors and slow links, or for accelerators");
+  session.add_choice(*command, "--dtype", request->format, {"fp32", "bf16"},
+                     "Kernels of this number format alone; collectives move bytes");
   command->add_option("--spread", request->spread, "A case is steady when half of its samples lie within this share")
       ->option_text("RATIO [0.03]")
       ->check(CLI::Range(0.0, 1.0));
   command->add_option("--hardware", request->hardware, "What is measured, in your words; kept in the file")
       ->option_text("TEXT");
+  add_device_options(*command, session, request->device);
   command->add_flag("--list", request->list, "Show what would be measured");
   command->add_flag("--json", request->json, "The summary as JSON")->group("Output");
   session.add_file_options(*command, FileOption::kOptional);

@@ -6,7 +6,7 @@
 
 #include "exec/cli/commands/commands.hpp"
 #include "exec/cli/execution_report.hpp"
-#include "exec/cli/job.hpp"
+#include "exec/cli/prediction.hpp"
 #include "exec/run/executed_timeline.hpp"
 
 namespace moesim {
@@ -15,26 +15,43 @@ namespace {
 struct RunRequest {
   std::string plan;
   JobOptions job;
+  PredictionOptions prediction;  // with --compute wait
   std::string timeline_out;
 };
 
-Result<Job> prepare(const Session& session, const RunRequest& request, const World& world) {
+struct PreparedRun {
+  Job job;
+  RankWaits waits;  // empty: computes
+};
+
+Result<PreparedRun> prepare(const Session& session, const RunRequest& request, const World& world) {
   MOESIM_TRY(session.check_output());
   if (request.timeline_out == "-")
     return usage_error("--timeline-out: a timeline is written to a file, not to stdout", "name a file");
   MOESIM_TRY(check_writable(request.timeline_out, session.overwrite()));
-  return prepare_job(request.plan, request.job, world);
+  const bool waits = request.job.compute == "wait";
+  if (!waits && request.prediction.given())
+    return usage_error("--cluster, --nodes and --profile say how long to wait, and there is nothing to wait for",
+                       "add --compute wait, or leave them out");
+  PreparedRun prepared;
+  MOESIM_ASSIGN(prepared.job, prepare_job(request.plan, request.job, world));
+  if (!waits) return prepared;
+  MOESIM_ASSIGN(const Prediction prediction, predict(request.prediction, prepared.job, request.job));
+  prepared.waits = waits_for(prediction, prepared.job);
+  return prepared;
 }
 
 Status write_timeline_file(const Session& session, const RunRequest& request, const Job& job,
                            const std::vector<TrainingRecord>& records) {
   if (request.timeline_out.empty()) return {};
-  MOESIM_ASSIGN(const std::int64_t slices, write_executed_timeline({job.program,
-                                                                    records,
-                                                                    {{"model", job.model_source},
-                                                                     {"trace", job.trace_source},
-                                                                     {"plan", run_name(job.file.plan)},
-                                                                     {"executed", "moeexec run"}}},
+  MOESIM_ASSIGN(const std::int64_t slices, write_executed_timeline({.program = job.program,
+                                                                    .records = records,
+                                                                    .memory = &job.memory,
+                                                                    .predicted = {},
+                                                                    .metadata = {{"model", job.model_source},
+                                                                                 {"trace", job.trace_source},
+                                                                                 {"plan", run_name(job.file.plan)},
+                                                                                 {"executed", "moeexec run"}}},
                                                                    request.timeline_out));
   session.say(fmt::format("wrote {}: {} slices of {} ranks; open it at https://ui.perfetto.dev", request.timeline_out,
                           slices, records.size()));
@@ -43,15 +60,16 @@ Status write_timeline_file(const Session& session, const RunRequest& request, co
 
 RunResult run_run(Session& session, const RunRequest& request) {
   MOESIM_ASSIGN(World world, World::join("moeexec", Seconds(request.job.timeout_s)));
-  const Result<Job> job = prepare(session, request, world);
-  const Status ready = job ? Status{} : tl::unexpected(job.error());
-  MOESIM_ASSIGN(const NextStep next, agree_to_start(world, ready, job ? job->fingerprint : 0));
+  const Result<PreparedRun> prepared = prepare(session, request, world);
+  const Status ready = prepared ? Status{} : tl::unexpected(prepared.error());
+  MOESIM_ASSIGN(const NextStep next, agree_to_start(world, ready, prepared ? prepared->job.fingerprint : 0));
   if (next == NextStep::kStop) return kExitOk;
-  MOESIM_ASSIGN(const std::vector<TrainingRecord> records, execute_job(*job, request.job, world));
+  const Job& job = prepared->job;
+  MOESIM_ASSIGN(const std::vector<TrainingRecord> records, execute_job(job, request.job, world, prepared->waits));
   if (!world.leads()) return kExitOk;
-  MOESIM_TRY(write_timeline_file(session, request, *job, records));
+  MOESIM_TRY(write_timeline_file(session, request, job, records));
   Report report = session.new_report();
-  describe_execution(report, *job, world, records);
+  describe_execution(report, job, world, records);
   MOESIM_TRY(session.emit(report));
   return kExitOk;
 }
@@ -73,6 +91,8 @@ void add_run(CLI::App& app, Session& session) {
       ->option_text("PLAN")
       ->required();
   add_training_options(*command, session, request->job);
+  add_compute_option(*command, session, request->job);
+  add_prediction_options(*command, session, request->prediction);
   add_gate_options(*command, session, request->job);
   command
       ->add_option("--timeline-out", request->timeline_out,

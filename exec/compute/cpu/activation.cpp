@@ -1,9 +1,9 @@
 #include <cmath>
 
-#include "exec/compute/checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fast_exp.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 namespace {
@@ -57,20 +57,12 @@ float swiglu_grad(const float* gy, const float* x, std::int64_t n, float weight,
   return along;
 }
 
-std::int64_t columns_of_x(ActivationKind kind, std::int64_t columns_of_y) {
-  return kind == ActivationKind::kSwiGlu ? 2 * columns_of_y : columns_of_y;
-}
-
 }  // namespace
 
 Status CpuBackend::activation(DeviceStream, const ActivationArgs& args) {
   const std::int64_t rows = args.y.rows;
   const std::int64_t columns = args.y.columns;
-  MOESIM_TRY(Checks("activation")
-                 .matrix("x", args.x, rows, columns_of_x(args.kind, columns))
-                 .fp32("row_weights", args.row_weights, rows, 1)
-                 .matrix("y", args.y, rows, columns)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   RowReader xs(args.x);
   RowWriter ys(args.y);
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -90,13 +82,7 @@ Status CpuBackend::activation(DeviceStream, const ActivationArgs& args) {
 Status CpuBackend::activation_grad(DeviceStream, const ActivationGradArgs& args) {
   const std::int64_t rows = args.gy.rows;
   const std::int64_t columns = args.gy.columns;
-  MOESIM_TRY(Checks("activation_grad")
-                 .matrix("gy", args.gy, rows, columns)
-                 .matrix("x", args.x, rows, columns_of_x(args.kind, columns))
-                 .fp32("row_weights", args.row_weights, rows, 1)
-                 .matrix("gx", args.gx, rows, columns_of_x(args.kind, columns))
-                 .fp32("g_row_weights", args.g_row_weights, rows, 1)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   RowReader gys(args.gy);
   RowReader xs(args.x);
   RowWriter gxs(args.gx);

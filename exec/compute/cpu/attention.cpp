@@ -7,16 +7,13 @@
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
 #include "exec/compute/cpu/row_math.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 
 Status CpuBackend::attention(DeviceStream, const AttentionArgs& args) {
   const AttentionHeads& s = args.shape;
-  Checks checks("attention");
-  check_attention(checks, s, args.queries, args.keys, args.q, args.k, args.v);
-  MOESIM_TRY(checks.matrix("o", args.o, args.q.rows, s.heads * s.value_head_dim)
-                 .fp32("lse", args.lse, args.q.rows, s.heads)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   const Fp32Input q(args.q);
   const Fp32Input k(args.k);
   const Fp32Input v(args.v);

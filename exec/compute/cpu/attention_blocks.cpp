@@ -99,20 +99,4 @@ void to_probabilities(float* scores, std::int64_t count, float lse) {
   exp_row(scores, count, lse, scores);
 }
 
-void check_attention(Checks& checks, const AttentionHeads& shape, const TokenPlaces& queries, const TokenPlaces& keys,
-                     const MatrixView& q, const MatrixView& k, const MatrixView& v) {
-  checks.holds(
-      shape.heads > 0 && shape.kv_heads > 0 && shape.head_dim > 0 && shape.value_head_dim > 0 && shape.window >= 0,
-      "a size is not positive");
-  checks.holds(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0,
-               "the query heads are no multiple of the kv heads");
-  checks.matrix("q", q, q.rows, shape.heads * shape.head_dim)
-      .matrix("k", k, k.rows, shape.kv_heads * shape.head_dim)
-      .matrix("v", v, k.rows, shape.kv_heads * shape.value_head_dim)
-      .index("queries.positions", queries.positions, q.rows)
-      .index("queries.sequences", queries.sequences, q.rows)
-      .index("keys.positions", keys.positions, k.rows)
-      .index("keys.sequences", keys.sequences, k.rows);
-}
-
 }  // namespace moesim

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "exec/compute/checks.hpp"
 #include "exec/compute/layer_args.hpp"
 
 namespace moesim {
@@ -63,9 +62,5 @@ class BlockScores {
 
 // Scores of a row become exp(scores - lse); zeros where lse is -infinity, which is a row without a visible key.
 void to_probabilities(float* scores, std::int64_t count, float lse);
-
-// Shapes of what both passes read.
-void check_attention(Checks& checks, const AttentionHeads& shape, const TokenPlaces& queries, const TokenPlaces& keys,
-                     const MatrixView& q, const MatrixView& k, const MatrixView& v);
 
 }  // namespace moesim

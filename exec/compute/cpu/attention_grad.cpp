@@ -10,6 +10,7 @@
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
 #include "exec/compute/cpu/row_math.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 namespace {
@@ -97,15 +98,7 @@ void add_gradients(const HeadBlock& h, const GradOperands& x, const float* proba
 
 Status CpuBackend::attention_grad(DeviceStream, const AttentionGradArgs& args) {
   const AttentionHeads& s = args.shape;
-  Checks checks("attention_grad");
-  check_attention(checks, s, args.queries, args.keys, args.q, args.k, args.v);
-  MOESIM_TRY(checks.matrix("o", args.o, args.q.rows, s.heads * s.value_head_dim)
-                 .matrix("go", args.go, args.q.rows, s.heads * s.value_head_dim)
-                 .fp32("lse", args.lse, args.q.rows, s.heads)
-                 .matrix("gq", args.gq, args.q.rows, s.heads * s.head_dim)
-                 .matrix("gk", args.gk, args.k.rows, s.kv_heads * s.head_dim)
-                 .matrix("gv", args.gv, args.k.rows, s.kv_heads * s.value_head_dim)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   GradOperands x{Fp32Input(args.go),  Fp32Input(args.q),   Fp32Input(args.k),  Fp32Input(args.v),
                  Fp32Output(args.gq), Fp32Output(args.gk), Fp32Output(args.gv)};
   x.gq.fill_zero();

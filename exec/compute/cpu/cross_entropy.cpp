@@ -2,16 +2,14 @@
 #include <cmath>
 #include <limits>
 
-#include "exec/compute/checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fast_exp.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
 #include "exec/compute/cpu/row_math.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 namespace {
-
-constexpr std::int64_t kStatistics = 3;  // largest logit, sum of exponentials, logit of the label
 
 // The column of a label, or -1 where another shard holds it or there is none.
 std::int64_t label_column(std::int32_t label, std::int64_t first_column, std::int64_t valid_columns) {
@@ -28,12 +26,7 @@ float exp_below(float x, float largest) {
 
 Status CpuBackend::cross_entropy(DeviceStream, const CrossEntropyArgs& args) {
   const std::int64_t valid = args.valid_columns;
-  MOESIM_TRY(Checks("cross_entropy")
-                 .matrix("logits", args.logits, args.logits.rows, args.logits.columns)
-                 .holds(valid >= 0 && valid <= args.logits.columns, "more valid columns than columns")
-                 .index("labels", args.labels, args.logits.rows)
-                 .fp32("statistics", args.statistics, args.logits.rows, kStatistics)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   RowReader logits(args.logits);
   for (std::int64_t r = 0; r < args.logits.rows; ++r) {
     const float* row = logits(r);
@@ -50,10 +43,7 @@ Status CpuBackend::cross_entropy(DeviceStream, const CrossEntropyArgs& args) {
 
 Status CpuBackend::combine_loss(DeviceStream, const CombineLossArgs& args) {
   const std::int64_t rows = args.combined.rows;
-  Checks checks("combine_loss");
-  checks.fp32("combined", args.combined, rows, kStatistics).holds(!args.parts.empty(), "there are no parts");
-  for (const MatrixView& part : args.parts) checks.fp32("part", part, rows, kStatistics);
-  MOESIM_TRY(checks.status());
+  MOESIM_TRY(check_operands(args));
   for (std::int64_t r = 0; r < rows; ++r) {
     float largest = -std::numeric_limits<float>::infinity();
     for (const MatrixView& part : args.parts) largest = std::max(largest, fp32_row(part, r)[0]);
@@ -73,11 +63,7 @@ Status CpuBackend::combine_loss(DeviceStream, const CombineLossArgs& args) {
 }
 
 Status CpuBackend::loss_sum(DeviceStream, const LossSumArgs& args) {
-  MOESIM_TRY(Checks("loss_sum")
-                 .fp32("statistics", args.statistics, args.labels.count, kStatistics)
-                 .index("labels", args.labels, args.statistics.rows)
-                 .holds(args.sum != nullptr, "sum has no memory")
-                 .status());
+  MOESIM_TRY(check_operands(args));
   double sum = 0.0;
   for (std::int64_t r = 0; r < args.statistics.rows; ++r) {
     if (args.labels.data[r] < 0) continue;
@@ -91,13 +77,7 @@ Status CpuBackend::loss_sum(DeviceStream, const LossSumArgs& args) {
 Status CpuBackend::cross_entropy_grad(DeviceStream, const CrossEntropyGradArgs& args) {
   const std::int64_t valid = args.valid_columns;
   const std::int64_t columns = args.logits.columns;
-  MOESIM_TRY(Checks("cross_entropy_grad")
-                 .matrix("logits", args.logits, args.logits.rows, columns)
-                 .holds(valid >= 0 && valid <= columns, "more valid columns than columns")
-                 .index("labels", args.labels, args.logits.rows)
-                 .fp32("statistics", args.statistics, args.logits.rows, kStatistics)
-                 .matrix("glogits", args.glogits, args.logits.rows, columns)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   RowReader logits(args.logits);
   RowWriter out(args.glogits);
   for (std::int64_t r = 0; r < args.logits.rows; ++r) {

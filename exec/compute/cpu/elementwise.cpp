@@ -1,20 +1,16 @@
 #include <algorithm>
 
-#include "exec/compute/checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
 #include "exec/compute/cpu/row_math.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 
 Status CpuBackend::add(DeviceStream, const AddArgs& args) {
   const std::int64_t rows = args.y.rows;
   const std::int64_t columns = args.y.columns;
-  MOESIM_TRY(Checks("add")
-                 .matrix("y", args.y, rows, columns)
-                 .matrix("a", args.a, rows, columns)
-                 .matrix("b", args.b, rows, columns)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   RowReader as(args.a);
   RowReader bs(args.b);
   RowWriter ys(args.y);
@@ -31,7 +27,7 @@ Status CpuBackend::add(DeviceStream, const AddArgs& args) {
 Status CpuBackend::cast(DeviceStream, const CastArgs& args) {
   const std::int64_t rows = args.y.rows;
   const std::int64_t columns = args.y.columns;
-  MOESIM_TRY(Checks("cast").matrix("y", args.y, rows, columns).matrix("x", args.x, rows, columns).status());
+  MOESIM_TRY(check_operands(args));
   RowReader xs(args.x);
   RowWriter ys(args.y);
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -42,7 +38,7 @@ Status CpuBackend::cast(DeviceStream, const CastArgs& args) {
 }
 
 Status CpuBackend::scale(DeviceStream, const ScaleArgs& args) {
-  MOESIM_TRY(Checks("scale").matrix("x", args.x, args.x.rows, args.x.columns).status());
+  MOESIM_TRY(check_operands(args));
   RowReader xs(args.x);
   RowWriter ys(args.x);
   for (std::int64_t r = 0; r < args.x.rows; ++r) {
@@ -55,10 +51,7 @@ Status CpuBackend::scale(DeviceStream, const ScaleArgs& args) {
 }
 
 Status CpuBackend::square_sum(DeviceStream, const SquareSumArgs& args) {
-  MOESIM_TRY(Checks("square_sum")
-                 .matrix("x", args.x, args.x.rows, args.x.columns)
-                 .holds(args.sum != nullptr, "sum has no memory")
-                 .status());
+  MOESIM_TRY(check_operands(args));
   constexpr std::int64_t kPiece = 1024;  // FP32 within a piece, double across: a flat bucket is one row of millions
   RowReader xs(args.x);
   double sum = 0.0;

@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "exec/compute/checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 namespace {
@@ -17,11 +17,7 @@ std::int64_t local_row(std::int32_t token, std::int64_t first_row, const MatrixV
 
 Status CpuBackend::embedding(DeviceStream, const EmbeddingArgs& args) {
   const std::int64_t columns = args.table.columns;
-  MOESIM_TRY(Checks("embedding")
-                 .matrix("table", args.table, args.table.rows, columns)
-                 .matrix("y", args.y, args.tokens.count, columns)
-                 .index("tokens", args.tokens, args.y.rows)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   RowReader table(args.table);
   RowWriter ys(args.y);
   for (std::int64_t r = 0; r < args.y.rows; ++r) {
@@ -37,11 +33,7 @@ Status CpuBackend::embedding(DeviceStream, const EmbeddingArgs& args) {
 
 Status CpuBackend::embedding_grad(DeviceStream, const EmbeddingGradArgs& args) {
   const std::int64_t columns = args.gtable.columns;
-  MOESIM_TRY(Checks("embedding_grad")
-                 .matrix("gy", args.gy, args.tokens.count, columns)
-                 .fp32("gtable", args.gtable, args.gtable.rows, columns)
-                 .index("tokens", args.tokens, args.gy.rows)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   RowReader gys(args.gy);
   for (std::int64_t r = 0; r < args.gy.rows; ++r) {
     const std::int64_t row = local_row(args.tokens.data[r], args.first_row, args.gtable);

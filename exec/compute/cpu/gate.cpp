@@ -1,14 +1,17 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
+#include <optional>
+#include <utility>
 #include <vector>
 
-#include "exec/compute/checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fast_exp.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
 #include "exec/compute/cpu/row_math.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 namespace {
@@ -42,30 +45,52 @@ void chosen_weights(const GateSettings& gate, const float* logits, const float* 
   for (std::int64_t i = 0; i < k; ++i) weights[i] /= sum;
 }
 
-// Picks the experts of token after token. Scores rise with logits, so the logits decide: they tie less often.
+// Puts experts outside the best groups behind all others.
+void leave_groups_out(const GateSettings& gate, std::vector<float>& preferences) {
+  const auto groups = static_cast<std::size_t>(gate.groups);
+  const std::size_t size = preferences.size() / groups;
+  const bool two = gate.score == RouterScore::kSigmoid && size > 1;
+  std::vector<std::pair<float, std::size_t>> ranked;  // of equal groups the lower comes first
+  for (std::size_t g = 0; g < groups; ++g) {
+    float best = -std::numeric_limits<float>::infinity();
+    float second = best;
+    for (std::size_t e = g * size; e < (g + 1) * size; ++e) {
+      second = std::max(second, std::min(best, preferences[e]));
+      best = std::max(best, preferences[e]);
+    }
+    ranked.emplace_back(-(two ? best + second : best), g);
+  }
+  std::sort(ranked.begin(), ranked.end());
+  for (std::size_t i = static_cast<std::size_t>(gate.top_groups); i < groups; ++i)
+    for (std::size_t e = ranked[i].second * size; e < (ranked[i].second + 1) * size; ++e)
+      preferences[e] = -std::numeric_limits<float>::infinity();
+}
+
+// Picks the experts of token after token. Scores rise with logits, so that the logits decide where nothing is added to the
+// scores: they tie less often.
 class Chooser {
  public:
   Chooser(std::int64_t tokens, std::int64_t experts, std::int64_t top_k, std::span<const std::int32_t> forced)
       : tokens_left_(tokens), top_k_(top_k), left_(forced.begin(), forced.end()), taken_(experts) {}
 
-  void choose(const float* logits, std::int32_t* chosen) {
+  void choose(const float* preferences, std::int32_t* chosen) {
     std::fill(taken_.begin(), taken_.end(), false);
     std::int64_t found = 0;
     // An expert with as many places left as there are tokens left has to take all of them. Such experts are at most top_k,
     // because all places left together are tokens_left * top_k.
     for (std::size_t e = 0; e < left_.size(); ++e)
       if (left_[e] == tokens_left_) take(static_cast<std::int32_t>(e), chosen, found);
-    while (found < top_k_) take(best_free(logits), chosen, found);
+    while (found < top_k_) take(best_free(preferences), chosen, found);
     std::sort(chosen, chosen + top_k_, [&](std::int32_t a, std::int32_t b) {
-      const float first = rank_of(logits[a]);
-      const float second = rank_of(logits[b]);
+      const float first = rank_of(preferences[a]);
+      const float second = rank_of(preferences[b]);
       return first != second ? first > second : a < b;
     });
     --tokens_left_;
   }
 
  private:
-  static float rank_of(float logit) { return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit; }
+  static float rank_of(float value) { return std::isnan(value) ? -std::numeric_limits<float>::infinity() : value; }
 
   void take(std::int32_t expert, std::int32_t* chosen, std::int64_t& found) {
     taken_[static_cast<std::size_t>(expert)] = true;
@@ -73,11 +98,11 @@ class Chooser {
     chosen[found++] = expert;
   }
 
-  [[nodiscard]] std::int32_t best_free(const float* logits) const {
+  [[nodiscard]] std::int32_t best_free(const float* preferences) const {
     std::int32_t best = -1;
     for (std::size_t e = 0; e < taken_.size(); ++e) {
       if (taken_[e] || (!left_.empty() && left_[e] == 0)) continue;
-      if (best < 0 || rank_of(logits[e]) > rank_of(logits[best])) best = static_cast<std::int32_t>(e);
+      if (best < 0 || rank_of(preferences[e]) > rank_of(preferences[best])) best = static_cast<std::int32_t>(e);
     }
     MOESIM_ASSERT(best >= 0);
     return best;
@@ -88,28 +113,6 @@ class Chooser {
   std::vector<std::int64_t> left_;  // places by expert; empty: no limits
   std::vector<bool> taken_;
 };
-
-Checks check_gate(std::string_view kernel, const GateSettings& gate, const MatrixView& logits,
-                  const MatrixView& probabilities) {
-  Checks checks(kernel);
-  checks.matrix("logits", logits, logits.rows, logits.columns)
-      .holds(gate.top_k >= 1 && gate.top_k <= logits.columns, "top_k is not between 1 and the number of experts")
-      .holds(gate.score != RouterScore::kSparsemixer, "the scores of sparsemixer are not implemented")
-      .fp32("probabilities", probabilities, logits.rows, 2 * gate.top_k);
-  return checks;
-}
-
-Status check_forced(std::span<const std::int32_t> forced, const MatrixView& logits, std::int64_t top_k) {
-  if (forced.empty()) return {};
-  const auto possible = [&](std::int32_t n) { return n >= 0 && n <= logits.rows; };
-  return Checks("top_k")
-      .holds(static_cast<std::int64_t>(forced.size()) == logits.columns, "forced counts are not one per expert")
-      .holds(std::all_of(forced.begin(), forced.end(), possible),
-             "a forced count is negative or larger than the number of tokens")
-      .holds(std::accumulate(forced.begin(), forced.end(), std::int64_t{0}) == logits.rows * top_k,
-             "the forced counts do not add up to tokens * top_k")
-      .status();
-}
 
 // Gradient of the scores of the chosen, added to `gradient` by expert. Not for softmax_of_chosen().
 void add_score_gradients(const GateSettings& gate, const float* scores, const std::int32_t* chosen, const float* gp,
@@ -161,12 +164,18 @@ void to_logits(RouterScore kind, const float* scores, const std::vector<float>& 
 Status CpuBackend::top_k(DeviceStream, const TopKArgs& args) {
   const std::int64_t k = args.gate.top_k;
   const std::int64_t experts = args.logits.columns;
-  MOESIM_TRY(check_gate("top_k", args.gate, args.logits, args.probabilities)
-                 .fp32("statistics", args.statistics, 2, experts)
-                 .status());
-  MOESIM_TRY(check_forced(args.forced_counts, args.logits, k));
+  MOESIM_TRY(check_operands(args));
   Chooser chooser(args.logits.rows, experts, k, args.forced_counts);
+  GateSettings gate = args.gate;
+  if (!args.forced_counts.empty()) gate.groups = 0;
+  const bool by_logits = !args.bias && gate.groups <= 1;
   std::vector<float> scores(static_cast<std::size_t>(experts));
+  std::vector<float> preferences(scores.size());
+  std::vector<float> bias(scores.size(), 0.0F);
+  if (args.bias) {
+    RowReader row(*args.bias);
+    std::copy_n(row(0), experts, bias.begin());
+  }
   std::vector<std::int32_t> chosen(static_cast<std::size_t>(k));
   std::vector<double> counts(scores.size(), 0.0);
   std::vector<double> shares(scores.size(), 0.0);
@@ -174,7 +183,11 @@ Status CpuBackend::top_k(DeviceStream, const TopKArgs& args) {
   for (std::int64_t r = 0; r < args.logits.rows; ++r) {
     const float* row = logits(r);
     scores_of(args.gate.score, row, experts, scores.data());
-    chooser.choose(row, chosen.data());
+    if (!by_logits) {
+      std::transform(scores.begin(), scores.end(), bias.begin(), preferences.begin(), std::plus<>());
+      if (gate.groups > 1) leave_groups_out(gate, preferences);
+    }
+    chooser.choose(by_logits ? row : preferences.data(), chosen.data());
     float* out = fp32_row(args.probabilities, r);
     chosen_weights(args.gate, row, scores.data(), chosen.data(), out);
     for (std::int64_t i = 0; i < k; ++i) {
@@ -197,10 +210,7 @@ Status CpuBackend::top_k(DeviceStream, const TopKArgs& args) {
 Status CpuBackend::top_k_grad(DeviceStream, const TopKGradArgs& args) {
   const std::int64_t k = args.gate.top_k;
   const std::int64_t experts = args.logits.columns;
-  Checks checks = check_gate("top_k_grad", args.gate, args.logits, args.probabilities);
-  checks.matrix("gp", args.gp, args.logits.rows, 2 * k).matrix("glogits", args.glogits, args.logits.rows, experts);
-  if (args.balance) checks.fp32("statistics", args.balance->statistics, 2, experts);
-  MOESIM_TRY(checks.status());
+  MOESIM_TRY(check_operands(args));
   const std::vector<float> shares = share_gradients(args);
   std::vector<float> scores(static_cast<std::size_t>(experts));
   std::vector<float> gradient(scores.size());

@@ -4,34 +4,21 @@
 #include <numeric>
 #include <vector>
 
-#include "exec/compute/checks.hpp"
 #include "exec/compute/cpu/blas.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 namespace {
 
 CBLAS_TRANSPOSE cblas_word(Transpose t) { return t == Transpose::kYes ? CblasTrans : CblasNoTrans; }
 
-Checks check_groups(std::string_view kernel, std::span<const std::int64_t> group_rows, std::int64_t rows) {
-  Checks checks(kernel);
-  checks.holds(std::all_of(group_rows.begin(), group_rows.end(), [](std::int64_t n) { return n >= 0; }),
-               "a group has a negative number of rows");
-  checks.holds(std::accumulate(group_rows.begin(), group_rows.end(), std::int64_t{0}) == rows,
-               "the groups' rows do not add up to the rows of the operand");
-  return checks;
-}
-
 Status forward(std::string_view kernel, const MatrixView& x, const MatrixView& w, const MatrixView& y,
                std::span<const std::int64_t> group_rows) {
   const std::int64_t in = x.columns;
   const std::int64_t out = y.columns;
-  MOESIM_TRY(check_groups(kernel, group_rows, x.rows)
-                 .matrix("x", x, x.rows, in)
-                 .matrix("w", w, static_cast<std::int64_t>(group_rows.size()) * in, out)
-                 .matrix("y", y, x.rows, out)
-                 .status());
+  MOESIM_TRY(check_forward({kernel, group_rows}, x, w, y));
   std::int64_t first = 0;
   std::int64_t group = 0;
   for (const std::int64_t rows : group_rows) {
@@ -59,11 +46,7 @@ Status input_gradient(std::string_view kernel, const MatrixView& gy, const Matri
                       std::span<const std::int64_t> group_rows) {
   const std::int64_t in = gx.columns;
   const std::int64_t out = gy.columns;
-  MOESIM_TRY(check_groups(kernel, group_rows, gy.rows)
-                 .matrix("gy", gy, gy.rows, out)
-                 .matrix("w", w, static_cast<std::int64_t>(group_rows.size()) * in, out)
-                 .matrix("gx", gx, gy.rows, in)
-                 .status());
+  MOESIM_TRY(check_input_gradient({kernel, group_rows}, gy, w, gx));
   std::int64_t first = 0;
   std::int64_t group = 0;
   for (const std::int64_t rows : group_rows) {
@@ -92,11 +75,7 @@ Status weight_gradient(std::string_view kernel, const MatrixView& x, const Matri
                        std::span<const std::int64_t> group_rows) {
   const std::int64_t in = x.columns;
   const std::int64_t out = gy.columns;
-  MOESIM_TRY(check_groups(kernel, group_rows, x.rows)
-                 .matrix("x", x, x.rows, in)
-                 .matrix("gy", gy, x.rows, out)
-                 .fp32("gw", gw, static_cast<std::int64_t>(group_rows.size()) * in, out)
-                 .status());
+  MOESIM_TRY(check_weight_gradient({kernel, group_rows}, x, gy, gw));
   std::int64_t first = 0;
   std::int64_t group = 0;
   for (const std::int64_t rows : group_rows) {

@@ -1,21 +1,16 @@
 #include <algorithm>
 
-#include "exec/compute/checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
 #include "exec/compute/cpu/rms_norm.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 
 Status CpuBackend::norm(DeviceStream, const NormArgs& args) {
   const std::int64_t columns = args.x.columns;
   const std::int64_t covered = args.weight.columns;
-  MOESIM_TRY(Checks("norm")
-                 .matrix("x", args.x, args.x.rows, columns)
-                 .matrix("weight", args.weight, 1, covered)
-                 .holds(covered <= columns, "weight has more columns than x")
-                 .matrix("y", args.y, args.x.rows, columns)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   const Fp32Input weight(args.weight);
   RowReader xs(args.x);
   RowWriter ys(args.y);
@@ -32,14 +27,7 @@ Status CpuBackend::norm(DeviceStream, const NormArgs& args) {
 Status CpuBackend::norm_grad(DeviceStream, const NormGradArgs& args) {
   const std::int64_t columns = args.x.columns;
   const std::int64_t covered = args.weight.columns;
-  MOESIM_TRY(Checks("norm_grad")
-                 .matrix("x", args.x, args.x.rows, columns)
-                 .matrix("gy", args.gy, args.x.rows, columns)
-                 .matrix("weight", args.weight, 1, covered)
-                 .holds(covered <= columns, "weight has more columns than x")
-                 .matrix("gx", args.gx, args.x.rows, columns)
-                 .fp32("gw", args.gw, 1, covered)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   const Fp32Input weight(args.weight);
   float* gw = args.gw ? fp32_row(*args.gw, 0) : nullptr;
   RowReader xs(args.x);

@@ -1,8 +1,8 @@
 #include <cmath>
 
-#include "exec/compute/checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 
@@ -10,14 +10,7 @@ Status CpuBackend::adamw(DeviceStream, const AdamWArgs& args) {
   const AdamWSettings& s = args.settings;
   const std::int64_t rows = args.master.rows;
   const std::int64_t columns = args.master.columns;
-  MOESIM_TRY(Checks("adamw")
-                 .holds(args.step >= 1, "steps count from 1")
-                 .fp32("master", args.master, rows, columns)
-                 .fp32("gradient", args.gradient, rows, columns)
-                 .fp32("first_moment", args.first_moment, rows, columns)
-                 .fp32("second_moment", args.second_moment, rows, columns)
-                 .matrix("parameter", args.parameter, rows, columns)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   const double t = static_cast<double>(args.step);
   const auto first_share = static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(s.beta1), t)));
   const auto second_share = static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(s.beta2), t)));

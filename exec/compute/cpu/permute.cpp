@@ -3,25 +3,16 @@
 #include <numeric>
 #include <vector>
 
-#include "exec/compute/checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
 #include "exec/compute/cpu/row_math.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 namespace {
 
 std::int64_t rows_of(const RoutingMap& map) {
   return std::accumulate(map.expert_rows, map.expert_rows + map.experts, std::int64_t{0});
-}
-
-// `permuted` in expert order, `tokens` in token order; both of one type, so that rows are copied as they are.
-Checks check_map(std::string_view kernel, const RoutingMap& map, std::string_view permuted_name,
-                 const MatrixView& permuted, std::string_view tokens_name, const MatrixView& tokens) {
-  Checks checks(kernel);
-  checks.matrix(permuted_name, permuted, rows_of(map), tokens.columns)
-      .matrix(tokens_name, tokens, map.tokens, tokens.columns);
-  return checks;
 }
 
 std::size_t row_bytes(const MatrixView& m) { return static_cast<std::size_t>(storage(m.columns, m.type).count()); }
@@ -51,12 +42,7 @@ void sum_of_copies(const RoutingMap& map, std::int64_t token, const std::optiona
 
 Status CpuBackend::permute(DeviceStream, const PermuteArgs& args) {
   const RoutingMap& map = args.map;
-  MOESIM_TRY(check_map("permute", map, "y", args.y, "x", args.x)
-                 .same_type("y", args.y, args.x)
-                 .fp32("probabilities", args.probabilities, map.tokens, 2 * map.top_k)
-                 .fp32("weights", args.weights, args.y.rows, 1)
-                 .holds(!args.weights || args.probabilities, "weights need the probabilities")
-                 .status());
+  MOESIM_TRY(check_operands(args, rows_of(map)));
   for (std::int64_t r = 0; r < args.y.rows; ++r) {
     const std::int32_t copy = map.copy_of_row[r];
     if (args.weights) *fp32_row(*args.weights, r) = copy < 0 ? 0.0F : weight_of(args.probabilities, map, copy);
@@ -70,10 +56,7 @@ Status CpuBackend::permute(DeviceStream, const PermuteArgs& args) {
 
 Status CpuBackend::permute_grad(DeviceStream, const PermuteGradArgs& args) {
   const RoutingMap& map = args.map;
-  MOESIM_TRY(check_map("permute_grad", map, "gy", args.gy, "gx", args.gx)
-                 .fp32("gweights", args.gweights, args.gy.rows, 1)
-                 .fp32("gp", args.gp, map.tokens, 2 * map.top_k)
-                 .status());
+  MOESIM_TRY(check_operands(args, rows_of(map)));
   RowReader gys(args.gy);
   RowWriter gxs(args.gx);
   for (std::int64_t t = 0; t < map.tokens; ++t) {
@@ -92,9 +75,7 @@ Status CpuBackend::permute_grad(DeviceStream, const PermuteGradArgs& args) {
 
 Status CpuBackend::unpermute(DeviceStream, const UnpermuteArgs& args) {
   const RoutingMap& map = args.map;
-  MOESIM_TRY(check_map("unpermute", map, "y", args.y, "x", args.x)
-                 .fp32("probabilities", args.probabilities, map.tokens, 2 * map.top_k)
-                 .status());
+  MOESIM_TRY(check_operands(args, rows_of(map)));
   RowReader ys(args.y);
   RowWriter xs(args.x);
   for (std::int64_t t = 0; t < map.tokens; ++t) {
@@ -106,12 +87,7 @@ Status CpuBackend::unpermute(DeviceStream, const UnpermuteArgs& args) {
 
 Status CpuBackend::unpermute_grad(DeviceStream, const UnpermuteGradArgs& args) {
   const RoutingMap& map = args.map;
-  MOESIM_TRY(check_map("unpermute_grad", map, "gy", args.gy, "gx", args.gx)
-                 .fp32("probabilities", args.probabilities, map.tokens, 2 * map.top_k)
-                 .matrix("y", args.y, args.gy.rows, args.gx.columns)
-                 .fp32("gp", args.gp, map.tokens, 2 * map.top_k)
-                 .holds(!args.gp || (args.probabilities && args.y), "gp needs the probabilities and y")
-                 .status());
+  MOESIM_TRY(check_operands(args, rows_of(map)));
   const std::int64_t columns = args.gx.columns;
   RowReader gxs(args.gx);
   RowWriter gys(args.gy);
@@ -142,16 +118,8 @@ Status CpuBackend::unpermute_grad(DeviceStream, const UnpermuteGradArgs& args) {
 
 Status CpuBackend::sort_rows(DeviceStream, const SortRowsArgs& args) {
   const std::int64_t experts = args.experts;
+  MOESIM_TRY(check_operands(args));
   const auto blocks = static_cast<std::int64_t>(args.counts.size());
-  const bool counts_fit = std::all_of(args.counts.begin(), args.counts.end(), [](std::int64_t n) { return n >= 0; });
-  const std::int64_t rows = std::accumulate(args.counts.begin(), args.counts.end(), std::int64_t{0});
-  MOESIM_TRY(Checks("sort_rows")
-                 .holds(counts_fit, "a count is negative")
-                 .holds(experts > 0 ? blocks % experts == 0 : blocks == 0, "the counts are not whole rows of experts")
-                 .matrix("x", args.x, rows, args.x.columns)
-                 .matrix("y", args.y, rows, args.x.columns)
-                 .same_type("y", args.y, args.x)
-                 .status());
   const std::int64_t sources = experts > 0 ? blocks / experts : 0;
   std::vector<std::int64_t> first(args.counts.size());  // row of each block in the order of sources
   std::exclusive_scan(args.counts.begin(), args.counts.end(), first.begin(), std::int64_t{0});

@@ -2,10 +2,10 @@
 #include <cmath>
 #include <vector>
 
-#include "exec/compute/checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
 #include "exec/compute/cpu/rms_norm.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 namespace {
@@ -51,28 +51,6 @@ class Rotation {
   std::vector<float> sines_;
 };
 
-Checks& check_norm(Checks& checks, std::string_view name, const std::optional<MatrixView>& weight, std::int64_t heads,
-                   std::int64_t head_dim) {
-  if (!weight) return checks;
-  checks.matrix(name, weight, 1, weight->columns);
-  return checks.holds(weight->columns == head_dim || weight->columns == heads * head_dim,
-                      "a norm's weight covers neither one head nor all of them");
-}
-
-Checks check_shape(std::string_view kernel, const RotaryShape& s, const IndexView& positions, const MatrixView& x,
-                   const std::optional<MatrixView>& q_norm, const std::optional<MatrixView>& k_norm) {
-  Checks checks(kernel);
-  checks.matrix("x", x, x.rows, x.columns).index("positions", positions, x.rows);
-  checks.holds(s.head_dim > 0, "heads have no columns");
-  checks.holds(s.q_heads >= 0 && s.k_heads >= 0 && (s.q_heads + s.k_heads) * s.head_dim <= x.columns,
-               "the q and k heads need more columns than there are");
-  checks.holds(s.rotary_dim >= 0 && s.rotary_dim <= s.head_dim && s.rotary_dim % 2 == 0,
-               "rotary_dim is odd or larger than a head");
-  check_norm(checks, "q_norm", q_norm, s.q_heads, s.head_dim);
-  check_norm(checks, "k_norm", k_norm, s.k_heads, s.head_dim);
-  return checks;
-}
-
 // One of the two norms: `width` columns at a time over the columns of its heads.
 class HeadNorm {
  public:
@@ -105,9 +83,7 @@ class HeadNorm {
 
 Status CpuBackend::rotary(DeviceStream, const RotaryArgs& args) {
   const RotaryShape& s = args.shape;
-  MOESIM_TRY(check_shape("rotary", s, args.positions, args.x, args.q_norm, args.k_norm)
-                 .matrix("y", args.y, args.x.rows, args.x.columns)
-                 .status());
+  MOESIM_TRY(check_operands(args));
   Rotation rotation(s);
   const HeadNorm q_norm(args.q_norm, 0, s.q_heads * s.head_dim, s.norm_epsilon);
   const HeadNorm k_norm(args.k_norm, s.q_heads * s.head_dim, s.k_heads * s.head_dim, s.norm_epsilon);
@@ -128,14 +104,7 @@ Status CpuBackend::rotary(DeviceStream, const RotaryArgs& args) {
 Status CpuBackend::rotary_grad(DeviceStream, const RotaryGradArgs& args) {
   const RotaryShape& s = args.shape;
   const bool norms = args.q_norm.has_value() || args.k_norm.has_value();
-  Checks checks = check_shape("rotary_grad", s, args.positions, args.gy, args.q_norm, args.k_norm);
-  checks.matrix("x", args.x, args.gy.rows, args.gy.columns).matrix("gx", args.gx, args.gy.rows, args.gy.columns);
-  checks.holds(!norms || args.x.has_value(), "the gradient of norms needs x");
-  checks.holds((!args.gq_norm || args.q_norm) && (!args.gk_norm || args.k_norm),
-               "a gradient of a norm that there is not");
-  if (args.q_norm) checks.fp32("gq_norm", args.gq_norm, 1, args.q_norm->columns);
-  if (args.k_norm) checks.fp32("gk_norm", args.gk_norm, 1, args.k_norm->columns);
-  MOESIM_TRY(checks.status());
+  MOESIM_TRY(check_operands(args));
   Rotation rotation(s);
   const HeadNorm q_norm(args.q_norm, 0, s.q_heads * s.head_dim, s.norm_epsilon);
   const HeadNorm k_norm(args.k_norm, s.q_heads * s.head_dim, s.k_heads * s.head_dim, s.norm_epsilon);

@@ -5,6 +5,7 @@
 #include "exec/compute/checks.hpp"
 #include "exec/compute/cpu/cpu_backend.hpp"
 #include "exec/compute/cpu/fp32_access.hpp"
+#include "exec/compute/kernel_checks.hpp"
 
 namespace moesim {
 namespace {
@@ -23,13 +24,7 @@ std::int32_t expert_of(const BuildRoutingArgs& args, std::int64_t copy) {
 Status CpuBackend::build_routing(DeviceStream, const BuildRoutingArgs& args) {
   const RoutingMap& map = args.map;
   const std::int64_t copies = map.tokens * map.top_k;
-  MOESIM_TRY(Checks("build_routing")
-                 .fp32("probabilities", args.probabilities, map.tokens, 2 * map.top_k)
-                 .holds(map.capacity > 0 || map.padding == CapacityPadding::kNone, "padding needs a capacity")
-                 .holds(map.experts == 0 || map.expert_rows != nullptr, "expert_rows has no memory")
-                 .holds(copies == 0 || map.row_of_copy != nullptr, "row_of_copy has no memory")
-                 .holds(map.most_rows() == 0 || map.copy_of_row != nullptr, "copy_of_row has no memory")
-                 .status());
+  MOESIM_TRY(check_operands(args));
   std::vector<std::int64_t> rows(static_cast<std::size_t>(map.experts), 0);
   for (std::int64_t c = 0; c < copies; ++c) {
     const std::int32_t expert = expert_of(args, c);

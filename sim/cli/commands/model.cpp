@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::int64_t kSequenceShown = 4096;
 
-
 std::vector<Metric> model_metrics(const ModelShape& shape) {
   const ParameterCounts counts = count_parameters(shape);
   const MoeShape* moe = shape.first_moe();
@@ -32,7 +31,8 @@ std::vector<Metric> model_metrics(const ModelShape& shape) {
       {{"vocab", MetricUnit::kNone, "vocab", "Rows of the embedding"}, shape.vocab},
       {{"experts", MetricUnit::kNone, "experts", "Routed experts of the first MoE layer"}, experts},
       {{"top_k", MetricUnit::kNone, "top-k", "Experts per token"}, top_k},
-      {{"max_positions", MetricUnit::kNone, "positions", "Longest sequence"}, shape.max_positions > 0 ? MetricValue(shape.max_positions) : MetricValue()},
+      {{"max_positions", MetricUnit::kNone, "positions", "Longest sequence"},
+       shape.max_positions > 0 ? MetricValue(shape.max_positions) : MetricValue()},
       {{"parameters", MetricUnit::kNone, "parameters", "Weights, as published figures count them"}, counts.total},
       {{"active_parameters", MetricUnit::kNone, "active", "Used by one token, with the input embedding"},
        counts.active},

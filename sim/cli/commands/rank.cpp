@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <memory>
 #include <thread>
@@ -12,93 +11,19 @@
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/plan_metrics.hpp"
 #include "sim/cli/scenario.hpp"
-#include "sim/lower/moe_schedule.hpp"
-#include "sim/pipeline/schedules.hpp"
+#include "sim/cli/space_options.hpp"
 #include "sim/search/search.hpp"
-#include "sim/sweep/field.hpp"
 
 namespace moesim {
 namespace {
 
-// Dimensions of the space that can be narrowed, in the grammar that sweeps have (docs/sweep.md).
-constexpr std::array kFilters = {SweepField::kTp,         SweepField::kCp,       SweepField::kPp,
-                                 SweepField::kVpp,        SweepField::kEp,       SweepField::kEsp,
-                                 SweepField::kMicroBatch, SweepField::kPipeline, SweepField::kRecompute,
-                                 SweepField::kMoeSchedule};
-
-// As written; empty: as default_space() has them.
-struct SpaceFilter {
-  std::array<std::string, kFilters.size()> values;
-  std::string zero;  // of dense and expert parameters alike
-};
-
 struct RankRequest {
   ScenarioSources sources;
-  std::int64_t seq_length = 4096;
-  int global_batch = 0;
-  std::string precision = "bf16";
-  double capacity_factor = 0;
+  SpaceOptions space;
   int top = 10;
   int jobs = 0;  // 0: as many as there are cores
-  SpaceFilter filter;
   std::string save_plans;
 };
-
-Result<std::vector<int>> whole_numbers(std::string_view option, const Result<SweepAxis>& axis) {
-  if (!axis) return usage_error(fmt::format("{}: {}", option, axis.error().what), axis.error().hint);
-  std::vector<int> numbers;
-  for (const AxisValue& value : axis->values) numbers.push_back(static_cast<int>(std::get<std::int64_t>(value)));
-  return numbers;
-}
-
-std::vector<int>* numbers_of(SearchSpace& space, SweepField field) {
-  switch (field) {
-    case SweepField::kTp: return &space.tp;
-    case SweepField::kCp: return &space.cp;
-    case SweepField::kPp: return &space.pp;
-    case SweepField::kVpp: return &space.vpp;
-    case SweepField::kEp: return &space.ep;
-    case SweepField::kEsp: return &space.esp;
-    case SweepField::kMicroBatch: return &space.micro_batch;
-    default: return nullptr;
-  }
-}
-
-Status narrow(SearchSpace& space, SweepField field, const std::string& text) {
-  const std::string_view option = sweep_fields()[static_cast<std::size_t>(field)].options;
-  const Result<SweepAxis> axis = parse_axis(field, text);
-  if (std::vector<int>* numbers = numbers_of(space, field)) {
-    MOESIM_ASSIGN(*numbers, whole_numbers(option, axis));
-    return {};
-  }
-  if (!axis) return usage_error(fmt::format("{}: {}", option, axis.error().what), axis.error().hint);
-  std::vector<std::string> words;
-  for (const AxisValue& value : axis->values) words.push_back(std::get<std::string>(value));
-  if (field == SweepField::kPipeline) space.pipeline = words;
-  if (field == SweepField::kMoeSchedule) space.moe_schedule = words;
-  if (field == SweepField::kRecompute)
-    std::erase_if(space.recompute,
-                  [&](Recompute r) { return std::find(words.begin(), words.end(), recompute_name(r)) == words.end(); });
-  return {};
-}
-
-Result<SearchSpace> space_for(const RankRequest& request, const Scenario& scenario) {
-  SearchSpace space = default_space(scenario.model.shape, *scenario.view, request.seq_length, request.global_batch);
-  space.precision = request.precision;
-  space.capacity_factor = request.capacity_factor;
-  const SpaceFilter& filter = request.filter;
-  for (std::size_t i = 0; i < kFilters.size(); ++i) {
-    if (filter.values[i].empty()) continue;
-    MOESIM_TRY(narrow(space, kFilters[i], filter.values[i]));
-  }
-  if (filter.zero.empty()) return space;
-  MOESIM_ASSIGN(const std::vector<int> stages,
-                whole_numbers("--zero", parse_axis(SweepField::kZeroDense, filter.zero)));
-  space.zero_dense.clear();
-  for (const int stage : stages) space.zero_dense.push_back(static_cast<ZeroStage>(stage));
-  if (scenario.model.shape.first_moe() != nullptr) space.zero_expert = space.zero_dense;
-  return space;
-}
 
 // What a row of the table for people has no room for: they read it below, or it is the same in all rows.
 bool is_for_machines(std::string_view key) { return key == "zero_dense" || key == "zero_expert" || key == "fits"; }
@@ -195,9 +120,9 @@ Status save_plans(const Session& session, const RankRequest& request, const std:
 RunResult run_rank(Session& session, const RankRequest& request) {
   MOESIM_TRY(session.check_output());
   MOESIM_TRY(prepare_folder(request.save_plans, session.overwrite()));
-  MOESIM_TRY(find_precision(request.precision));
+  MOESIM_TRY(find_precision(request.space.precision));
   MOESIM_ASSIGN(const Scenario scenario, load_scenario(request.sources));
-  MOESIM_ASSIGN(const SearchSpace space, space_for(request, scenario));
+  MOESIM_ASSIGN(const SearchSpace space, space_for(request.space, scenario));
   const StopToken stop = Session::stop();
   SearchOptions options;
   options.top = request.top;
@@ -225,29 +150,6 @@ RunResult run_rank(Session& session, const RankRequest& request) {
   return stop.stop_requested() ? static_cast<int>(ErrorKind::kInterrupted) : kExitOk;
 }
 
-CLI::Option* add_filter(CLI::App& command, const std::string& names, std::string& target,
-                        const std::string& description) {
-  return command.add_option(names, target, description)->option_text("VALUES")->group("Narrow the space");
-}
-
-std::vector<std::string> schedule_names() {
-  std::vector<std::string> names;
-  for (const PipelineSchedule* schedule : pipeline_schedules()) names.emplace_back(schedule->name());
-  return names;
-}
-
-std::vector<std::string> moe_schedule_names() {
-  std::vector<std::string> names;
-  for (const MoeSchedule* schedule : moe_schedules()) names.emplace_back(schedule->name());
-  return names;
-}
-
-std::vector<std::string> precision_names() {
-  std::vector<std::string> names;
-  for (const PrecisionRecipe& recipe : precision_recipes()) names.emplace_back(recipe.name);
-  return names;
-}
-
 }  // namespace
 
 void add_rank(CLI::App& app, Session& session) {
@@ -263,20 +165,8 @@ void add_rank(CLI::App& app, Session& session) {
       "  --top 3 --save-plans plans");
   auto request = std::make_shared<RankRequest>();
   add_scenario_options(*command, session, request->sources, SourceOptions::kRequired);
-  command->add_option("--seq", request->seq_length, "Tokens of a sequence")
-      ->option_text("L")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100'000'000}))
-      ->default_str("4096");
-  command->add_option("--global-batch", request->global_batch, "Sequences of a step")
-      ->option_text("SEQS")
-      ->check(CLI::Range(1, 100'000'000))
-      ->required();
-  session.add_choice(*command, "--precision", request->precision, precision_names(), "How a run computes and stores")
-      ->default_str(request->precision);
-  command
-      ->add_option("--capacity-factor", request->capacity_factor, "Drop what exceeds it; without it nothing is dropped")
-      ->option_text("F")
-      ->check(CLI::Range(0.0, 1e6));
+  add_batch_options(*command, request->space, BatchOption::kRequired);
+  add_format_options(*command, session, request->space);
   command->add_option("--top", request->top, "Plans to show")
       ->option_text("K")
       ->check(CLI::Range(1, 100'000))
@@ -287,16 +177,7 @@ void add_rank(CLI::App& app, Session& session) {
   command
       ->add_option("--save-plans", request->save_plans, "Write the plans shown to this folder, for simulate and export")
       ->option_text("FOLDER");
-  SpaceFilter& filter = request->filter;
-  for (std::size_t i = 0; i < kFilters.size(); ++i) {
-    const FieldTraits& traits = sweep_fields()[static_cast<std::size_t>(kFilters[i])];
-    CLI::Option* option =
-        add_filter(*command, std::string(traits.options), filter.values[i], std::string(traits.description));
-    if (kFilters[i] == SweepField::kPipeline) session.suggest(option, schedule_names());
-    if (kFilters[i] == SweepField::kMoeSchedule) session.suggest(option, moe_schedule_names());
-    if (kFilters[i] == SweepField::kRecompute) session.suggest(option, {"none", "selective", "full"});
-  }
-  add_filter(*command, "--zero", filter.zero, "ZeRO stages");
+  add_space_filters(*command, session, request->space);
   session.add_output_options(*command);
   session.run_when_chosen(*command, [&session, request] { return run_rank(session, *request); });
 }

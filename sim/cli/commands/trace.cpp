@@ -49,7 +49,9 @@ MetricTable trace_record(const std::string& path, const TraceInfo& info, const T
         std::string(name_of(info.drops))},
        {{"source_symmetric", MetricUnit::kNone, "symmetric sources", "The split over source ranks is made up"},
         info.source_symmetric},
+       {{"gate", MetricUnit::kNone, "gate", "That chose"}, or_unknown(info.gate)},
        {{"source", MetricUnit::kNone, "source", "Where the numbers come from"}, or_unknown(info.source)},
+       {{"remarks", MetricUnit::kNone, "remarks", "The notes of its side file"}, or_unknown(info.notes)},
        {{"licence", MetricUnit::kNone, "licence", "Of the recording", MetricShown::kMachinesOnly},
         or_unknown(info.licence)}});
 }
@@ -257,7 +259,7 @@ void add_trace(CLI::App& app, Session& session) {
   trace->require_subcommand(1);
 
   CLI::App* info = trace->add_subcommand("info", "Shape, balance and temporal locality of a trace");
-  info->footer("moesim trace info recording.csv.zst\nmoesim trace info bundled:mixtral-8x7b-synthetic --json");
+  info->footer("moesim trace info recording.csv.zst\nmoesim trace info bundled:byte-moe-8-balanced --json");
   auto path = std::make_shared<std::string>();
   auto import = std::make_shared<ImportOptions>();
   add_trace_source(*info, session, "trace", *path)->required();

@@ -47,6 +47,7 @@ BenchFile every_kind() {
           MemoryWork{
               .kernel = MemoryKernel::kPermute, .read = Bytes(10), .written = Bytes(20), .kernels = 2, .row_bytes = 5}),
       case_of("launch", LaunchWork{}),
+      case_of("operation", OperationWork{}),
       case_of("collective", collective),
       case_of("overlap", OverlapWork{.measured = OverlapMeasured::kCommunication,
                                      .compute = gemm,
@@ -61,15 +62,16 @@ TEST(BenchFile, WhatIsWrittenIsRead) {
   ASSERT_TRUE(file.has_value()) << file.error().where << ": " << file.error().what;
   EXPECT_EQ(bench_json(*file), text);
   EXPECT_EQ(file->hosts, every_kind().hosts);
-  ASSERT_EQ(file->cases.size(), 7U);
+  ASSERT_EQ(file->cases.size(), 8U);
   EXPECT_EQ(std::get<GemmWork>(file->cases[0].work).k, 3);
   EXPECT_EQ(std::get<GroupedRows>(file->cases[1].work).rows, (std::vector<std::int64_t>{4, 0, 5}));
   EXPECT_TRUE(std::get<AttentionWork>(file->cases[2].work).backward);
   EXPECT_EQ(std::get<MemoryWork>(file->cases[3].work).kernel, MemoryKernel::kPermute);
-  EXPECT_EQ(std::get<CollectiveWork>(file->cases[5].work).groups[1][0], RankId(1));
-  EXPECT_EQ(std::get<OverlapWork>(file->cases[6].work).compute_repeats, 8);
-  EXPECT_EQ(file->cases[6].end, SamplesEnd::kBudget);
-  EXPECT_EQ(file->cases[6].operations, 3);
+  EXPECT_TRUE(std::holds_alternative<OperationWork>(file->cases[5].work));
+  EXPECT_EQ(std::get<CollectiveWork>(file->cases[6].work).groups[1][0], RankId(1));
+  EXPECT_EQ(std::get<OverlapWork>(file->cases[7].work).compute_repeats, 8);
+  EXPECT_EQ(file->cases[7].end, SamplesEnd::kBudget);
+  EXPECT_EQ(file->cases[7].operations, 3);
 }
 
 TEST(BenchFile, NoCasesIsAFileAllTheSame) {

@@ -30,6 +30,21 @@ std::shared_ptr<const ClusterView> cluster() {
   return std::make_shared<const ClusterView>(std::move(*view));
 }
 
+AttentionWork attention(std::int64_t length, std::int64_t heads) {
+  return {.sequences = 1,
+          .query_length = length,
+          .key_length = length,
+          .heads = heads,
+          .kv_heads = heads,
+          .qk_dim = 16,
+          .v_dim = 16,
+          .type = DType::kFp32};
+}
+// 10 ns for each query and key, and 20 us for each head.
+double attention_seconds(std::int64_t length, std::int64_t heads) {
+  return static_cast<double>(heads) * (20e-6 + 10e-9 * static_cast<double>(length * length));
+}
+
 // 8 us and 5 ns/B between the two hosts; GEMMs at 50 GFLOP/s with 1 us; a norm at 4 GB/s with 0.5 us.
 Observations made_up() {
   Observations file{.source = "made up", .date = "2026-01-02", .hosts = {"a", "b"}, .rows = {}, .left_out = {}};
@@ -47,7 +62,11 @@ Observations made_up() {
     file.rows.push_back(
         {MemoryWork{.kernel = MemoryKernel::kNorm, .type = DType::kFp32, .read = Bytes(bytes), .written = Bytes(bytes)},
          0.5e-6 + 2 * static_cast<double>(bytes) / 4e9, "norm"});
+  for (const std::int64_t length : {32, 64, 128})
+    for (const std::int64_t heads : {2, 4})
+      file.rows.push_back({attention(length, heads), attention_seconds(length, heads), "attention"});
   file.rows.push_back({LaunchWork{}, 0.2e-6, "launch"});
+  file.rows.push_back({OperationWork{}, 3e-6, "operation"});
   const GemmWork small{.m = 64, .n = 128, .k = 256, .type = DType::kFp32, .output = DType::kFp32};
   const CollectiveWork beside = std::get<CollectiveWork>(file.rows[0].work);
   file.rows.push_back({OverlapWork{OverlapMeasured::kCompute, small, 10, {}}, 1e-3, "alone"});
@@ -74,7 +93,12 @@ TEST(Calibrate, TheProfilePredictsWhatItWasMadeFrom) {
   const MemoryWork norm{
       .kernel = MemoryKernel::kNorm, .type = DType::kFp32, .read = Bytes(30'000), .written = Bytes(30'000)};
   EXPECT_NEAR(model.memory_bound(0, norm).time.value() / (0.5e-6 + 60'000 / 4e9), 1, 0.02);
+  EXPECT_NEAR(model.attention(0, attention(64, 4)).time.value() / attention_seconds(64, 4), 1, 0.01);
+  EXPECT_FALSE(model.attention(0, attention(64, 4)).extrapolated);
+  EXPECT_NEAR(model.attention(0, attention(64, 3)).time.value() / attention_seconds(64, 3), 1, 0.05);
+  EXPECT_TRUE(model.attention(0, attention(256, 4)).extrapolated);
   EXPECT_NEAR(model.parameters(0).launch.issue_interval.value(), 0.2e-6, 1e-9);
+  EXPECT_NEAR(model.parameters(0).launch.operation.value(), 3e-6, 1e-8);
   EXPECT_NEAR(model.compute_slowdown_beside_communication(0), 1.25, 0.001);
   for (const LawProvenance& law : model.provenance()) {
     if (law.law != "gemm" && law.law != "collectives by size") continue;
@@ -87,6 +111,7 @@ TEST(Calibrate, ErrorsByKindAndHeldOut) {
   ASSERT_TRUE(result.has_value());
   for (const KindErrors& errors : result->errors) {
     if (errors.kind == "overlap") continue;
+    EXPECT_GT(errors.points, 0);
     EXPECT_LT(errors.median, 0.02) << errors.kind;
     if (errors.kind == "all_gather") {
       EXPECT_EQ(errors.points, 8);
@@ -94,7 +119,8 @@ TEST(Calibrate, ErrorsByKindAndHeldOut) {
       EXPECT_LT(errors.held_out_median, 0.05);
     }
   }
-  EXPECT_EQ(result->errors.size(), 5U);  // all_gather, gemm, launch, norm, overlap
+  // all_gather, attention_forward, gemm, launch, norm, operation, overlap
+  EXPECT_EQ(result->errors.size(), 7U);
 }
 
 TEST(Calibrate, IsDeterministic) {
@@ -145,6 +171,10 @@ TEST(MeasuredProfile, BadFiles) {
   fails("gemm", R"("points": {"fp39": []})", "p#/gemm/points/fp39");
   fails("gemm", R"("points": [])", "p#/gemm/points");
   fails("gemm", R"("pionts": {})", "pionts");
+  fails("attention", R"("forward": {"fp32": [[1, 2, 2, 4, 4, 8, 8]]})", "p#/attention/forward/fp32/0: 7 numbers");
+  fails("attention", R"("backward": {"fp32": [[1, 2.5, 2, 4, 4, 8, 8, 1]]})", "whole numbers");
+  fails("attention", R"("backward": {"fp39": []})", "p#/attention/backward/fp39");
+  fails("attention", R"("forward": [])", "p#/attention/forward");
   const std::string norm = R"("series": [{"kernel": "norm", "type": "fp32", )";
   fails("memory", norm + R"("pieces": [], "measured": [[1, 1]]}])", "without pieces");
   fails("memory", norm + R"("pieces": [[0, 1, 1], [0, 1, 1]], "measured": [[1, 1]]}])", "behind the one before");

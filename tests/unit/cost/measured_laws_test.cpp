@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "models/cost/all_to_all_v_law.hpp"
+#include "models/cost/attention_surface.hpp"
 #include "models/cost/cost_model.hpp"
 #include "models/cost/gemm_surface.hpp"
 #include "test_cluster.hpp"
@@ -64,6 +65,39 @@ TEST(GemmSurface, OtherFormatsAndRepeatsOfAShape) {
   EXPECT_TRUE(GemmSurface(points, DType::kBf16, one_second).empty());
 }
 
+// Six heads of 64 + 64 take 1.5x the law and twelve 3x: nine lie between as in a plane of logarithms, whatever else.
+TEST(AttentionSurface, GivesBackWhatWasMeasuredAndGoesBetween) {
+  const AttentionWork six{.sequences = 1,
+                          .query_length = 128,
+                          .key_length = 128,
+                          .heads = 6,
+                          .kv_heads = 6,
+                          .qk_dim = 64,
+                          .v_dim = 64,
+                          .type = DType::kFp32};
+  AttentionWork twelve = six;
+  twelve.heads = 12;
+  const auto law = [](const AttentionWork&) { return 2.0; };
+  const AttentionSurface surface(std::vector<AttentionPoint>{{six, 3}, {twelve, 6}}, DType::kFp32, law);
+  EXPECT_NEAR(surface.at(six).factor, 1.5, 1e-3);
+  EXPECT_NEAR(surface.at(twelve).factor, 3, 1e-3);
+  AttentionWork between = six;
+  between.heads = 9;
+  EXPECT_NEAR(surface.at(between).factor, 1.5 * std::pow(2, std::log2(9.0 / 6)), 0.01);
+  EXPECT_TRUE(surface.at(between).inside);
+  AttentionWork longer = six;
+  longer.query_length = longer.key_length = 512;
+  EXPECT_FALSE(surface.at(longer).inside);
+  AttentionWork windowed = six;
+  windowed.window = 16;
+  EXPECT_FALSE(surface.at(windowed).inside);
+  EXPECT_DOUBLE_EQ(surface.at(windowed).factor, 1);
+  AttentionWork backward = six;
+  backward.backward = true;
+  EXPECT_TRUE(surface.covers(six));
+  EXPECT_FALSE(surface.covers(backward));
+}
+
 ClusterView processors() {
   DeviceSpec device = round_device();
   device.arch = DeviceArch::kCpu;
@@ -84,6 +118,38 @@ TEST(MeasuredGemm, ReplacesTheLawAtItsShapes) {
   const GemmWork fp32{.m = 64, .n = 256, .k = 256, .type = DType::kFp32};
   EXPECT_EQ(model.gemm(0, fp32).time, CostModel(view, {round_parameters()}).gemm(0, fp32).time);
   EXPECT_EQ(model.gemm(0, {.m = 0, .n = 256, .k = 256}).time, Seconds(0));
+}
+
+TEST(MeasuredAttention, ReplacesTheLawAtItsShapes) {
+  const ClusterView view = processors();
+  const AttentionWork work{.sequences = 2,
+                           .query_length = 64,
+                           .key_length = 64,
+                           .heads = 4,
+                           .kv_heads = 2,
+                           .qk_dim = 16,
+                           .v_dim = 16,
+                           .backward = true};
+  LawParameters parameters = round_parameters();
+  parameters.measured.attention = {{work, 7e-3}};
+  const CostModel model(view, {parameters});
+  EXPECT_NEAR(model.attention(0, work).time.value(), 7e-3, 1e-6);
+  EXPECT_FALSE(model.attention(0, work).extrapolated);
+  AttentionWork forward = work;
+  forward.backward = false;
+  EXPECT_EQ(model.attention(0, forward).time, CostModel(view, {round_parameters()}).attention(0, forward).time);
+}
+
+// What the executor does comes on top of the kernel, and of an operation without one.
+TEST(Launch, TheExecutorsOwnTimeIsAdded) {
+  const ClusterView view = processors();
+  LawParameters parameters = round_parameters();
+  parameters.launch.issue_interval = Seconds(1e-6);
+  parameters.launch.operation = Seconds(5e-6);
+  const CostModel model(view, {parameters});
+  EXPECT_DOUBLE_EQ(model.as_issued(0, 2, {.time = Seconds(1e-3)}).time.value(), 1e-3 + 5e-6);
+  EXPECT_DOUBLE_EQ(model.as_issued(0, 2, {.time = Seconds(1e-6)}).time.value(), 7e-6);
+  EXPECT_DOUBLE_EQ(model.as_issued(0, 0, {}).time.value(), 5e-6);
 }
 
 // A processor runs the groups one after the other, so two groups are two products and empty ones are free.

@@ -282,26 +282,30 @@ TEST(Conversion, CountsGiveNoTokens) {
   EXPECT_FALSE(std::filesystem::exists(folder.path("u.csv")));
 }
 
-TEST(Bundled, IsSyntheticAndNamesItsCommand) {
-  const SelectionTrace trace = load_or_fail("bundled:mixtral-8x7b-synthetic");
-  EXPECT_EQ(trace.dims(), (TraceDims{2, 32, 1, 16, 8}));
-  EXPECT_EQ(trace.info.origin, TraceOrigin::kSynthetic);
-  SynthesisRequest request;
-  request.model = "mixtral-8x7b";
-  request.dirichlet_alpha = 10;
-  request.drift = 0.1;
-  request.steps = 2;
-  request.layers = 32;
-  request.source_ranks = 16;
-  request.seed = 20;
-  const SelectionTrace again = *synthesize_trace(request);
-  EXPECT_TRUE(same_counts(trace, again));
-  EXPECT_EQ(trace.info.source, again.info.source);
-  const auto described = describe_trace("bundled:mixtral-8x7b-synthetic");
-  ASSERT_TRUE(described);
-  EXPECT_GT(described->statistics.mean.max_over_mean, 1.3);
-  EXPECT_LT(described->statistics.mean.max_over_mean, 1.7);
-  EXPECT_EQ(error_of("bundled:mixtral").kind, ErrorKind::kUsage);
+// traces/recorded/README.md has the numbers.
+TEST(Bundled, AreRecordingsThatSayHowTheyWereMade) {
+  for (const auto& [name, experts] : std::vector<std::pair<std::string, int>>{
+           {"bundled:byte-moe-8-balanced", 8}, {"bundled:byte-moe-16", 16}, {"bundled:byte-moe-16-balanced", 16}}) {
+    const SelectionTrace trace = load_or_fail(name);
+    const int steps = experts == 8 ? 137 : 201;
+    EXPECT_EQ(trace.dims(), (TraceDims{steps, 4, 2, 4, experts})) << name;
+    EXPECT_EQ(trace.info.origin, TraceOrigin::kRecorded);
+    EXPECT_EQ(trace.info.phase, TracePhase::kTraining);
+    EXPECT_EQ(trace.info.top_k, 2);
+    EXPECT_THAT(trace.info.source, testing::StartsWith("moeexec record "));
+    for (int step = 0; step < steps; ++step) {
+      const auto row = trace.counts(step, 3, 1, 2);
+      EXPECT_EQ(std::accumulate(row.begin(), row.end(), 0U), 2U * 256U);  // 256 tokens, top-2
+    }
+  }
+  EXPECT_EQ(error_of("bundled:byte").kind, ErrorKind::kUsage);
+}
+
+TEST(Bundled, TheAuxiliaryLossEvensOutTheLoads) {
+  const auto without = describe_trace("bundled:byte-moe-16");
+  const auto with = describe_trace("bundled:byte-moe-16-balanced");
+  ASSERT_TRUE(without && with);
+  EXPECT_LT(with->statistics.mean.max_over_mean, without->statistics.mean.max_over_mean);
 }
 
 TEST(Findings, ErrorsDecideTheExitCode) {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "exec/bench/collective_runner.hpp"
+#include "exec/comm/local_world.hpp"
 
 namespace moesim {
 namespace {
@@ -76,6 +77,28 @@ TEST(PlanCases, OnlyWhatIsAskedFor) {
   ASSERT_EQ(cases.size(), 1U);
   EXPECT_TRUE(std::holds_alternative<LaunchWork>(cases[0].work));
   EXPECT_THAT(plan_cases({"overlap", "collectives"}, BenchScale::kSmall, {"alone"}).value(), IsEmpty());
+}
+
+// What is measured must at least run; the smallest sizes of everything that needs one rank.
+TEST(PlanCases, EveryKernelRuns) {
+  run_local_ranks({.hosts = {"here"}, .comm = {.clock = [] { return Seconds(0); }}}, [](Communicator& comm) {
+    const auto backend = make_cpu_backend();
+    BenchContext context{*backend, {}, comm, [] { return Seconds(0); }};
+    const auto cases = plan_cases({"attention", "memory", "launch", "operation"}, BenchScale::kSmall, {"here"}).value();
+    std::set<MemoryKernel> kernels;
+    for (const PlannedCase& one : cases) {
+      const auto* memory = std::get_if<MemoryWork>(&one.work);
+      const auto* attention = std::get_if<AttentionWork>(&one.work);
+      if (memory != nullptr) kernels.insert(memory->kernel);
+      if (memory != nullptr && memory->read + memory->written > Bytes(100'000)) continue;
+      if (attention != nullptr && attention->query_length > 64) continue;
+      const Result<PreparedCase> prepared = one.prepare(context);
+      ASSERT_TRUE(prepared.has_value()) << one.name << ": " << prepared.error().what;
+      const Status ran = prepared->run();
+      EXPECT_TRUE(ran.has_value()) << one.name << ": " << ran.error().what;
+    }
+    EXPECT_EQ(kernels.size(), static_cast<std::size_t>(kMemoryKernels - 1));  // all but kOther
+  });
 }
 
 TEST(PlanCases, AnUnknownNameIsTheUsersMistake) {

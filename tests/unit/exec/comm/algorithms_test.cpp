@@ -53,6 +53,9 @@ TEST(Algorithms, MoveWhatTheLawsPrice) {
       const Schedule gather = ring_all_gather(group, memory.blocks(n));
       EXPECT_EQ(message_rounds(gather), rounds);
       EXPECT_EQ(sent(gather), share);
+      const Schedule at_once = linear_all_gather(group, memory.blocks(n));
+      EXPECT_EQ(message_rounds(at_once), 1u);
+      EXPECT_EQ(sent(at_once), share);
       const Schedule scatter = ring_reduce_scatter(group, sum, memory.const_blocks(n), own);
       EXPECT_EQ(message_rounds(scatter), rounds);
       EXPECT_EQ(sent(scatter), share);

@@ -177,6 +177,65 @@ TEST(GateExampleTest, BalanceLossOfEvenLoadsIsTheCoefficient) {
   EXPECT_EQ(balance_loss(0.5F, 0, 2, chosen, share), 0.0);
 }
 
+// Scores 1/2 (logit 0), 0.6 and 0.4 with biases 0, -0.2 and 0.2: 0.5, 0.4, 0.6, so expert 2 is first and its weight is 0.4.
+TEST(GateExampleTest, ABiasDecidesButDoesNotWeigh) {
+  if (backend().name() != "cpu") GTEST_SKIP() << "not implemented on a GPU";
+  const double l = std::log(0.6 / 0.4);
+  const DeviceMatrix logits(DType::kFp32, 1, 3, {0, l, -l});
+  const DeviceMatrix bias(DType::kFp32, 1, 3, {0, -0.2, 0.2});
+  const DeviceMatrix out(DType::kFp32, 1, 4);
+  TopKArgs args{{2, RouterScore::kSigmoid, false, 1.0F}, logits.view(), {}, out.view(), {}, bias.view()};
+  expect_ok(backend().top_k(stream(), args));
+  EXPECT_EQ(ids_of(out.values(), 2, 0), (Ids{2, 0}));
+  EXPECT_NEAR(out.values()[0], 0.4, 1e-6);
+  EXPECT_NEAR(out.values()[1], 0.5, 1e-6);
+}
+
+// Three groups of two. By their best expert the order is group 1, 0, 2, by the sum of the two best 2, 1, 0.
+TEST(GateExampleTest, GroupsLimitTheChoice) {
+  if (backend().name() != "cpu") GTEST_SKIP() << "not implemented on a GPU";
+  const DeviceMatrix logits(DType::kFp32, 1, 6, {1.5, -4, 2, -3, 1, 0.9});
+  const DeviceMatrix out(DType::kFp32, 1, 4);
+  const auto chosen = [&](RouterScore score, std::int64_t top_groups) {
+    expect_ok(backend().top_k(stream(), {{2, score, true, 1.0F, 3, top_groups}, logits.view(), {}, out.view(), {}}));
+    return ids_of(out.values(), 2, 0);
+  };
+  EXPECT_EQ(chosen(RouterScore::kSoftmax, 1), (Ids{2, 3}));
+  EXPECT_EQ(chosen(RouterScore::kSoftmax, 2), (Ids{2, 0}));
+  EXPECT_EQ(chosen(RouterScore::kSigmoid, 1), (Ids{4, 5}));
+  EXPECT_EQ(chosen(RouterScore::kSigmoid, 2), (Ids{2, 4}));
+  EXPECT_EQ(chosen(RouterScore::kSigmoid, 3), (Ids{2, 0}));
+}
+
+// With all groups open, and with a bias of zeros, the choice is the plain one; with fewer it keeps to them.
+TEST_P(GateTest, GroupsAndBiasesOnlyNarrowTheChoice) {
+  if (backend().name() != "cpu") GTEST_SKIP() << "not implemented on a GPU";
+  constexpr std::int64_t kTokens = 30;
+  const DeviceMatrix logits(GetParam(), kTokens, 8, random_values(11, kTokens * 8));
+  const DeviceMatrix zeros(DType::kFp32, 1, 8, Values(8, 0.0));
+  const DeviceMatrix plain(DType::kFp32, kTokens, 4), grouped(DType::kFp32, kTokens, 4);
+  const auto with = [&](std::int64_t groups, std::int64_t top_groups, const DeviceMatrix& out) {
+    TopKArgs args{{2, RouterScore::kSigmoid, true, 1.0F, groups, top_groups}, logits.view(), {}, out.view(), {}};
+    if (groups > 0) args.bias = zeros.view();
+    expect_ok(backend().top_k(stream(), args));
+  };
+  with(0, 0, plain);
+  with(4, 4, grouped);
+  EXPECT_EQ(plain.values(), grouped.values());
+  with(4, 2, grouped);
+  for (std::int64_t r = 0; r < kTokens; ++r) {
+    const Values scored = scores(RouterScore::kSigmoid, row_of(logits.values(), 8, r));
+    Values groups;
+    for (std::size_t g = 0; g < 4; ++g) groups.push_back(scored[2 * g] + scored[2 * g + 1]);
+    const Ids open = largest(groups, 2);
+    Values masked(8, -1.0);
+    for (const std::int64_t g : open)
+      for (const std::size_t e : {2 * static_cast<std::size_t>(g), 2 * static_cast<std::size_t>(g) + 1})
+        masked[e] = scored[e];
+    EXPECT_EQ(ids_of(grouped.values(), 2, r), largest(masked, 2)) << r;
+  }
+}
+
 TEST(GateReplayTest, MeetsAnyPossibleCounts) {
   Pcg32 random(3);
   for (int round = 0; round < 300; ++round) {
@@ -241,6 +300,8 @@ TEST(GateErrorTest, RefusesImpossibleCountsAndSettings) {
   EXPECT_THAT(top_k({.top_k = 2}, {2, 1, 0}), ::testing::HasSubstr("add up"));
   EXPECT_THAT(top_k({.top_k = 4}, {}), ::testing::HasSubstr("top_k is not between"));
   EXPECT_THAT(top_k({.top_k = 2, .score = RouterScore::kSparsemixer}, {}), ::testing::HasSubstr("sparsemixer"));
+  EXPECT_THAT(top_k({.top_k = 2, .groups = 2, .top_groups = 1}, {}), ::testing::HasSubstr("groups do not divide"));
+  EXPECT_THAT(top_k({.top_k = 2, .groups = 3, .top_groups = 1}, {}), ::testing::HasSubstr("too few for top_k"));
   EXPECT_TRUE(out.untouched());
 }
 

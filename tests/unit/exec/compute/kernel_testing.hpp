@@ -23,11 +23,15 @@ namespace moesim::kernel_testing {
 
 using Values = std::vector<double>;
 
-inline ComputeBackend& backend() {
-  static const std::unique_ptr<ComputeBackend> instance = make_cpu_backend();
-  return *instance;
+// The backend under test; each program of these tests has one.
+[[nodiscard]] ComputeBackend& backend();
+// What attention's gradients may be off by in BF16, of their largest value: a backend that works out sum(gO * O) from the stored
+// O has it with O's rounding, and subtracts it from numbers of its size.
+[[nodiscard]] double error_of_stored_output();
+inline DeviceStream stream() {
+  static const DeviceStream instance = backend().create_stream().value();
+  return instance;
 }
-inline DeviceStream stream() { return backend().create_stream().value(); }
 
 inline void expect_ok(const Status& status) { EXPECT_TRUE(status.has_value()) << status.error().what; }
 

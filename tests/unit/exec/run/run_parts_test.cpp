@@ -23,16 +23,14 @@ TEST(Executable, TinyModelsAre) {
 
 TEST(Executable, ListsEverythingThatIsNot) {
   ModelShape model = tiny_moe();
-  model.tied_embeddings = true;
+  model.lm_head_bias = true;
   model.kinds[1].moe->shared_gate = true;
   Plan plan = tiny_plan({.tp = 4});
   plan.precision = "fp8";
-  plan.capacity_factor = 1.25;
   const Status status = check_executable(plan, model);
   ASSERT_FALSE(status.has_value());
   EXPECT_EQ(status.error().kind, ErrorKind::kUsage);
-  for (const char* reason : {"tied embeddings", "gate on the shared experts", "fp32 and bf16", "capacity factor",
-                             "fewer key/value heads than TP ranks"})
+  for (const char* reason : {"bias of the head", "gate on the shared experts", "fp32 and bf16"})
     EXPECT_THAT(status.error().what, HasSubstr(reason));
 }
 
@@ -48,7 +46,7 @@ TEST(Executable, RefusesEachShapeItHasNoKernelsFor) {
   EXPECT_THAT(with([](ModelShape& m) { m.kinds[0].attention.qkv_bias = true; }), HasSubstr("biases of attention"));
   EXPECT_THAT(with([](ModelShape& m) { m.kinds[0].dense->bias = true; }), HasSubstr("biases of feed-forward"));
   EXPECT_THAT(with([](ModelShape& m) { m.kinds[1].moe->router_bias = true; }), HasSubstr("biases of the router"));
-  EXPECT_THAT(with([](ModelShape& m) { m.kinds[1].moe->groups = 4; }), HasSubstr("group-limited"));
+  EXPECT_THAT(with([](ModelShape& m) { m.kinds[1].moe->score = RouterScore::kSparsemixer; }), HasSubstr("sparsemixer"));
   EXPECT_THAT(with([](ModelShape& m) { m.norm_bias = true; }), HasSubstr("LayerNorm"));
   EXPECT_THAT(with([](ModelShape& m) { m.mtp_layers = 1; }), HasSubstr("multi-token"));
   EXPECT_THAT(with([](ModelShape& m) { m.learned_positions = 64; }), HasSubstr("learned positions"));

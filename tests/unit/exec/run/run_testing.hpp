@@ -13,6 +13,7 @@
 #include "exec/run/executable.hpp"
 #include "exec/run/training.hpp"
 #include "sim/lower/lower.hpp"
+#include "sim/pipeline/schedules.hpp"
 #include "tests/unit/exec/comm/local_ranks.hpp"
 
 namespace moesim {
@@ -67,6 +68,16 @@ inline std::string plan_text(const Plan& plan) {
          (plan.sequence_parallel ? "" : " no-sp");
 }
 
+// The fewest chunks per stage with which a schedule exists for two stages and as many micro-batches.
+inline int chunks_of(const PipelineSchedule& schedule, int micro_batches) {
+  for (const int vpp : {1, 2, 3, 4}) {
+    const int chunks = schedule.chunks_per_stage(vpp);
+    if (schedule.check({2, micro_batches, chunks})) return chunks;
+  }
+  ADD_FAILURE() << "no shape found for " << schedule.name();
+  return 1;
+}
+
 struct Trained {
   std::vector<double> losses;
   double first_norm = 0;
@@ -83,16 +94,29 @@ inline Result<Program> tiny_program(const Plan& plan, const ModelShape& model) {
     const std::int64_t tokens = plan.tokens_per_micro_batch() / plan.sizes().tp;
     loads = balanced_routed_loads(model.moe_layer_count(), static_cast<int>(moe->experts), static_cast<int>(moe->top_k),
                                   tokens);
+    if (plan.capacity_factor > 0) apply_capacity(loads, plan.capacity_factor, plan.pad_to_capacity);
   }
   return lower(plan, model, std::make_shared<const Layout>(std::move(layout)),
                std::make_shared<const RoutedLoads>(std::move(loads)));
 }
 
+// What a rank computes and communicates with; each program of these tests has one kind.
+class HardwareUnderTest {
+ public:
+  HardwareUnderTest() = default;
+  HardwareUnderTest(const HardwareUnderTest&) = delete;
+  HardwareUnderTest& operator=(const HardwareUnderTest&) = delete;
+  virtual ~HardwareUnderTest() = default;
+  [[nodiscard]] virtual ComputeBackend& backend() = 0;
+  [[nodiscard]] virtual Communicator& comm() = 0;
+};
+[[nodiscard]] Result<std::unique_ptr<HardwareUnderTest>> hardware_under_test(Communicator& host);
+
 inline Result<Trained> train_all(const Plan& plan, const ModelShape& model, int steps,
                                  const RunSettings& settings = {}) {
   MOESIM_ASSIGN(const Program program, tiny_program(plan, model));
   const auto rank_main = [&](Communicator& comm) -> Result<Trained> {
-    const auto backend = make_cpu_backend();
+    MOESIM_ASSIGN(const auto hardware, hardware_under_test(comm));
     Trained trained;
     const auto keep = [&](std::int64_t step, const StepResult& result, RankRunner& runner) -> Status {
       trained.losses.push_back(result.loss);
@@ -106,7 +130,7 @@ inline Result<Trained> train_all(const Plan& plan, const ModelShape& model, int 
       return {};
     };
     const TrainingJob job{program, settings, synthetic_sequences(model.vocab, 7), steps};
-    if (const auto record = train(job, *backend, comm, real_clock(), keep); !record) {
+    if (const auto record = train(job, hardware->backend(), hardware->comm(), real_clock(), keep); !record) {
       comm.abort_all(record.error().what);
       return tl::unexpected(record.error());
     }

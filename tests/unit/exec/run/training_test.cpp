@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "exec/run/operation_times.hpp"
 #include "exec/run/recorder.hpp"
 #include "tests/unit/exec/run/run_testing.hpp"
@@ -94,6 +96,36 @@ TEST(OperationTimes, TransfersBeginWithTheirSecondEnd) {
   EXPECT_EQ(time_of(times[1], receive), Seconds(1));
 }
 
+// With a clock that every look moves on by 1 us: computation is over when its time has come, and not before; communication is
+// real.
+TEST(ComputeWait, OperationsTakeWhatTheyAreTold) {
+  const Result<Program> program = tiny_program(tiny_plan({.dp = 2, .ep = 2}), tiny_moe());
+  ASSERT_TRUE(program.has_value());
+  const auto rank_main = [&](Communicator& comm) -> Result<TrainingRecord> {
+    const auto backend = without_kernels(make_cpu_backend());
+    RunSettings settings;
+    settings.gating = Gating::kReplay;
+    const TrainingJob job{.program = *program,
+                          .settings = settings,
+                          .source = synthetic_sequences(program->model.vocab, 7),
+                          .waits = [](std::int32_t, std::int32_t) { return Seconds(100e-6); }};
+    double now = 0;
+    return train(job, *backend, comm, [&now] { return Seconds(now += 1e-6); });
+  };
+  for (const auto& rank : run_local_world<TrainingRecord>(local_world(2), rank_main)) {
+    ASSERT_TRUE(rank.has_value()) << rank.error().what;
+    std::size_t computed = 0;
+    for (const ExecutedOp& ran : rank->ops) {
+      if (is_communication(program->op_at(StageId(0), ran.call, ran.op).kind)) continue;
+      ++computed;
+      EXPECT_GT(ran.end - ran.start, Seconds(99.9e-6));
+      EXPECT_LT(ran.end - ran.start, Seconds(200e-6));
+      EXPECT_GT(ran.held, Bytes(0));
+    }
+    EXPECT_GT(computed, 100U);
+  }
+}
+
 TEST(Recorder, RowsOfAllRanksInTheOrderOfTheirKeys) {
   const Plan plan = tiny_plan({.dp = 2, .ep = 2});
   const Result<Program> program = tiny_program(plan, tiny_moe());
@@ -120,6 +152,28 @@ TEST(Recorder, RowsOfAllRanksInTheOrderOfTheirKeys) {
       for (const std::uint32_t count : row.counts) copies += count;
       EXPECT_EQ(copies, 32U);  // 16 tokens, top-2
     }
+  }
+}
+
+// Asked of one rank alone, after its second step.
+TEST(Training, AllRanksStopWhenOneIsAskedTo) {
+  const Result<Program> program = tiny_program(tiny_plan({.dp = 2, .ep = 2}), tiny_moe());
+  ASSERT_TRUE(program.has_value());
+  const auto rank_main = [&](Communicator& comm) -> Result<std::size_t> {
+    const auto backend = make_cpu_backend();
+    std::atomic<bool> stop = false;
+    const auto watch = [&](std::int64_t step, const StepResult&, RankRunner&) -> Status {
+      stop = comm.rank() == RankId(1) && step == 1;
+      return {};
+    };
+    const TrainingJob job{*program, {}, text_sequences("abcdefgh", 1), 50, StopToken(stop)};
+    MOESIM_ASSIGN(const TrainingRecord record, train(job, *backend, comm, real_clock(), watch));
+    EXPECT_FALSE(record.ops.empty());
+    return record.steps.size();
+  };
+  for (const auto& steps : run_local_world<std::size_t>(local_world(2), rank_main)) {
+    ASSERT_TRUE(steps.has_value()) << steps.error().what;
+    EXPECT_EQ(*steps, 2U);
   }
 }
 

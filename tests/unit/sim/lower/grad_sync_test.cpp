@@ -27,6 +27,15 @@ Payload local(const Chunk& chunk, const Layout& layout) {
   return sum;
 }
 
+// Where ZeRO 3 gathers for a single pass, a tied table is gathered for the embedding and again for the head.
+Payload gathered(const Chunk& chunk, const Layout& layout, int zero) {
+  Payload sum = local(chunk, layout);
+  for (const Tensor& tensor : chunk.tensors)
+    if (tensor.role == TensorRole::kWeight && tensor.tied && zero == 3 && sum.contains(tensor.replicas))
+      sum[tensor.replicas] += tensor.elements();
+  return sum;
+}
+
 bool is_last(BlockKind kind, bool split) {
   return kind == (split ? BlockKind::kBackwardWeightLast : BlockKind::kBackwardLast);
 }
@@ -53,11 +62,13 @@ void expect_each_gradient_once(Plan plan, const ModelShape& model) {
               << plan.pipeline << " zero " << zero;
         }
         if (block.kind == BlockKind::kForwardFirst) {
-          EXPECT_EQ(payload(block, OpKind::kGatherParams), zero == 0 ? Payload{} : all)
+          EXPECT_EQ(payload(block, OpKind::kGatherParams),
+                    zero == 0 ? Payload{} : gathered(chunk, *program.layout, zero))
               << plan.pipeline << " zero " << zero;
         }
         if (block.kind == BlockKind::kForward) {
-          EXPECT_EQ(payload(block, OpKind::kGatherParams), zero == 3 ? all : Payload{})
+          EXPECT_EQ(payload(block, OpKind::kGatherParams),
+                    zero == 3 ? gathered(chunk, *program.layout, zero) : Payload{})
               << plan.pipeline << " zero " << zero;
         }
       }
@@ -156,7 +167,8 @@ TEST(GradSync, OneCopyNeedsNoSum) {
   }
 }
 
-// The table has 1024 / 2 rows of 64 on each TP rank.
+// The table has 1024 / 2 rows of 64 on each TP rank. A shard of its gradient is all that each of 2 data-parallel ranks has from
+// ZeRO 1 on, which is the default here.
 TEST(GradSync, TiedEmbeddingsAreSummedOverBothEnds) {
   ModelShape tied = small_dense();
   tied.tied_embeddings = true;
@@ -166,15 +178,17 @@ TEST(GradSync, TiedEmbeddingsAreSummedOverBothEnds) {
       const auto sums = sums_by_stage(lowered(plan, tied), GroupKind::kMirror);
       for (std::size_t stage = 0; stage < sums.size(); ++stage) {
         const bool end = stage == 0 || stage + 1 == sums.size();
-        EXPECT_EQ(sums[stage], (end ? std::map<std::string_view, std::int64_t>{{"sync.tied_grads", 512 * 64}}
+        EXPECT_EQ(sums[stage], (end ? std::map<std::string_view, std::int64_t>{{"sync.tied_grads", 512 * 64 / 2}}
                                     : std::map<std::string_view, std::int64_t>{}))
             << pipeline << " stage " << stage;
       }
     }
-  // A shard of the gradients is all that ZeRO 2 has: 2 data-parallel ranks.
-  Plan sharded = plan_of({.pp = 2, .dp = 2, .edp = 2}, 4);
-  sharded.zero_dense = ZeroStage::kGradients;
-  EXPECT_EQ(sums_by_stage(lowered(sharded, tied), GroupKind::kMirror)[1].at("sync.tied_grads"), 1024 * 64 / 2);
+  for (const int zero : {0, 1, 2, 3}) {
+    Plan plan = plan_of({.pp = 2, .dp = 2, .edp = 2}, 4);
+    plan.zero_dense = static_cast<ZeroStage>(zero);
+    EXPECT_EQ(sums_by_stage(lowered(plan, tied), GroupKind::kMirror)[1].at("sync.tied_grads"),
+              1024 * 64 / (zero == 0 ? 1 : 2));
+  }
 }
 
 TEST(GradSync, TiedEmbeddingsOnOneStageAreSummedThere) {
@@ -216,6 +230,33 @@ TEST(GradSync, TheOptimizerStepsOverTheShard) {
     EXPECT_EQ(stepped["optimizer.dense"], parameters.dense / (sharded ? 4 : 1));
     EXPECT_EQ(stepped["optimizer.expert"], parameters.expert / (sharded ? 2 : 1));
   }
+}
+
+// tp 4, heads of 8, hidden 32, FP32. Two key/value heads: each rank holds 32 x 16 of the keys and values that two ranks hold, and
+// the message has a place for either head: 2 x 512. Norms of heads are 8 + 8 numbers. Those of layers (32 each, two in the layer,
+// one in the head) only differ between ranks with sequence parallelism.
+TEST(GradSync, TpSumsWhatItsRanksHaveParts) {
+  ModelShape model;
+  model.name = "tiny";
+  model.hidden = 32;
+  model.vocab = 200;
+  LayerShape layer;
+  layer.attention = {.heads = 4, .kv_heads = 2, .head_dim = 8, .value_head_dim = 8};
+  layer.attention.qk_norm = true;
+  layer.dense = FfnShape{.width = 48};
+  model.kinds = {layer};
+  model.layers = {0};
+  const auto summed = [&](bool sequence_parallel) {
+    Plan plan = plan_of({.tp = 4, .dp = 1, .edp = 4}, 1);
+    plan.sequence_parallel = sequence_parallel;
+    const Program program = lowered(plan, model);
+    std::int64_t elements = 0;
+    for (const Op& op : program.blocks.back().ops)
+      if (op.kind == OpKind::kReduceGrads && op.group == GroupKind::kTp) elements += op.payload_elements;
+    return elements;
+  };
+  EXPECT_EQ(summed(false), 2 * 32 * 16 + 16);
+  EXPECT_EQ(summed(true), 2 * 32 * 16 + 16 + 3 * 32);
 }
 
 }  // namespace

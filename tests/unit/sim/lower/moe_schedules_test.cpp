@@ -88,8 +88,9 @@ TEST(ParmS1, NeedsTokensOfItsOwnOnEveryTpRank) {
 TEST(MoeSchedules, ThoseThatCallThemselvesTheSameAreTheSame) {
   int compared = 0;
   for (const MoeSchedule* schedule : moe_schedules())
-    for (const ParallelSizes& sizes : {ParallelSizes{.dp = 4, .ep = 4}, ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2},
-                                       ParallelSizes{.tp = 2, .dp = 2, .ep = 4}, ParallelSizes{.dp = 2, .esp = 2}}) {
+    for (const ParallelSizes& sizes :
+         {ParallelSizes{.dp = 4, .ep = 4}, ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2},
+          ParallelSizes{.tp = 2, .dp = 2, .ep = 4}, ParallelSizes{.dp = 2, .esp = 2}}) {
       const Plan plan = plan_with(schedule->name(), sizes);
       const std::string_view other = schedule->same_as(plan);
       if (other.empty()) continue;
@@ -111,7 +112,8 @@ TEST(MoeSchedules, ThoseThatCallThemselvesTheSameAreTheSame) {
 // Whatever its way, a copy goes out and comes back once in each direction of the step, and rows end where they began.
 TEST(MoeSchedules, CopiesGoOutAndComeBackOnce) {
   for (const MoeSchedule* schedule : moe_schedules())
-    for (const ParallelSizes& sizes : {ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}, ParallelSizes{.dp = 4, .ep = 4}}) {
+    for (const ParallelSizes& sizes :
+         {ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}, ParallelSizes{.dp = 4, .ep = 4}}) {
       const Program program = lowered(plan_with(schedule->name(), sizes), small_moe());
       for (const BlockKind pass : {BlockKind::kForward, BlockKind::kBackward}) {
         const std::vector<Step> steps = copies_of(program, pass, LayerId(5));

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "calibration/quantile.hpp"
+
 namespace moesim {
 namespace {
 
@@ -27,10 +29,11 @@ ComparedRow skipped(std::string id, std::string reason) {
 }
 
 TEST(Quantile, InterpolatesBetweenNeighbours) {
-  EXPECT_DOUBLE_EQ(interpolated_quantile({4, 1, 2}, 0.5), 2);
-  EXPECT_DOUBLE_EQ(interpolated_quantile({1, 2, 4}, 0.9), 3.6);  // place 1.8: 2 + 0.8 * 2
-  EXPECT_DOUBLE_EQ(interpolated_quantile({1, 2}, 0.5), 1.5);
-  EXPECT_DOUBLE_EQ(interpolated_quantile({7}, 0.9), 7);
+  EXPECT_DOUBLE_EQ(quantile({4, 1, 2}, 0.5), 2);
+  EXPECT_DOUBLE_EQ(quantile({1, 2, 4}, 0.9), 3.6);  // place 1.8: 2 + 0.8 * 2
+  EXPECT_DOUBLE_EQ(quantile({1, 2}, 0.5), 1.5);
+  EXPECT_DOUBLE_EQ(quantile({7}, 0.9), 7);
+  EXPECT_DOUBLE_EQ(quantile({}, 0.5), 0);
 }
 
 TEST(KendallTau, HandCounted) {

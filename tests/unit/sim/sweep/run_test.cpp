@@ -77,13 +77,13 @@ TEST(SweepRun, RowsSayWhetherTheTraceIsSynthetic) {
   set(SweepField::kSeqLength, "512");
   set(SweepField::kGlobalBatch, "16");
   set(SweepField::kTp, "1,3");  // 3 is invalid: such rows have an origin too
-  set(SweepField::kTrace, "bundled:mixtral-8x7b-synthetic,balanced");
+  set(SweepField::kTrace, "bundled:byte-moe-8-balanced,balanced");
   const auto evaluator = SweepEvaluator::create(spec);
   ASSERT_TRUE(evaluator.has_value()) << evaluator.error().what;
   for (const std::int64_t point : {0, 1, 2, 3}) {
     const SweepRow row = evaluator->evaluate(point);
     const bool balanced = row[sweep_column("trace")] == MetricValue(std::string("balanced"));
-    EXPECT_EQ(row[sweep_column("trace_origin")], balanced ? MetricValue() : MetricValue(std::string("synthetic")));
+    EXPECT_EQ(row[sweep_column("trace_origin")], balanced ? MetricValue() : MetricValue(std::string("recorded")));
   }
 }
 

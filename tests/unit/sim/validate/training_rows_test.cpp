@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "calibration/quantile.hpp"
 #include "training_file.hpp"
 
 namespace moesim {
@@ -126,7 +127,7 @@ double median_error(const std::vector<TrainingPrediction>& results, bool moe) {
     if (one.compared.skipped.empty() && one.compared.quality == "A" && one.compared.metric != "peak_mem_gib" &&
         one.is_moe == moe)
       errors.push_back(std::abs(one.compared.relative_error()));
-  return errors.empty() ? -1 : interpolated_quantile(errors, 0.5);
+  return errors.empty() ? -1 : quantile(errors, 0.5);
 }
 
 TEST(TrainingRows, PublishedRuns) {

@@ -1,0 +1,96 @@
+#include "exec/run/compute_wait.hpp"
+
+#include <utility>
+
+namespace moesim {
+namespace {
+
+class SkippedKernels final : public ComputeBackend {
+ public:
+  explicit SkippedKernels(std::unique_ptr<ComputeBackend> backend) : backend_(std::move(backend)) {}
+  [[nodiscard]] std::string_view name() const override { return backend_->name(); }
+
+  [[nodiscard]] Result<void*> allocate(Bytes size) override {
+    MOESIM_ASSIGN(void* memory, backend_->allocate(size));
+    // Sums over what no kernel has written should meet numbers.
+    MOESIM_TRY(backend_->fill_zero({}, memory, size));
+    return memory;
+  }
+  void free(void* memory) override { backend_->free(memory); }
+  [[nodiscard]] Status copy_in(DeviceStream stream, void* device, const void* host, Bytes size) override {
+    return backend_->copy_in(stream, device, host, size);
+  }
+  [[nodiscard]] Status copy_out(DeviceStream stream, void* host, const void* device, Bytes size) override {
+    return backend_->copy_out(stream, host, device, size);
+  }
+  [[nodiscard]] Status copy(DeviceStream stream, void* to, const void* from, Bytes size) override {
+    return backend_->copy(stream, to, from, size);
+  }
+  [[nodiscard]] Status fill_zero(DeviceStream stream, void* device, Bytes size) override {
+    return backend_->fill_zero(stream, device, size);
+  }
+  [[nodiscard]] Result<DeviceStream> create_stream() override { return backend_->create_stream(); }
+  void destroy_stream(DeviceStream stream) override { backend_->destroy_stream(stream); }
+  [[nodiscard]] Status synchronize(DeviceStream stream) override { return backend_->synchronize(stream); }
+  [[nodiscard]] Result<DeviceEvent> create_event() override { return backend_->create_event(); }
+  void destroy_event(DeviceEvent event) override { backend_->destroy_event(event); }
+  [[nodiscard]] Status record(DeviceEvent event, DeviceStream stream) override {
+    return backend_->record(event, stream);
+  }
+  [[nodiscard]] Status wait(DeviceStream stream, DeviceEvent event) override { return backend_->wait(stream, event); }
+  void reset(DeviceEvent event) override { backend_->reset(event); }
+  void cancel_waits() override { backend_->cancel_waits(); }
+
+  // Forced counts decide how many copies each expert gets; equal logits decide nothing.
+  [[nodiscard]] Status top_k(DeviceStream stream, const TopKArgs& args) override {
+    const MatrixView& logits = args.logits;
+    MOESIM_TRY(backend_->fill_zero(stream, logits.data, storage(logits.rows * logits.row_stride, logits.type)));
+    return backend_->top_k(stream, args);
+  }
+  [[nodiscard]] Status build_routing(DeviceStream stream, const BuildRoutingArgs& args) override {
+    return backend_->build_routing(stream, args);
+  }
+
+  [[nodiscard]] Status gemm(DeviceStream, const GemmArgs&) override { return {}; }
+  [[nodiscard]] Status gemm_dgrad(DeviceStream, const GemmDgradArgs&) override { return {}; }
+  [[nodiscard]] Status gemm_wgrad(DeviceStream, const GemmWgradArgs&) override { return {}; }
+  [[nodiscard]] Status grouped_gemm(DeviceStream, const GroupedGemmArgs&) override { return {}; }
+  [[nodiscard]] Status grouped_gemm_dgrad(DeviceStream, const GroupedGemmDgradArgs&) override { return {}; }
+  [[nodiscard]] Status grouped_gemm_wgrad(DeviceStream, const GroupedGemmWgradArgs&) override { return {}; }
+  [[nodiscard]] Status norm(DeviceStream, const NormArgs&) override { return {}; }
+  [[nodiscard]] Status norm_grad(DeviceStream, const NormGradArgs&) override { return {}; }
+  [[nodiscard]] Status rotary(DeviceStream, const RotaryArgs&) override { return {}; }
+  [[nodiscard]] Status rotary_grad(DeviceStream, const RotaryGradArgs&) override { return {}; }
+  [[nodiscard]] Status attention(DeviceStream, const AttentionArgs&) override { return {}; }
+  [[nodiscard]] Status attention_grad(DeviceStream, const AttentionGradArgs&) override { return {}; }
+  [[nodiscard]] Status activation(DeviceStream, const ActivationArgs&) override { return {}; }
+  [[nodiscard]] Status activation_grad(DeviceStream, const ActivationGradArgs&) override { return {}; }
+  [[nodiscard]] Status embedding(DeviceStream, const EmbeddingArgs&) override { return {}; }
+  [[nodiscard]] Status embedding_grad(DeviceStream, const EmbeddingGradArgs&) override { return {}; }
+  [[nodiscard]] Status cross_entropy(DeviceStream, const CrossEntropyArgs&) override { return {}; }
+  [[nodiscard]] Status combine_loss(DeviceStream, const CombineLossArgs&) override { return {}; }
+  [[nodiscard]] Status loss_sum(DeviceStream, const LossSumArgs&) override { return {}; }
+  [[nodiscard]] Status cross_entropy_grad(DeviceStream, const CrossEntropyGradArgs&) override { return {}; }
+  [[nodiscard]] Status top_k_grad(DeviceStream, const TopKGradArgs&) override { return {}; }
+  [[nodiscard]] Status permute(DeviceStream, const PermuteArgs&) override { return {}; }
+  [[nodiscard]] Status permute_grad(DeviceStream, const PermuteGradArgs&) override { return {}; }
+  [[nodiscard]] Status unpermute(DeviceStream, const UnpermuteArgs&) override { return {}; }
+  [[nodiscard]] Status unpermute_grad(DeviceStream, const UnpermuteGradArgs&) override { return {}; }
+  [[nodiscard]] Status sort_rows(DeviceStream, const SortRowsArgs&) override { return {}; }
+  [[nodiscard]] Status add(DeviceStream, const AddArgs&) override { return {}; }
+  [[nodiscard]] Status cast(DeviceStream, const CastArgs&) override { return {}; }
+  [[nodiscard]] Status scale(DeviceStream, const ScaleArgs&) override { return {}; }
+  [[nodiscard]] Status square_sum(DeviceStream, const SquareSumArgs&) override { return {}; }
+  [[nodiscard]] Status adamw(DeviceStream, const AdamWArgs&) override { return {}; }
+
+ private:
+  std::unique_ptr<ComputeBackend> backend_;
+};
+
+}  // namespace
+
+std::unique_ptr<ComputeBackend> without_kernels(std::unique_ptr<ComputeBackend> backend) {
+  return std::make_unique<SkippedKernels>(std::move(backend));
+}
+
+}  // namespace moesim

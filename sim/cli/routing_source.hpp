@@ -1,0 +1,25 @@
+// A trace as plans are asked about it: read, judged, and ready to be mapped to any layout. The same for what is simulated and
+// for what is executed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "traces/import.hpp"
+#include "traces/remap.hpp"
+
+namespace moesim {
+
+struct RoutingSource {
+  std::string trace;  // as on the command line
+  int step = -1;      // index of a recorded step; -1: all of them together
+  ImportOptions import;
+  std::string model;  // the name of the one that is asked about
+};
+
+// Errors name the trace. What a user should know of it is added to `notes`: findings that matter, that it is synthetic, or of
+// another model.
+[[nodiscard]] Result<LoadMapper> load_routing(const RoutingSource& source, std::vector<std::string>& notes);
+
+}  // namespace moesim

@@ -1,0 +1,122 @@
+#include "sim/cli/space_options.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "models/precision.hpp"
+#include "sim/lower/moe_schedule.hpp"
+#include "sim/pipeline/schedules.hpp"
+
+namespace moesim {
+namespace {
+
+Result<std::vector<int>> whole_numbers(std::string_view option, const Result<SweepAxis>& axis) {
+  if (!axis) return usage_error(fmt::format("{}: {}", option, axis.error().what), axis.error().hint);
+  std::vector<int> numbers;
+  for (const AxisValue& value : axis->values) numbers.push_back(static_cast<int>(std::get<std::int64_t>(value)));
+  return numbers;
+}
+
+std::vector<int>* numbers_of(SearchSpace& space, SweepField field) {
+  switch (field) {
+    case SweepField::kTp: return &space.tp;
+    case SweepField::kCp: return &space.cp;
+    case SweepField::kPp: return &space.pp;
+    case SweepField::kVpp: return &space.vpp;
+    case SweepField::kEp: return &space.ep;
+    case SweepField::kEsp: return &space.esp;
+    case SweepField::kMicroBatch: return &space.micro_batch;
+    default: return nullptr;
+  }
+}
+
+Status narrow(SearchSpace& space, SweepField field, const std::string& text) {
+  const std::string_view option = sweep_fields()[static_cast<std::size_t>(field)].options;
+  const Result<SweepAxis> axis = parse_axis(field, text);
+  if (std::vector<int>* numbers = numbers_of(space, field)) {
+    MOESIM_ASSIGN(*numbers, whole_numbers(option, axis));
+    return {};
+  }
+  if (!axis) return usage_error(fmt::format("{}: {}", option, axis.error().what), axis.error().hint);
+  std::vector<std::string> words;
+  for (const AxisValue& value : axis->values) words.push_back(std::get<std::string>(value));
+  if (field == SweepField::kPipeline) space.pipeline = words;
+  if (field == SweepField::kMoeSchedule) space.moe_schedule = words;
+  if (field == SweepField::kRecompute)
+    std::erase_if(space.recompute,
+                  [&](Recompute r) { return std::find(words.begin(), words.end(), recompute_name(r)) == words.end(); });
+  return {};
+}
+
+CLI::Option* add_filter(CLI::App& command, const std::string& names, std::string& target,
+                        const std::string& description) {
+  return command.add_option(names, target, description)->option_text("VALUES")->group("Narrow the space");
+}
+
+template <class Schedules>
+std::vector<std::string> names_of(const Schedules& schedules) {
+  std::vector<std::string> names;
+  for (const auto* schedule : schedules) names.emplace_back(schedule->name());
+  return names;
+}
+
+std::vector<std::string> precision_names() {
+  std::vector<std::string> names;
+  for (const PrecisionRecipe& recipe : precision_recipes()) names.emplace_back(recipe.name);
+  return names;
+}
+
+}  // namespace
+
+void add_batch_options(CLI::App& command, SpaceOptions& options, BatchOption batch) {
+  command.add_option("--seq", options.seq_length, "Tokens of a sequence")
+      ->option_text("L")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100'000'000}))
+      ->default_str("4096");
+  command.add_option("--global-batch", options.global_batch, "Sequences of a step")
+      ->option_text("SEQS")
+      ->check(CLI::Range(1, 100'000'000))
+      ->required(batch == BatchOption::kRequired);
+}
+
+void add_format_options(CLI::App& command, Session& session, SpaceOptions& options) {
+  session.add_choice(command, "--precision", options.precision, precision_names(), "How a run computes and stores")
+      ->default_str(options.precision);
+  command
+      .add_option("--capacity-factor", options.capacity_factor, "Drop what exceeds it; without it nothing is dropped")
+      ->option_text("F")
+      ->check(CLI::Range(0.0, 1e6));
+}
+
+void add_space_filters(CLI::App& command, Session& session, SpaceOptions& options) {
+  for (std::size_t i = 0; i < kSpaceFilters.size(); ++i) {
+    const FieldTraits& traits = sweep_fields()[static_cast<std::size_t>(kSpaceFilters[i])];
+    CLI::Option* option =
+        add_filter(command, std::string(traits.options), options.filters[i], std::string(traits.description));
+    if (kSpaceFilters[i] == SweepField::kPipeline) session.suggest(option, names_of(pipeline_schedules()));
+    if (kSpaceFilters[i] == SweepField::kMoeSchedule) session.suggest(option, names_of(moe_schedules()));
+    if (kSpaceFilters[i] == SweepField::kRecompute) session.suggest(option, {"none", "selective", "full"});
+  }
+  add_filter(command, "--zero", options.zero, "ZeRO stages");
+}
+
+Result<SearchSpace> space_for(const SpaceOptions& options, const Scenario& scenario) {
+  SearchSpace space = default_space(scenario.model.shape, *scenario.view, options.seq_length, options.global_batch);
+  space.precision = options.precision;
+  space.capacity_factor = options.capacity_factor;
+  for (std::size_t i = 0; i < kSpaceFilters.size(); ++i) {
+    if (options.filters[i].empty()) continue;
+    MOESIM_TRY(narrow(space, kSpaceFilters[i], options.filters[i]));
+  }
+  if (options.zero.empty()) return space;
+  MOESIM_ASSIGN(const std::vector<int> stages,
+                whole_numbers("--zero", parse_axis(SweepField::kZeroDense, options.zero)));
+  space.zero_dense.clear();
+  for (const int stage : stages) space.zero_dense.push_back(static_cast<ZeroStage>(stage));
+  if (scenario.model.shape.first_moe() != nullptr) space.zero_expert = space.zero_dense;
+  return space;
+}
+
+}  // namespace moesim
