@@ -65,7 +65,7 @@ Status read_attention(JsonReader& section, std::vector<AttentionPoint>& points) 
       if (!type) return invalid_input(type.error().what, rows.place(), type.error().hint);
       MOESIM_ASSIGN(const std::vector<JsonReader> list, rows.elements());
       for (const JsonReader& row : list) {
-        constexpr Bounds kSize{1, kLongest};
+        constexpr Bounds kSize{1, kGreatest};
         MOESIM_ASSIGN(const std::vector<double> v,
                       read_row(row, {kSize, kSize, kSize, kSize, kSize, kSize, kSize, {kShortestTime, kLongestTime}}));
         if (std::any_of(v.begin(), v.end() - 1, [](double size) { return size != std::floor(size); }))
