@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "sim/lower/moe_schedule.hpp"
 #include "sim/pipeline/schedules.hpp"
 
 namespace moesim {
@@ -51,7 +50,7 @@ SearchSpace default_space(const ModelShape& model, const ClusterView& view, std:
   space.zero_dense = {ZeroStage::kNone, ZeroStage::kOptimizer, ZeroStage::kGradients, ZeroStage::kParameters};
   space.zero_expert = moe == nullptr ? std::vector<ZeroStage>{ZeroStage::kNone} : space.zero_dense;
   for (const PipelineSchedule* schedule : pipeline_schedules()) space.pipeline.emplace_back(schedule->name());
-  for (const MoeSchedule* schedule : moe_schedules()) space.moe_schedule.emplace_back(schedule->name());
+  space.moe_schedule = {Plan{}.moe_schedule};
   return space;
 }
 

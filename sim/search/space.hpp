@@ -42,6 +42,7 @@ struct SearchSpace {
 //   ep          up to the experts
 //   pp          up to the layers
 //   micro_batch 1, 2, 4, 8
+//   moe_schedule the plan's default: each further one prices the exchanges of every layer anew
 // Widen or narrow any of them afterwards; the certificate speaks of the space given.
 [[nodiscard]] SearchSpace default_space(const ModelShape& model, const ClusterView& view, std::int64_t seq_length,
                                         int global_batch);

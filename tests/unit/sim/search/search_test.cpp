@@ -30,6 +30,7 @@ SearchSpace small_space(const ModelShape& model, const ClusterView& view) {
   space.ep = {4, 8};
   space.esp = {1, 2};
   space.micro_batch = {1, 2};
+  space.moe_schedule = {"megatron-a2a", "parm-s1"};
   space.zero_dense = {ZeroStage::kNone, ZeroStage::kOptimizer, ZeroStage::kParameters};
   space.zero_expert = {ZeroStage::kOptimizer, ZeroStage::kGradients};
   return space;
