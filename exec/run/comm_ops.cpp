@@ -84,6 +84,9 @@ Result<CommTask> start_transfer(const OpContext& c) {
   return task;
 }
 
+// As many rows on every rank, in contrast to copies.
+bool are_tokens(const OpContext& c) { return c.tensor(c.op().inputs[0]).rows.source == RowSource::kFixed; }
+
 std::int64_t row_bytes(const MatrixView& view) { return storage(view.columns, view.type).count(); }
 
 // All-to-all-v of every operand over EP: out in the order of experts, or back.
@@ -127,6 +130,21 @@ Status exchange_with_shards(const OpContext& c, CommTask& task) {
   return {};
 }
 
+// The shares that the ranks of a TP group have of its copies, one behind the other.
+Result<CommTask> start_gather_of_shares(const OpContext& c) {
+  const RoutingState& state = c.routing();
+  CommTask task;
+  for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
+    MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
+    std::vector<std::int64_t> blocks;
+    for (int of = 0; of < state.sharers; ++of) blocks.push_back(state.share(of) * row_bytes(y.view));
+    task.requests.push_back(c.rank().comm.all_gather_v(group_of(c), channel_of(c.op().stream),
+                                                       readable(keep(task, c.in_buffer(operand))),
+                                                       keep(task, y.buffer)->bytes(), blocks));
+  }
+  return task;
+}
+
 // What arrived at each shard goes to all shards, or the partial results back, summed.
 Status share_over_esp(const OpContext& c, CommTask& task) {
   const RoutingState& state = c.routing();
@@ -160,7 +178,11 @@ void take_counts(const OpContext& c, const std::vector<std::int32_t>& gathered) 
   RoutingState& state = c.routing();
   const auto experts = static_cast<std::ptrdiff_t>(state.experts);
   state.counts.resize(gathered.size());
-  state.path = c.op().group == GroupKind::kEpEsp ? CopyPath::kToEveryShard : CopyPath::kOverEp;
+  if (c.op().group == GroupKind::kEpEsp) {
+    state.path = CopyPath::kToEveryShard;
+  } else {
+    state.path = c.rank().program.loads->shards_apart ? CopyPath::kShardsApart : CopyPath::kOverEp;
+  }
   for (std::size_t m = 0; m < state.members.size(); ++m) {
     const auto [i, j] = state.members[m];
     const auto from = gathered.begin() + static_cast<std::ptrdiff_t>(m) * experts;
@@ -203,8 +225,10 @@ Result<CommTask> start_exchange(const OpContext& c) {
 Result<CommTask> start_communication(const OpContext& c) {
   MOESIM_TRY(c.check_inputs());
   switch (c.op().kind) {
-    case OpKind::kAllGather: return c.op().group == GroupKind::kEsp ? start_exchange(c) : start_gather_of_rows(c);
-    case OpKind::kReduceScatter: return c.op().group == GroupKind::kEsp ? start_exchange(c) : start_scatter_of_rows(c);
+    case OpKind::kAllGather:
+      if (are_tokens(c)) return start_gather_of_rows(c);
+      return c.op().group == GroupKind::kTp ? start_gather_of_shares(c) : start_exchange(c);
+    case OpKind::kReduceScatter: return are_tokens(c) ? start_scatter_of_rows(c) : start_exchange(c);
     case OpKind::kDispatch:
     case OpKind::kCombine: return start_exchange(c);
     case OpKind::kAllReduce: return start_sum(c);

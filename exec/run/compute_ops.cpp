@@ -267,6 +267,13 @@ Status run_compute(const OpContext& c) {
       MOESIM_ASSIGN(const StoredTensor y, c.out(0));
       return c.rank().backend.add(c.rank().stream, {c.in(0), c.in(1), y.view});
     }
+    case OpKind::kScale: {
+      MOESIM_ASSIGN(const StoredTensor y, c.out(0));
+      MOESIM_TRY(c.rank().backend.copy(c.rank().stream, y.view.data, c.in(0).data, y.buffer->size()));
+      // Forward nothing but a copy (ChunkBuilder::scale_gradient).
+      if (c.op().factor == 1) return {};
+      return c.rank().backend.scale(c.rank().stream, {y.view, c.op().factor});
+    }
     case OpKind::kCrossEntropy: return run_cross_entropy(c);
     case OpKind::kCrossEntropyGrad: return run_cross_entropy_grad(c);
     case OpKind::kTopK:
@@ -277,7 +284,8 @@ Status run_compute(const OpContext& c) {
     case OpKind::kUnpermuteGrad:
     case OpKind::kSortByExpert:
     case OpKind::kReplicate:
-    case OpKind::kSumReplicas: return run_routing(c);
+    case OpKind::kSumReplicas:
+    case OpKind::kTakeShare: return run_routing(c);
     case OpKind::kOptimizerStep: return run_optimizer(c);
     default:
       return fail(ErrorKind::kInternal, fmt::format("{} {} is not executed", op_kind_name(c.op().kind), c.op().name));

@@ -135,6 +135,7 @@ BufferPtr OpContext::in_buffer(int i) const {
 std::int64_t OpContext::row_count(const RowCount& rows) const {
   switch (rows.source) {
     case RowSource::kFixed: return rows.count;
+    case RowSource::kGated: return routing().gated();
     case RowSource::kRouted: return routing().routed();
     case RowSource::kRoutedShards: return routing().routed() * routing().esp;
     case RowSource::kArrived: return routing().arrived(routing().j);

@@ -38,7 +38,12 @@ Status run_top_k_grad(const OpContext& c) {
   TopKGradArgs args{gate_of(c), c.in(0), c.in(1), c.in(2), std::nullopt, glogits.view};
   if (rank.settings.balance_coefficient > 0) {
     const Plan& plan = rank.program.plan;
-    const int parts = plan.micro_batches() * plan.sizes().world() / plan.sizes().pp;  // whose mean is taken
+    // Whose mean is taken: of all ranks of a stage, or of the TP groups where their ranks gate the same tokens and each sees the
+    // whole gradient.
+    const CopyDivision division = rank.program.division;
+    const bool apart = division == CopyDivision::kOwnTokens || division == CopyDivision::kAllOfEspGroup;
+    const int alike = apart ? 1 : plan.sizes().tp;
+    const int parts = plan.micro_batches() * plan.sizes().world() / (plan.sizes().pp * alike);
     args.balance = BalanceLoss{rank.settings.balance_coefficient / static_cast<float>(parts), args.logits.rows,
                                dense_view(c.routing().statistics->data(), DType::kFp32, 2, args.logits.columns)};
   }
@@ -90,16 +95,27 @@ Status make_map(const OpContext& c, RoutingState& state) {
   state.map.row_of_copy = state.row_of_copy->as<std::int32_t>();
   state.map.copy_of_row = state.copy_of_row->as<std::int32_t>();
   MOESIM_TRY(rank.backend.build_routing(rank.stream, {probabilities, state.map}));
-  state.own_counts.resize(static_cast<std::size_t>(moe.experts));
+  state.gated_counts.resize(static_cast<std::size_t>(moe.experts));
   MOESIM_TRY(
-      rank.backend.copy_out(rank.stream, state.own_counts.data(), state.map.expert_rows, state.expert_rows->size()));
+      rank.backend.copy_out(rank.stream, state.gated_counts.data(), state.map.expert_rows, state.expert_rows->size()));
   MOESIM_TRY(rank.backend.synchronize(rank.stream));
-  GateChoice choice{c.op().layer, c.micro_batch(), state.own_counts};
+  if (rank.program.division == CopyDivision::kShareOfEachExpert) {
+    state.sharers = plan.sizes().tp;
+    state.sharer = rank.at.tp;
+  }
+  state.own_counts.clear();
+  for (const std::int32_t count : state.gated_counts)
+    state.own_counts.push_back(static_cast<std::int32_t>(share_of(count, state.sharer, state.sharers)));
+  GateChoice choice{c.op().layer, c.micro_batch(), state.gated_counts};
   if (plan.capacity_factor > 0) {
     MOESIM_ASSIGN(choice.counts, chosen_counts(c, probabilities));
   }
   rank.choices.push_back(std::move(choice));
-  if (state.ep == 1 && state.esp == 1) state.counts = state.own_counts;
+  if (state.ep == 1 && (state.esp == 1 || rank.program.loads->shards_apart)) {  // nothing will be exchanged
+    state.path = state.esp == 1 ? CopyPath::kOverEp : CopyPath::kShardsApart;
+    for (int shard = 0; shard < state.esp; ++shard)
+      state.counts.insert(state.counts.end(), state.own_counts.begin(), state.own_counts.end());
+  }
   return {};
 }
 
@@ -133,11 +149,37 @@ Status run_unpermute_grad(const OpContext& c) {
 
 Status run_sort(const OpContext& c) {
   const RoutingState& state = c.routing();
-  const std::vector<std::int64_t> counts = state.rows_by_source();
+  const bool among_sharers = c.tensor(c.op().inputs[0]).rows.source == RowSource::kGated;
+  const std::vector<std::int64_t> counts = among_sharers ? state.rows_by_sharer() : state.rows_by_source();
+  const std::int64_t experts = among_sharers ? state.experts : state.local_experts();
   const RowOrder order = c.op().to_source != 0 ? RowOrder::kBySource : RowOrder::kByExpert;
   for (int i = 0; i < c.op().inputs.size(); ++i) {
     MOESIM_ASSIGN(const StoredTensor y, c.out(i));
-    MOESIM_TRY(c.rank().backend.sort_rows(c.rank().stream, {counts, state.local_experts(), order, c.in(i), y.view}));
+    MOESIM_TRY(c.rank().backend.sort_rows(c.rank().stream, {counts, experts, order, c.in(i), y.view}));
+  }
+  return {};
+}
+
+// Where this rank's share of a group's rows begins: of tokens by its place, of copies by the shares of those before it.
+std::int64_t first_of_share(const OpContext& c) {
+  const RankContext& rank = c.rank();
+  const RowCount& rows = c.tensor(c.op().inputs[0]).rows;
+  const int place = rank.program.layout->index_in_group(c.op().group, rank.rank);
+  if (rows.source == RowSource::kFixed) return rows.count / rank.program.layout->group_size(c.op().group) * place;
+  const RoutingState& state = c.routing();
+  std::int64_t first = 0;
+  for (int before = 0; before < place; ++before)
+    first += rows.source == RowSource::kGated ? state.share(before) : state.arrived(before);
+  return first;
+}
+
+Status run_take_share(const OpContext& c) {
+  const std::int64_t first = first_of_share(c);
+  for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
+    const MatrixView x = c.in(operand);
+    MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
+    const MatrixView share = row_range(x, first, y.view.rows);
+    MOESIM_TRY(c.rank().backend.copy(c.rank().stream, y.view.data, share.data, y.buffer->size()));
   }
   return {};
 }
@@ -196,6 +238,7 @@ Status run_routing(const OpContext& c) {
     case OpKind::kPermuteGrad: return run_permute_grad(c);
     case OpKind::kUnpermute: return run_unpermute(c);
     case OpKind::kUnpermuteGrad: return run_unpermute_grad(c);
+    case OpKind::kTakeShare: return run_take_share(c);
     case OpKind::kReplicate: return run_replicate(c);
     case OpKind::kSumReplicas: return run_sum_replicas(c);
     default: return run_sort(c);

@@ -2,10 +2,29 @@
 
 #include <numeric>
 
+#include "sim/program/copy_division.hpp"
+
 namespace moesim {
 
 std::int64_t RoutingState::routed() const {
   return std::accumulate(own_counts.begin(), own_counts.end(), std::int64_t{0});
+}
+
+std::int64_t RoutingState::gated() const {
+  return std::accumulate(gated_counts.begin(), gated_counts.end(), std::int64_t{0});
+}
+
+std::int64_t RoutingState::share(int of) const {
+  std::int64_t sum = 0;
+  for (const std::int32_t count : gated_counts) sum += share_of(count, of, sharers);
+  return sum;
+}
+
+std::vector<std::int64_t> RoutingState::rows_by_sharer() const {
+  std::vector<std::int64_t> rows;
+  for (int of = 0; of < sharers; ++of)
+    for (const std::int32_t count : gated_counts) rows.push_back(share_of(count, of, sharers));
+  return rows;
 }
 
 std::int64_t RoutingState::sent(int from, int to, int shard) const {
@@ -25,6 +44,7 @@ std::int64_t RoutingState::arrived(int shard) const {
 }
 
 std::int64_t RoutingState::arrived_shards() const {
+  if (path == CopyPath::kShardsApart) return arrived(j);
   std::int64_t sum = 0;
   for (int shard = 0; shard < esp; ++shard) sum += arrived(shard);
   return sum;
@@ -40,8 +60,10 @@ std::vector<std::int64_t> RoutingState::rows_by_source() const {
     for (const Member& member : members) append(member.i, member.j);
     return rows;
   }
-  for (int shard = 0; shard < esp; ++shard)
+  for (int shard = 0; shard < esp; ++shard) {
+    if (path == CopyPath::kShardsApart && shard != j) continue;
     for (int from = 0; from < ep; ++from) append(from, shard);
+  }
   return rows;
 }
 

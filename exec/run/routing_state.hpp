@@ -15,13 +15,20 @@
 
 namespace moesim {
 
-enum class CopyPath : std::uint8_t { kOverEp, kToEveryShard };
+enum class CopyPath : std::uint8_t {
+  kOverEp,        // to one shard, then shared by all
+  kToEveryShard,  // to each shard from the source
+  kShardsApart,   // to one shard, which computes these alone
+};
 
 struct RoutingState {
   RoutingMap map;  // points into the buffers
   BufferPtr expert_rows, row_of_copy, copy_of_row;
   BufferPtr statistics;                  // FP32 [2, experts] for the auxiliary loss, where there is one
-  std::vector<std::int32_t> own_counts;  // copies of this rank by expert
+  std::vector<std::int32_t> own_counts;  // copies that this rank sends, by expert
+  // Copies that its gate made, by expert, and who shares them: `sharers` ranks, of which it is number `sharer`.
+  std::vector<std::int32_t> gated_counts;
+  int sharers = 1, sharer = 0;
 
   // The counts of all ranks of the group, [j][i][expert]; empty until they have been exchanged.
   std::vector<std::int32_t> counts;
@@ -37,7 +44,11 @@ struct RoutingState {
 
   [[nodiscard]] bool known() const { return !counts.empty(); }
   [[nodiscard]] std::int64_t local_experts() const { return experts / ep; }
+  [[nodiscard]] std::int64_t gated() const;   // copies this rank's gate made
   [[nodiscard]] std::int64_t routed() const;  // copies this rank sends
+  // Copies that a sharer sends, and by [sharer][expert].
+  [[nodiscard]] std::int64_t share(int of) const;
+  [[nodiscard]] std::vector<std::int64_t> rows_by_sharer() const;
   // Copies that EP member `from` sends to member `to` among the ranks of shard `shard`.
   [[nodiscard]] std::int64_t sent(int from, int to, int shard) const;
   // The first of this rank's rows that go to EP member `to`.

@@ -48,6 +48,7 @@ Category category_of(const Op& op) {
     case OpKind::kNorm:
     case OpKind::kNormGrad:
     case OpKind::kAdd:
+    case OpKind::kScale:
     case OpKind::kCast: return Category::kNorms;
     case OpKind::kTopK:
     case OpKind::kTopKGrad:
@@ -57,7 +58,8 @@ Category category_of(const Op& op) {
     case OpKind::kUnpermuteGrad:
     case OpKind::kSortByExpert:
     case OpKind::kReplicate:
-    case OpKind::kSumReplicas: return Category::kRouting;
+    case OpKind::kSumReplicas:
+    case OpKind::kTakeShare: return Category::kRouting;
     case OpKind::kOptimizerStep: return Category::kOptimizer;
     case OpKind::kEmbedding:
     case OpKind::kEmbeddingGrad:

@@ -72,6 +72,7 @@ RoutedRows EntityPricer::routed_rows(const Op& op, const Chunk& chunk, int varia
   RoutedRows rows;
   rows.per_expert = loads_->expert_rows(layer, variant, i);
   rows.arrived_shards = loads_->arrived_shards(layer, variant, i);
+  rows.gated = loads_->gated(layer, variant, i, shard_);
   rows.routed = loads_->routed(layer, variant, i, shard_);
   rows.routed_shards = rows.routed * esp_;
   if (esp_ == 1) {

@@ -128,6 +128,7 @@ Cost traffic_cost(const CostModel& costs, int device, const Op& op, const Chunk&
     const bool table = op.kind == OpKind::kEmbeddingGrad;
     if (!table) work.written += bytes_of(tensor, rows);
   }
+  if (op.kind == OpKind::kTakeShare) work.read = work.written;
   if (op.kind == OpKind::kAdd && op.payload_elements > 0) {  // of two gradient buckets
     work.read = storage(op.payload_elements, op.payload_type) * 2;
     work.written = storage(op.payload_elements, op.payload_type);
@@ -148,6 +149,7 @@ Cost traffic_cost(const CostModel& costs, int device, const Op& op, const Chunk&
 std::int64_t rows_of(const Tensor& tensor, const RoutedRows& rows) {
   switch (tensor.rows.source) {
     case RowSource::kFixed: return tensor.rows.count;
+    case RowSource::kGated: return rows.gated;
     case RowSource::kRouted: return rows.routed;
     case RowSource::kRoutedShards: return rows.routed_shards;
     case RowSource::kArrived: return rows.arrived;

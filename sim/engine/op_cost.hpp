@@ -10,6 +10,7 @@ namespace moesim {
 
 // Row counts that depend on the gate, for the rank that is priced.
 struct RoutedRows {
+  std::int64_t gated = 0;
   std::int64_t routed = 0;
   std::int64_t routed_shards = 0;
   std::int64_t arrived = 0;

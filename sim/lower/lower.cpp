@@ -5,6 +5,7 @@
 
 #include "sim/lower/grad_sync.hpp"
 #include "sim/lower/lower_chunk.hpp"
+#include "sim/lower/moe_schedule.hpp"
 #include "sim/lower/pair_blocks.hpp"
 #include "sim/pipeline/schedules.hpp"
 
@@ -391,7 +392,11 @@ Result<Program> lower(const Plan& plan, const ModelShape& model, std::shared_ptr
   program.model = model;
   program.recipe = recipe;
   program.layout = std::move(layout);
-  program.loads = std::move(loads);
+  if (model.first_moe() != nullptr) {
+    MOESIM_ASSIGN(const MoeSchedule* moe_schedule, find_moe_schedule(plan.moe_schedule));
+    program.division = moe_schedule->division(plan);
+  }
+  program.loads = divide_copies(std::move(loads), plan, *program.layout, program.division);
   ProgramAssembler assembler(program, *schedule);
   MOESIM_TRY(assembler.run());
   return program;

@@ -17,7 +17,7 @@ TensorId lower_layer(ChunkBuilder& b, TensorId x, LayerId id, const MoeSchedule&
   if (layer.dense) {
     y = lower_ffn(b, normed, *layer.dense, FfnPlace::kDense);
   } else {
-    MoeLayerBuilder moe(b, *layer.moe);
+    MoeLayerBuilder moe(b, *layer.moe, schedule.division(b.plan()));
     y = schedule.forward(moe, normed);
   }
   if (layer.norms >= 4) y = b.norm("ffn.out_norm", y);

@@ -4,21 +4,71 @@
 
 namespace moesim {
 
+TensorId MoeLayerBuilder::own_tokens(TensorId x) {
+  if (plan().sizes().tp == 1 || plan().sequence_parallel) return x;
+  return b_.take_share("moe.split_tokens", x, GroupKind::kTp);
+}
+
+TensorId MoeLayerBuilder::return_own_tokens(TensorId y) {
+  if (plan().sizes().tp == 1 || plan().sequence_parallel) return y;
+  return b_.gather_shares("moe.gather_tokens", y, GroupKind::kTp, Stream::kTp);
+}
+
+TensorId MoeLayerBuilder::group_tokens(TensorId x) {
+  if (plan().sizes().tp == 1 || !plan().sequence_parallel) return x;
+  return b_.gather_shares("moe.gather_tokens", x, GroupKind::kTp, Stream::kTp);
+}
+
+TensorId MoeLayerBuilder::return_group_tokens(TensorId y) {
+  if (plan().sizes().tp == 1 || !plan().sequence_parallel) return y;
+  return b_.take_share("moe.split_tokens", y, GroupKind::kTp);
+}
+
+// Each token is there once for every rank of its TP group, and each brings a gradient. Inside each of them counts as 1 / TP, so
+// that weights see a token's gradient once; what leaves counts whole again. The shards' parts of it are summed on the way.
+TensorId MoeLayerBuilder::esp_tokens(TensorId x) {
+  const ParallelSizes& sizes = plan().sizes();
+  if (sizes.tp > 1) x = b_.scale_gradient("moe.count_all", x, static_cast<float>(sizes.tp));
+  return sizes.esp > 1 ? b_.all_gather("moe.gather_tokens", x, GroupKind::kEsp, Stream::kEsp) : x;
+}
+
+TensorId MoeLayerBuilder::return_esp_tokens(TensorId y) {
+  const ParallelSizes& sizes = plan().sizes();
+  if (sizes.esp > 1) y = b_.take_share("moe.split_tokens", y, GroupKind::kEsp);
+  return sizes.tp > 1 ? b_.scale_gradient("moe.count_once", y, 1.0F / static_cast<float>(sizes.tp)) : y;
+}
+
 TensorId MoeLayerBuilder::gate(TensorId x) {
   tokens_ = b_.tensor(x).rows.count;
+  // On tokens of its own each TP rank sees a part of the gate's gradient, on tokens of ESP ranks that of its shards; on the
+  // tokens of the TP group all of it.
+  const bool part = division_ == CopyDivision::kOwnTokens || division_ == CopyDivision::kAllOfEspGroup;
+  const OnTp on_tp = part ? OnTp::kSameInside : OnTp::kAlike;
   const TensorId logits = b_.linear("gate.router", x,
                                     {.in = b_.model().hidden,
                                      .out = shape_.experts,
                                      .bias = shape_.router_bias,
                                      .high_precision = true,
-                                     .on_tp = OnTp::kSame});
+                                     .on_tp = on_tp});
   TensorId correction;
   if (shape_.score_correction_bias) correction = b_.parameter("gate.correction_bias", shape_.experts, OnTp::kSame);
   return b_.top_k("gate.top_k", logits, shape_.top_k, correction);
 }
 
 RoutedTokens MoeLayerBuilder::permute(TensorId x, TensorId gate) {
-  return b_.permute("moe.permute", x, gate, shape_.top_k);
+  const bool shared = division_ == CopyDivision::kShareOfEachExpert && plan().sizes().tp > 1;
+  return b_.permute("moe.permute", x, gate, shape_.top_k, shared ? RowSource::kGated : RowSource::kRouted);
+}
+
+RoutedTokens MoeLayerBuilder::share_out(const RoutedTokens& x) {
+  if (plan().sizes().tp == 1) return x;
+  return b_.take_share("moe.share_out", b_.sort_by_share("moe.sort_shares", x), GroupKind::kTp);
+}
+
+TensorId MoeLayerBuilder::gather_shares(TensorId x) {
+  if (plan().sizes().tp == 1) return x;
+  const TensorId shares = b_.gather_shares("moe.gather_shares", x, GroupKind::kTp, Stream::kTp);
+  return b_.sort_shares_by_expert("moe.sort_shares_back", shares);
 }
 
 RoutedTokens MoeLayerBuilder::replicate(const RoutedTokens& x) { return b_.replicate("moe.replicate", x); }
@@ -50,6 +100,24 @@ TensorId MoeLayerBuilder::experts(const RoutedTokens& x) {
   const TensorId activated = b_.weighted_activation("experts.activation", {raised, x.weights}, shape_.expert.gated);
   return b_.linear("experts.down", activated, down);
 }
+
+TensorId MoeLayerBuilder::experts_summed(const RoutedTokens& x) {
+  if (plan().sizes().esp == 1) return experts(x);
+  const RoutedTokens entered{b_.enter_replicated("experts.enter", x.tokens, GroupKind::kEsp, Stream::kEsp),
+                             b_.enter_replicated("experts.enter_weights", x.weights, GroupKind::kEsp, Stream::kEsp)};
+  return b_.all_reduce("experts.sum", experts(entered), GroupKind::kEsp, Stream::kEsp);
+}
+
+TensorId MoeLayerBuilder::sum_alike(TensorId x) {
+  if (plan().sizes().esp == 1) return x;
+  return b_.all_reduce("moe.sum_alike", x, GroupKind::kEsp, Stream::kEsp);
+}
+
+RoutedTokens MoeLayerBuilder::share_alike(const RoutedTokens& x) {
+  return b_.gather_shares("moe.share", x, GroupKind::kEsp, Stream::kEsp);
+}
+
+TensorId MoeLayerBuilder::keep_own_rows(TensorId x) { return b_.take_share("moe.keep_own", x, GroupKind::kEsp); }
 
 TensorId MoeLayerBuilder::sort_by_source(TensorId x) { return b_.sort_by_source("moe.sort_back", x); }
 

@@ -9,20 +9,41 @@ namespace moesim {
 
 class MoeLayerBuilder {
  public:
-  MoeLayerBuilder(ChunkBuilder& builder, const MoeShape& shape) : b_(builder), shape_(shape) {}
+  MoeLayerBuilder(ChunkBuilder& builder, const MoeShape& shape, CopyDivision division)
+      : b_(builder), shape_(shape), division_(division) {}
 
   [[nodiscard]] const MoeShape& shape() const { return shape_; }
   [[nodiscard]] const Plan& plan() const { return b_.plan(); }
   [[nodiscard]] std::int64_t local_experts() const { return shape_.experts / plan().sizes().ep; }
 
+  // Tokens of this rank's own out of the layer's input, and the layer's output out of theirs. With sequence parallelism they are
+  // the same.
+  TensorId own_tokens(TensorId x);
+  TensorId return_own_tokens(TensorId y);
+  // The tokens of the TP group, alike on its ranks. Without sequence parallelism they are the layer's input.
+  TensorId group_tokens(TensorId x);
+  TensorId return_group_tokens(TensorId y);
+  // The tokens of all ranks of the ESP group, where the ranks of a TP group bring the same ones; gradients inside count each of
+  // them once. And this rank's own of them.
+  TensorId esp_tokens(TensorId x);
+  TensorId return_esp_tokens(TensorId y);
+
   // Who goes where and with what weight, from the router: [tokens, 2 * top_k].
   TensorId gate(TensorId x);
-  RoutedTokens permute(TensorId x, TensorId gate);                // token copies in the order of their experts
-  RoutedTokens replicate(const RoutedTokens& x);                  // a copy for each shard of its expert
+  RoutedTokens permute(TensorId x, TensorId gate);  // token copies in the order of their experts
+  RoutedTokens share_out(const RoutedTokens& x);    // of copies that the TP ranks made alike, this rank's share
+  TensorId gather_shares(TensorId x);               // and all of them again, in the order of their experts
+  RoutedTokens replicate(const RoutedTokens& x);    // a copy for each shard of its expert
   RoutedTokens dispatch(const RoutedTokens& x, GroupKind group);  // to the ranks of their experts
   RoutedTokens share(const RoutedTokens& x, GroupKind group);     // all-gather: every shard needs every copy
   RoutedTokens sort_by_expert(const RoutedTokens& x);             // needed when a rank holds several experts
   TensorId experts(const RoutedTokens& x);                        // the local experts' (shard of the) FFN
+  // The same where all shards have the same rows: summed over ESP, by an all-reduce inside the experts (Megatron's f and g).
+  TensorId experts_summed(const RoutedTokens& x);
+  TensorId sum_alike(TensorId x);  // partial results of shards that have the same rows, summed for all of them
+  // Rows that arrived at one shard, for all shards of the group alike, and back to those that arrived here.
+  RoutedTokens share_alike(const RoutedTokens& x);
+  TensorId keep_own_rows(TensorId x);
   TensorId sort_by_source(TensorId x);
   TensorId sum_shards(TensorId x, GroupKind group);  // reduce-scatter of partial results
   TensorId combine(TensorId x, GroupKind group);     // back to the ranks the copies came from
@@ -34,6 +55,7 @@ class MoeLayerBuilder {
  private:
   ChunkBuilder& b_;
   const MoeShape& shape_;
+  CopyDivision division_;
   std::int64_t tokens_ = 0;  // rows of the gate's input
 };
 

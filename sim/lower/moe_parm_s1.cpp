@@ -4,10 +4,11 @@
 // comes back the same way and is added up at the source.
 //
 // With sequence parallelism the tokens are cut between the TP ranks before the layer and after it, so the schedule needs no
-// split and no all-gather of its own. Per rank and direction it sends ESP * k * tokens / TP rows; the dispatcher of
+// split (MP-Split) and no all-gather (MP-AllGather) of its own; without, these are the first and the last operation. Per rank and direction it sends ESP * k * tokens / TP rows; the dispatcher of
 // Megatron-Core sends k * tokens / TP over EP, then ESP times that over the links of a node.
 #include "sim/lower/moe_parm_s1.hpp"
 
+#include "sim/lower/fused_exchange.hpp"
 #include "sim/lower/moe_megatron_a2a.hpp"
 
 namespace moesim {
@@ -19,33 +20,18 @@ class ParmS1 final : public MoeSchedule {
   std::string_view description() const override {
     return "Parm S1: one all-to-all over EP and ESP together, replicas summed at the source (arXiv 2407.00599)";
   }
-  Status check(const Plan& plan, const MoeShape&) const override {
-    if (plan.sizes().tp > 1 && !plan.sequence_parallel)
-      return usage_error("Parm S1 needs sequence parallelism when tp > 1: each TP rank sends tokens of its own",
-                         "set \"sequence_parallel\": true");
-    return {};
-  }
+  Status check(const Plan&, const MoeShape&) const override { return {}; }
   // Without shards there is nothing to fuse.
   std::string_view same_as(const Plan& plan) const override {
-    return plan.sizes().esp == 1 ? megatron_a2a().name() : std::string_view{};
+    const bool alike = plan.sizes().tp == 1 || plan.sequence_parallel;
+    return plan.sizes().esp == 1 && alike ? megatron_a2a().name() : std::string_view{};
   }
 
   TensorId forward(MoeLayerBuilder& b, TensorId x) const override {
-    const ParallelSizes& sizes = b.plan().sizes();
-    const bool shards = sizes.esp > 1;
-    const GroupKind group = shards ? GroupKind::kEpEsp : GroupKind::kEp;
-    const bool moves = shards || sizes.ep > 1;
-    const TensorId gate = b.gate(x);
-    RoutedTokens routed = b.permute(x, gate);
-    if (shards) routed = b.replicate(routed);
-    if (moves) routed = b.dispatch(routed, group);
-    const bool mixed = moves && b.local_experts() > 1;
-    if (mixed) routed = b.sort_by_expert(routed);
-    TensorId computed = b.experts(routed);
-    if (mixed) computed = b.sort_by_source(computed);
-    if (moves) computed = b.combine(computed, group);
-    if (shards) computed = b.sum_replicas(computed);
-    return b.add_shared_experts(b.unpermute(computed, gate), x);
+    const TensorId own = b.own_tokens(x);
+    const TensorId gate = b.gate(own);
+    const TensorId computed = fused_exchange(b, b.permute(own, gate));
+    return b.add_shared_experts(b.return_own_tokens(b.unpermute(computed, gate)), x);
   }
 };
 

@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "sim/lower/moe_layer_builder.hpp"
+#include "sim/program/copy_division.hpp"
 
 namespace moesim {
 
@@ -21,6 +22,8 @@ class MoeSchedule {
   [[nodiscard]] virtual std::string_view description() const = 0;  // one line, with the source
   // Whether the schedule can run this layer under this plan.
   [[nodiscard]] virtual Status check(const Plan& plan, const MoeShape& shape) const = 0;
+  // Which copies each rank gates and sends under this plan; forward() must send these.
+  [[nodiscard]] virtual CopyDivision division(const Plan&) const { return CopyDivision::kOwnTokens; }
   // The name of a schedule whose program is the same under this plan, so that a search looks at one of them; empty: none.
   [[nodiscard]] virtual std::string_view same_as(const Plan&) const { return {}; }
   [[nodiscard]] virtual TensorId forward(MoeLayerBuilder& builder, TensorId x) const = 0;

@@ -6,14 +6,19 @@
 #include <vector>
 
 #include "base/text.hpp"
+#include "sim/lower/moe_deepspeed_moe.hpp"
+#include "sim/lower/moe_deepspeed_v0.hpp"
+#include "sim/lower/moe_deepspeed_v1.hpp"
 #include "sim/lower/moe_megatron_a2a.hpp"
 #include "sim/lower/moe_parm_s1.hpp"
+#include "sim/lower/moe_parm_s2.hpp"
 #include "sim/lower/moe_schedule.hpp"
 
 namespace moesim {
 
 std::span<const MoeSchedule* const> moe_schedules() {
-  static const std::array kSchedules = {&megatron_a2a(), &parm_s1()};
+  static const std::array kSchedules = {&megatron_a2a(),  &parm_s1(),      &parm_s2(),
+                                        &deepspeed_moe(), &deepspeed_v0(), &deepspeed_v1()};
   return kSchedules;
 }
 

@@ -43,6 +43,7 @@ std::vector<bool> weights_with_gradient_operations(const Chunk& chunk) {
 LargestRows largest_rows(const Program& program) {
   LargestRows largest;
   const auto layers = static_cast<std::size_t>(program.model.layer_count());
+  largest.gated.assign(layers, 0);
   largest.routed.assign(layers, 0);
   largest.arrived.assign(layers, 0);
   largest.arrived_shards.assign(layers, 0);
@@ -59,6 +60,7 @@ LargestRows largest_rows(const Program& program) {
           largest.arrived_shards[layer] =
               std::max(largest.arrived_shards[layer], loads.arrived_shards(index, variant, i));
           for (int j = 0; j < sizes.esp; ++j) {
+            largest.gated[layer] = std::max(largest.gated[layer], loads.gated(index, variant, i, j));
             largest.routed[layer] = std::max(largest.routed[layer], loads.routed(index, variant, i, j));
             if (sizes.esp > 1)
               largest.arrived[layer] = std::max(largest.arrived[layer], loads.arrived(index, variant, i, j));
@@ -77,6 +79,7 @@ Bytes largest_bytes(const Tensor& tensor, const LargestRows& rows) {
     const std::size_t layer = tensor.layer.index();
     switch (tensor.rows.source) {
       case RowSource::kFixed: break;
+      case RowSource::kGated: count = rows.gated[layer]; break;
       case RowSource::kRouted: count = rows.routed[layer]; break;
       case RowSource::kRoutedShards: count = rows.routed[layer] * rows.esp; break;
       case RowSource::kArrived: count = rows.arrived[layer]; break;

@@ -10,6 +10,7 @@ namespace moesim {
 
 // Rows that depend on the gate, at their largest, by MoE layer; index by model layer, zero rows for dense layers.
 struct LargestRows {
+  std::vector<std::int64_t> gated;
   std::vector<std::int64_t> routed;
   std::vector<std::int64_t> arrived;
   std::vector<std::int64_t> arrived_shards;

@@ -71,7 +71,7 @@ Status check_sequence(const Plan& plan, const ModelShape& model) {
   if (s.cp > 1) {
     MOESIM_TRY(divides("sequence length", plan.seq_length, "2 x context-parallel size", 2LL * s.cp));
   }
-  if (plan.sequence_parallel && s.tp > 1) {
+  if ((plan.sequence_parallel || is_moe(model)) && s.tp > 1) {
     MOESIM_TRY(divides("sequence length per context-parallel rank", plan.seq_length / s.cp,
                        "tensor-model-parallel size", s.tp));
   }

@@ -213,12 +213,14 @@ class AdjointWriter {
       case OpKind::kPermute: permute(op); break;
       case OpKind::kUnpermute: elementwise(op, OpKind::kUnpermuteGrad, {op.inputs[1]}); break;
       case OpKind::kSortByExpert: sort(op); break;
-      case OpKind::kAllGather: conjugate(op, OpKind::kReduceScatter); break;
+      case OpKind::kAllGather: conjugate(op, entry.alike ? OpKind::kTakeShare : OpKind::kReduceScatter); break;
+      case OpKind::kTakeShare: conjugate(op, OpKind::kAllGather); break;
       case OpKind::kReduceScatter: conjugate(op, OpKind::kAllGather); break;
       case OpKind::kDispatch: conjugate(op, OpKind::kCombine); break;
       case OpKind::kCombine: conjugate(op, OpKind::kDispatch); break;
       case OpKind::kReplicate: conjugate(op, OpKind::kSumReplicas); break;
       case OpKind::kSumReplicas: conjugate(op, OpKind::kReplicate); break;
+      case OpKind::kScale: scale(op, entry.gradient_factor); break;
       case OpKind::kAllReduce: all_reduce(op, entry.forward); break;
       default: MOESIM_ASSERT(!"operation without an adjoint on the tape");
     }
@@ -272,6 +274,12 @@ class AdjointWriter {
     }
     Op& adjoint = emit(input_ops_, OpKind::kSortByExpert, Phase::kBackwardInput, op, gys, gxs);
     adjoint.to_source = static_cast<std::int8_t>(1 - op.to_source);
+  }
+
+  void scale(const Op& op, float factor) {
+    const TensorId scaled = gradient_like(op.inputs[0]);
+    emit(input_ops_, OpKind::kScale, Phase::kBackwardInput, op, {gradient(op.outputs[0])}, {scaled}).factor = factor;
+    contribute(op.inputs[0], scaled, op);
   }
 
   // Forward sum: the gradient passes through. Entry of a replicated region: the gradient is summed.

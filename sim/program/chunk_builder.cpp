@@ -67,7 +67,8 @@ TensorId ChunkBuilder::small_weight(std::string_view name, std::int64_t columns,
 void ChunkBuilder::set_copies(TensorId weight, OnTp on_tp, int tp_copies) {
   Tensor& tensor = chunk_.tensors[weight.index()];
   tensor.tp_copies = on_tp == OnTp::kCut ? tp_copies : plan_.sizes().tp;
-  tensor.sums_over_tp = tensor.tp_copies > 1 && (on_tp != OnTp::kSame || plan_.sequence_parallel);
+  tensor.sums_over_tp =
+      tensor.tp_copies > 1 && on_tp != OnTp::kAlike && (on_tp != OnTp::kSame || plan_.sequence_parallel);
 }
 
 TensorId ChunkBuilder::parameter(std::string_view name, std::int64_t columns, OnTp on_tp) {
@@ -169,9 +170,10 @@ TensorId ChunkBuilder::top_k(std::string_view name, TensorId logits, std::int64_
   return probabilities;
 }
 
-RoutedTokens ChunkBuilder::permute(std::string_view name, TensorId x, TensorId probabilities, std::int64_t top_k) {
+RoutedTokens ChunkBuilder::permute(std::string_view name, TensorId x, TensorId probabilities, std::int64_t top_k,
+                                   RowSource source) {
   const Tensor input = tensor(x);
-  const RowCount rows{input.rows.count * top_k, RowSource::kRouted};
+  const RowCount rows{input.rows.count * top_k, source};
   const RoutedTokens y{make(name, TensorRole::kActivation, input.type, rows, input.columns),
                        make("gate.row_weight", TensorRole::kActivation, DType::kFp32, rows, 1)};
   record(OpKind::kPermute, name, {x, probabilities}, {y.tokens, y.weights});
@@ -247,6 +249,77 @@ TensorId ChunkBuilder::enter_replicated(std::string_view name, TensorId x, Group
   op.stream = stream;
   tape_.back().forward = false;
   return x;
+}
+
+RowCount ChunkBuilder::shared_rows(RowCount rows, GroupKind group) const {
+  const std::int64_t count = rows.count / layout_.group_size(group);
+  switch (rows.source) {
+    case RowSource::kGated: return {count, RowSource::kRouted};
+    case RowSource::kArrivedShards: return {count, RowSource::kArrived};
+    default: return {count, rows.source};
+  }
+}
+
+RowCount ChunkBuilder::gathered_rows(RowCount rows, GroupKind group) const {
+  const std::int64_t count = rows.count * layout_.group_size(group);
+  switch (rows.source) {
+    case RowSource::kRouted: return {count, RowSource::kGated};
+    case RowSource::kArrived: return {count, RowSource::kArrivedShards};
+    default: return {count, rows.source};
+  }
+}
+
+TensorId ChunkBuilder::take_share(std::string_view name, TensorId x, GroupKind group) {
+  const Tensor input = tensor(x);
+  const TensorId y = make(name, TensorRole::kActivation, input.type, shared_rows(input.rows, group), input.columns);
+  record(OpKind::kTakeShare, name, {x}, {y}).group = group;
+  return y;
+}
+
+RoutedTokens ChunkBuilder::take_share(std::string_view name, const RoutedTokens& x, GroupKind group) {
+  const RoutedTokens y = like(name, x, shared_rows(tensor(x.tokens).rows, group));
+  record(OpKind::kTakeShare, name, {x.tokens, x.weights}, {y.tokens, y.weights}).group = group;
+  return y;
+}
+
+TensorId ChunkBuilder::gather_shares(std::string_view name, TensorId x, GroupKind group, Stream stream) {
+  const Tensor input = tensor(x);
+  const TensorId y = make(name, TensorRole::kActivation, input.type, gathered_rows(input.rows, group), input.columns);
+  Op& op = record(OpKind::kAllGather, name, {x}, {y});
+  op.group = group;
+  op.stream = stream;
+  tape_.back().alike = true;
+  return y;
+}
+
+RoutedTokens ChunkBuilder::gather_shares(std::string_view name, const RoutedTokens& x, GroupKind group, Stream stream) {
+  const RoutedTokens y = like(name, x, gathered_rows(tensor(x.tokens).rows, group));
+  Op& op = record(OpKind::kAllGather, name, {x.tokens, x.weights}, {y.tokens, y.weights});
+  op.group = group;
+  op.stream = stream;
+  tape_.back().alike = true;
+  return y;
+}
+
+RoutedTokens ChunkBuilder::sort_by_share(std::string_view name, const RoutedTokens& x) {
+  const RoutedTokens sorted = like(name, x, tensor(x.tokens).rows);
+  record(OpKind::kSortByExpert, name, {x.tokens, x.weights}, {sorted.tokens, sorted.weights}).to_source = 1;
+  return sorted;
+}
+
+TensorId ChunkBuilder::sort_shares_by_expert(std::string_view name, TensorId x) {
+  const Tensor input = tensor(x);
+  const TensorId sorted = make(name, TensorRole::kActivation, input.type, input.rows, input.columns);
+  record(OpKind::kSortByExpert, name, {x}, {sorted});
+  return sorted;
+}
+
+TensorId ChunkBuilder::scale_gradient(std::string_view name, TensorId x, float factor) {
+  const Tensor input = tensor(x);
+  const TensorId y = make(name, TensorRole::kActivation, input.type, input.rows, input.columns);
+  record(OpKind::kScale, name, {x}, {y});
+  tape_.back().gradient_factor = factor;
+  return y;
 }
 
 RoutedTokens ChunkBuilder::dispatch(std::string_view name, const RoutedTokens& x, GroupKind group) {

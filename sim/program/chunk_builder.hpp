@@ -17,7 +17,8 @@ namespace moesim {
 enum class OnTp {
   kCut,   // each its part
   kSame,  // all of it, and outside the tensor-parallel region: the gradients are alike but for sequence parallelism
-  kSameInside,  // all of it, and each rank sees the gradient of its own heads only
+  kSameInside,  // all of it, and each rank sees the gradient of its own heads or tokens only
+  kAlike,       // all of it, and every rank sees the whole gradient
 };
 
 // How a linear layer is spelt: X [rows, in] times W [in, out].
@@ -82,7 +83,8 @@ class ChunkBuilder {
   TensorId add(std::string_view name, TensorId a, TensorId b);
   // `bias`: what is added to the scores for the choice alone; may be invalid.
   TensorId top_k(std::string_view name, TensorId logits, std::int64_t k, TensorId bias = {});
-  RoutedTokens permute(std::string_view name, TensorId x, TensorId probabilities, std::int64_t top_k);
+  // `source`: kGated where the ranks of a group share the copies out, else kRouted.
+  RoutedTokens permute(std::string_view name, TensorId x, TensorId probabilities, std::int64_t top_k, RowSource source);
   TensorId unpermute(std::string_view name, TensorId y, TensorId probabilities, std::int64_t tokens);
   RoutedTokens sort_by_expert(std::string_view name, const RoutedTokens& y);
   TensorId sort_by_source(std::string_view name, TensorId y);
@@ -92,7 +94,20 @@ class ChunkBuilder {
   // Identity forward, all-reduce of the gradient backward (Megatron's f operator): the entry of a tensor-parallel region
   // without sequence parallelism.
   TensorId enter_replicated(std::string_view name, TensorId x, GroupKind group, Stream stream);
+  // A copy, whose gradient counts so many times.
+  TensorId scale_gradient(std::string_view name, TensorId x, float factor);
   RoutedTokens all_gather(std::string_view name, const RoutedTokens& x, GroupKind group, Stream stream);
+  // Between a region where each rank of a group has rows of its own and one where all have the same rows and do the same with
+  // them, or each its part of it and the sum thereafter, so that gradients are alike as well: no sums are due, and the two are
+  // each other's adjoint. Of the copies that a gate made a rank takes its share of every expert's (copy_division.hpp) after
+  // sort_by_share; of those that reached the shards of an expert its own.
+  TensorId take_share(std::string_view name, TensorId x, GroupKind group);
+  RoutedTokens take_share(std::string_view name, const RoutedTokens& x, GroupKind group);
+  TensorId gather_shares(std::string_view name, TensorId x, GroupKind group, Stream stream);
+  RoutedTokens gather_shares(std::string_view name, const RoutedTokens& x, GroupKind group, Stream stream);
+  // Copies in the order of experts into that of the ranks that take them, and back.
+  RoutedTokens sort_by_share(std::string_view name, const RoutedTokens& x);
+  TensorId sort_shares_by_expert(std::string_view name, TensorId x);
   // Over kEp copies go to one shard of their expert. Over kEpEsp replicated copies go to every shard, and what the shards
   // made of them comes back to be summed.
   RoutedTokens dispatch(std::string_view name, const RoutedTokens& x, GroupKind group);
@@ -111,7 +126,9 @@ class ChunkBuilder {
   // One entry of the tape: the operation, and whether it only exists for its adjoint.
   struct Entry {
     Op op;
-    bool forward = true;  // false: no forward operation (enter_replicated)
+    bool forward = true;        // false: no forward operation (enter_replicated)
+    float gradient_factor = 1;  // of kScale
+    bool alike = false;         // of an all-gather: its result's gradient is the same on all ranks, so none are summed
   };
   [[nodiscard]] const std::vector<Entry>& tape() const { return tape_; }
   // Layer inputs, the tensors that full recomputation keeps.
@@ -127,6 +144,8 @@ class ChunkBuilder {
   RoutedTokens like(std::string_view name, const RoutedTokens& x, RowCount rows);
   TensorId to_compute_format(std::string_view name, TensorId x);
   [[nodiscard]] RowCount scaled_rows(RowCount rows, std::int64_t times, std::int64_t divided_by) const;
+  [[nodiscard]] RowCount shared_rows(RowCount rows, GroupKind group) const;
+  [[nodiscard]] RowCount gathered_rows(RowCount rows, GroupKind group) const;
 
   const Plan& plan_;
   const ModelShape& model_;

@@ -43,8 +43,9 @@ GroupLoads::GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int e
       for (int source = 0; source < loads.sources; ++source) {
         const auto shards =
             std::span(times).subspan(static_cast<std::size_t>(source * esp), static_cast<std::size_t>(esp));
-        const std::int64_t ranks = std::accumulate(shards.begin(), shards.end(), std::int64_t{0});
-        if (ranks == 0) continue;
+        const std::int64_t ranks =
+            loads.shards_apart ? shards.front() : std::accumulate(shards.begin(), shards.end(), std::int64_t{0});
+        if (std::ranges::all_of(shards, [](std::int64_t n) { return n == 0; })) continue;
         const std::int32_t* count = loads.row(layer, variant, source).data();
         add_times(count, experts, static_cast<std::uint32_t>(ranks), rows);
         for (int to = 0; to < ep; ++to, count += local_) {
@@ -92,6 +93,12 @@ void GroupLoads::send_matrix_to_shards(int layer, int variant, std::vector<std::
       for (std::size_t to = 0; to < ep * esp; ++to)
         matrix[(from * esp + j) * ep * esp + to] = of_shard[from * ep + to / esp];
   }
+}
+
+std::int64_t GroupLoads::gated(int layer, int variant, int i, int j) const {
+  if (loads_->kept.empty()) return routed(layer, variant, i, j);
+  const auto row = loads_->kept_row(layer, variant, sources_[static_cast<std::size_t>(i * esp_ + j)]);
+  return std::accumulate(row.begin(), row.end(), std::int64_t{0});
 }
 
 std::span<const std::int64_t> GroupLoads::expert_rows(int layer, int variant, int i) const {

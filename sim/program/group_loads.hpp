@@ -2,7 +2,8 @@
 //
 // A group has ep * esp ranks; rank (i, j) holds shard j of the experts [i*E/ep, (i+1)*E/ep) and is itself a source. The
 // all-to-all runs over the ep ranks with equal j; the esp ranks with equal i then share what arrived.
-// Conservation: the rows that arrive in a group are the rows routed by its sources, each once.
+// Conservation: the rows that arrive in a group are the rows routed by its sources, each once. Where shards are apart
+// (RoutedLoads::shards_apart) every shard gets all copies from the ranks (i, j) of its own, which are alike for all j.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,8 @@ class GroupLoads {
   [[nodiscard]] int ep() const { return ep_; }
   [[nodiscard]] int esp() const { return esp_; }
   [[nodiscard]] int variants() const { return loads_->variants; }
+  // Token copies that the gate of rank (i, j) makes.
+  [[nodiscard]] std::int64_t gated(int layer, int variant, int i, int j) const;
   // Token copies that rank (i, j) sends in all.
   [[nodiscard]] std::int64_t routed(int layer, int variant, int i, int j) const {
     return routed_[rank_slot(layer, variant, i, j)];
@@ -30,7 +33,7 @@ class GroupLoads {
   [[nodiscard]] std::int64_t arrived(int layer, int variant, int i, int j) const {
     return arrived_[rank_slot(layer, variant, i, j)];
   }
-  // Rows of each local expert of EP member i, after the shards have shared them.
+  // Rows of each local expert of EP member i, after the shards have shared them, or of one shard where shards are apart.
   [[nodiscard]] std::span<const std::int64_t> expert_rows(int layer, int variant, int i) const;
   [[nodiscard]] std::int64_t arrived_shards(int layer, int variant, int i) const;
   // Token copies from EP member `from` to `to` among the ranks of shard j; row-major ep x ep. Worked out on each call: for

@@ -45,6 +45,8 @@ enum class OpKind : std::uint8_t {
   kSumReplicas,       // Ys -> Y                       sum of what the shards made of a copy
   kCrossEntropy,      // logits -> S (, logits32)     S: maximum, sum of exponentials, label's logit by token
   kCrossEntropyGrad,  // logits32, S -> glogits
+  kTakeShare,         // X -> Y                        this rank's share of rows that its group has alike
+  kScale,             // X -> Y                        times Op::factor
   kAllGather,         // X -> Y      over `group`, rows times group size (or gathered weights)
   kReduceScatter,     // X -> Y      over `group`, rows divided by group size
   kAllReduce,         // X -> X
@@ -98,6 +100,7 @@ struct Op {
   DType payload_type = DType::kBf16;
   std::int32_t after = -1;    // one more dependency: an earlier op of the same block; -1: none
   std::int32_t bucket = -1;   // gradient and parameter buckets of data parallelism: index into Program::buckets
+  float factor = 1;           // kScale
   std::int8_t to_source = 0;  // kSortByExpert: 1: back into the order of arrival
 };
 

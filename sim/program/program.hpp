@@ -15,6 +15,7 @@
 #include "models/shape/model_shape.hpp"
 #include "sim/plan/layout.hpp"
 #include "sim/plan/plan.hpp"
+#include "sim/program/copy_division.hpp"
 #include "sim/program/op.hpp"
 #include "sim/program/routed_loads.hpp"
 #include "sim/program/tensor.hpp"
@@ -81,7 +82,8 @@ struct Program {
   ModelShape model;
   PrecisionRecipe recipe;
   std::shared_ptr<const Layout> layout;
-  std::shared_ptr<const RoutedLoads> loads;
+  CopyDivision division = CopyDivision::kOwnTokens;  // of the MoE schedule
+  std::shared_ptr<const RoutedLoads> loads;          // as that makes them
   std::vector<Chunk> chunks;
   std::vector<Block> blocks;
   std::vector<StageProgram> stages;

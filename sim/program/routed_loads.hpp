@@ -23,7 +23,10 @@ struct RoutedLoads {
   int top_k = 0;
   std::int64_t tokens_per_source = 0;
   std::vector<std::int32_t> counts;  // [moe_layer][variant][source][expert]
-  std::vector<std::int32_t> chosen;  // the same before a capacity cut or padded them; empty: no capacity
+  std::vector<std::int32_t>
+      chosen;  // what the gate of a rank chose, before a capacity cut or padded it; empty: as counts
+  std::vector<std::int32_t> kept;  // of those, what the capacity left; a rank sends its share of it; empty: all of it
+  bool shards_apart = false;  // every shard of an expert gets its copies from ranks of its own; shards share nothing
   bool balanced = true;
   std::vector<std::string> notes;
 
@@ -33,6 +36,10 @@ struct RoutedLoads {
   // What the gate chose; `row` is what is sent.
   [[nodiscard]] std::span<const std::int32_t> chosen_row(int moe_layer, int variant, int source) const {
     return row_of(chosen.empty() ? counts : chosen, moe_layer, variant, source);
+  }
+  // What it has before the ranks of its TP group share it out.
+  [[nodiscard]] std::span<const std::int32_t> kept_row(int moe_layer, int variant, int source) const {
+    return row_of(kept.empty() ? counts : kept, moe_layer, variant, source);
   }
 
  private:

@@ -17,7 +17,8 @@ using TensorId = Id<struct TensorTag>;  // index into Chunk::tensors
 // micro-batch (RoutedLoads); `RowCount::count` then holds their balanced expectation.
 enum class RowSource : std::uint8_t {
   kFixed,
-  kRouted,         // token copies this rank sends to experts: tokens * top_k, less what the capacity drops
+  kGated,          // token copies that this rank's gate makes: tokens * top_k, less what the capacity drops
+  kRouted,         // token copies it sends to experts: those, or its share where the TP ranks gate the same tokens
   kRoutedShards,   // the same once for each shard of its expert: for one rank of the EP x ESP group after the other
   kArrived,        // token copies that reach this rank over its EP group
   kArrivedShards,  // and after the ESP group has shared them: what the local expert shards compute

@@ -138,7 +138,7 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
   Need need;
   const int world = costs_.view().ranks();
   std::map<std::pair<const MoeSchedule*, std::array<int, 6>>, std::int32_t> known;
-  std::map<std::array<std::int64_t, 4>, std::size_t> groups;
+  std::map<std::array<std::int64_t, 6>, std::size_t> groups;
   for (const Cell& cell : cells) {
     const ParallelSizes& s = cell.sizes;
     // Loads repeat after kMostSources sources, so stages that are multiples of it see the same.
@@ -154,7 +154,10 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
       plan.layout.sizes.dp = world / (s.tp * s.cp * pp);
       plan.layout.sizes.edp = world / (s.ep * s.esp * pp);
       const std::int64_t tokens = plan.tokens_per_micro_batch() / s.tp;
-      const auto [group, first] = groups.try_emplace({tokens, s.ep, s.esp, pp}, need.groups.size());
+      const CopyDivision division = cell.moe_schedule->division(plan);
+      const std::int64_t sharers = division == CopyDivision::kOwnTokens ? 1 : s.tp;
+      const auto [group, first] = groups.try_emplace(
+          {tokens, s.ep, s.esp, pp, static_cast<std::int64_t>(division), sharers}, need.groups.size());
       if (first) need.groups.emplace_back();
       need.groups[group->second].push_back(entry->second);
       need.tables.push_back(std::move(plan));
@@ -173,7 +176,9 @@ Status CandidateMaker::make_tables(const Need& need, std::size_t group,
     const auto layout = std::make_shared<const Layout>(std::move(made));
     if (!routing) {
       MOESIM_ASSIGN(auto loads, loads_of(plan));
-      routing.emplace(*layout, std::move(loads));
+      MOESIM_ASSIGN(const MoeSchedule* schedule, find_moe_schedule(plan.moe_schedule));
+      auto divided = divide_copies(loads, plan, *layout, schedule->division(plan));
+      routing.emplace(*layout, std::move(loads), std::move(divided));
     }
     MOESIM_ASSIGN(tables[static_cast<std::size_t>(index)], LayerTable::make(plan, layout, model_, costs_, *routing));
   }

@@ -231,6 +231,7 @@ class TableMaker {
         if (tensor.rows.source == RowSource::kArrivedShards ||
             (tensor.rows.source == RowSource::kArrived && routing_.group()->esp() == 1))
           rows = std::max(rows, routing_.group()->arrived_shards(moe, 0, i));
+        if (tensor.rows.source == RowSource::kGated) rows = std::max(rows, routing_.group()->gated(moe, 0, i, 0));
         if (tensor.rows.source == RowSource::kRouted) rows = std::max(rows, routing_.group()->routed(moe, 0, i, 0));
         if (tensor.rows.source == RowSource::kRoutedShards)
           rows = std::max(rows, routing_.group()->routed(moe, 0, i, 0) * routing_.group()->esp());
@@ -300,7 +301,7 @@ PartParameters& PartParameters::operator+=(const PartParameters& other) {
 Result<LayerTable> LayerTable::make(const Plan& plan, std::shared_ptr<const Layout> layout, const ModelShape& model,
                                     const CostModel& costs, RoutingPrices& routing) {
   LayerTable table;
-  table.loads_ = routing.loads();
+  table.loads_ = routing.own();
   table.parameters_.resize(model.layers.size());
   TableMaker maker(plan, std::move(layout), model, costs, routing, table);
   MOESIM_TRY(maker.prepare());

@@ -4,8 +4,9 @@
 
 namespace moesim {
 
-RoutingPrices::RoutingPrices(const Layout& layout, std::shared_ptr<const RoutedLoads> loads)
-    : loads_(std::move(loads)) {
+RoutingPrices::RoutingPrices(const Layout& layout, std::shared_ptr<const RoutedLoads> own,
+                             std::shared_ptr<const RoutedLoads> loads)
+    : own_(std::move(own)), loads_(std::move(loads)) {
   const LoadClass busiest = load_classes(layout, *loads_).front();
   for (const int position : busiest.members.front())
     ranks_.push_back(layout.stage_ranks(StageId(0))[static_cast<std::size_t>(position)]);

@@ -1,6 +1,6 @@
 // What the operations that depend on the gate cost, layer by layer: most of the work of tabling a model with a recorded
 // trace, and the same for all plans whose EP x ESP groups see the same loads. With the search's rank order that is so
-// when tokens per source, EP, ESP and the ranks of a stage agree; TP, CP, micro-batch and recomputation may differ.
+// when tokens per source, EP, ESP, the ranks of a stage and the division of copies agree; TP, CP, micro-batch and recomputation may differ.
 #pragma once
 
 #include <map>
@@ -17,8 +17,10 @@ namespace moesim {
 class RoutingPrices {
  public:
   // Of the busiest class of groups in stage 0. Every layout this serves later must put those groups on the same ranks.
-  RoutingPrices(const Layout& layout, std::shared_ptr<const RoutedLoads> loads);
+  // `own`: what each rank's own tokens choose; `loads`: what the schedule makes of it (copy_division.hpp).
+  RoutingPrices(const Layout& layout, std::shared_ptr<const RoutedLoads> own, std::shared_ptr<const RoutedLoads> loads);
 
+  [[nodiscard]] const std::shared_ptr<const RoutedLoads>& own() const { return own_; }
   [[nodiscard]] const std::shared_ptr<const RoutedLoads>& loads() const { return loads_; }
   // The group's ranks, [i * esp + j].
   [[nodiscard]] const std::vector<RankId>& ranks() const { return ranks_; }
@@ -31,6 +33,7 @@ class RoutingPrices {
   // An operation by its group, its name and the width and type of what it reads and writes; its rows come from the loads.
   using Key = std::tuple<OpKind, GroupKind, const char*, std::int64_t, DType, std::int64_t, DType>;
 
+  std::shared_ptr<const RoutedLoads> own_;
   std::shared_ptr<const RoutedLoads> loads_;
   std::vector<RankId> ranks_;
   std::optional<GroupLoads> group_;

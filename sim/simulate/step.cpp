@@ -81,8 +81,7 @@ Result<std::shared_ptr<const RoutedLoads>> loads_for(const Plan& plan, const Mod
                                                      int micro_batch_variants) {
   const MoeShape* moe = model.first_moe();
   if (moe == nullptr) return std::make_shared<const RoutedLoads>();
-  const std::int64_t tokens =
-      plan.sequence_parallel ? plan.tokens_per_micro_batch() / plan.sizes().tp : plan.tokens_per_micro_batch();
+  const std::int64_t tokens = plan.tokens_per_micro_batch() / plan.sizes().tp;
   const int sources = plan.sizes().world() / plan.sizes().pp;
   RoutedLoads loads;
   if (trace == nullptr) {

@@ -26,7 +26,7 @@ const Trained& reference(const ModelShape& model) {
 }
 
 void expect_same_training_as(const Trained& one, const Plan& plan, const ModelShape& model) {
-  SCOPED_TRACE(model.name + " " + plan_text(plan));
+  SCOPED_TRACE(model.name + " " + plan_text(plan) + " " + plan.moe_schedule);
   const Result<Trained> many = train_all(plan, model, 1);
   ASSERT_TRUE(many.has_value()) << many.error().what;
   ASSERT_EQ(many->losses.size(), 1U);
@@ -78,14 +78,17 @@ TEST(Equivalence, EveryMoeSchedule) {
          {ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}, ParallelSizes{.tp = 1, .dp = 4, .ep = 4},
           ParallelSizes{.dp = 2, .esp = 2}, ParallelSizes{.tp = 2, .pp = 2, .dp = 2, .ep = 4},
           ParallelSizes{.tp = 2, .dp = 4, .ep = 2, .esp = 2, .edp = 2}})
-      for (const Recompute recompute : kRecomputes) {
-        Plan plan = tiny_plan(sizes);
-        plan.moe_schedule = schedule->name();
-        plan.recompute = recompute;
-        if (!check_plan(plan, tiny_moe(), sizes.world())) continue;
-        expect_same_training(plan, tiny_moe());
-        ++executed;
-      }
+      for (const Recompute recompute : kRecomputes)
+        for (const bool sequence_parallel : {true, false}) {
+          if (!sequence_parallel && sizes.tp == 1) continue;
+          Plan plan = tiny_plan(sizes);
+          plan.moe_schedule = schedule->name();
+          plan.recompute = recompute;
+          plan.sequence_parallel = sequence_parallel;
+          if (!check_plan(plan, tiny_moe(), sizes.world()) || !schedule->check(plan, *tiny_moe().first_moe())) continue;
+          expect_same_training(plan, tiny_moe());
+          ++executed;
+        }
     EXPECT_GT(executed, 0) << schedule->name();
   }
 }

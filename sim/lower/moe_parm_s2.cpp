@@ -1,0 +1,46 @@
+// Parm's schedule S2 (INFOCOM 2024, arXiv 2407.00599): model parallelism pauses after the gate. The TP ranks gate all tokens of
+// their group alike, each takes its share of every expert's copies (MP-Split of the capacity dimension; without padding, of the
+// copies that there are), and what came back is gathered as copies, before they are summed into tokens.
+//
+// Against S1 the gathered rows are k times as many, and the gate's work is not divided; in return the gather can run beside the
+// all-to-all, chunk by chunk (SAA), and where few copies are kept it is the smaller one.
+#include "sim/lower/moe_parm_s2.hpp"
+
+#include "sim/lower/fused_exchange.hpp"
+#include "sim/lower/moe_megatron_a2a.hpp"
+#include "sim/lower/moe_parm_s1.hpp"
+
+namespace moesim {
+namespace {
+
+class ParmS2 final : public MoeSchedule {
+ public:
+  std::string_view name() const override { return "parm-s2"; }
+  std::string_view description() const override {
+    return "Parm S2: every TP rank gates all, sends its share of the copies, gathers the results (arXiv 2407.00599)";
+  }
+  Status check(const Plan&, const MoeShape&) const override { return {}; }
+  CopyDivision division(const Plan&) const override { return CopyDivision::kShareOfEachExpert; }
+  // With one rank to a group there is nothing to share out.
+  std::string_view same_as(const Plan& plan) const override {
+    if (plan.sizes().tp > 1) return {};
+    return plan.sizes().esp == 1 ? megatron_a2a().name() : parm_s1().name();
+  }
+
+  TensorId forward(MoeLayerBuilder& b, TensorId x) const override {
+    const TensorId all = b.group_tokens(x);
+    const TensorId gate = b.gate(all);
+    const TensorId share = fused_exchange(b, b.share_out(b.permute(all, gate)));
+    const TensorId y = b.unpermute(b.gather_shares(share), gate);
+    return b.add_shared_experts(b.return_group_tokens(y), x);
+  }
+};
+
+}  // namespace
+
+const MoeSchedule& parm_s2() {
+  static const ParmS2 schedule;
+  return schedule;
+}
+
+}  // namespace moesim
