@@ -131,6 +131,7 @@ class TableMaker {
   LargestRows least_rows() const {
     LargestRows rows;
     const auto layers = static_cast<std::size_t>(program_.model.layer_count());
+    std::int64_t gated = 0;
     std::int64_t routed = 0;
     std::int64_t arrived = 0;
     for (int layer = 0; routing_.group() != nullptr && layer < program_.loads->moe_layers; ++layer) {
@@ -140,7 +141,10 @@ class TableMaker {
       arrived = layer == 0 ? most : std::min(arrived, most);
       const std::int64_t sent = routing_.group()->routed(layer, 0, 0, 0);
       routed = layer == 0 ? sent : std::min(routed, sent);
+      const std::int64_t made = routing_.group()->gated(layer, 0, 0, 0);
+      gated = layer == 0 ? made : std::min(gated, made);
     }
+    rows.gated.assign(layers, gated);
     rows.routed.assign(layers, routed);
     rows.arrived.assign(layers, routing_.group() != nullptr && routing_.group()->esp() > 1 ? 0 : arrived);
     rows.arrived_shards.assign(layers, arrived);

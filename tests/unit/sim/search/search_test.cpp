@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 
 #include "models/cluster/cluster_source.hpp"
 #include "models/shape/model_source.hpp"
+#include "sim/lower/moe_schedule.hpp"
 
 namespace moesim {
 namespace {
@@ -55,6 +57,26 @@ TEST(Search, BoundIsNeverAboveTheReplay) {
     EXPECT_LE(ranked.bound.value(), ranked.metrics.step_time.value() * (1 + 1e-9))
         << run_name(ranked.plan) << ' ' << ranked.plan.pipeline << " recompute "
         << recompute_name(ranked.plan.recompute);
+}
+
+TEST(Search, BoundIsNeverAboveTheReplayUnderAnyMoeSchedule) {
+  const ModelShape model = small_model();
+  const ClusterView view = cluster(2);
+  const CostModel costs(view);
+  SearchSpace space = small_space(model, view);
+  space.pp = {1, 2};
+  space.micro_batch = {1};
+  space.zero_dense = space.zero_expert = {ZeroStage::kOptimizer};
+  space.moe_schedule.clear();
+  for (const MoeSchedule* schedule : moe_schedules()) space.moe_schedule.emplace_back(schedule->name());
+  const RankResult all = rank_all(model, costs, space, 1'000'000);
+  std::set<std::string> found;
+  for (const RankedPlan& ranked : all.plans) {
+    found.insert(ranked.plan.moe_schedule);
+    EXPECT_LE(ranked.bound.value(), ranked.metrics.step_time.value() * (1 + 1e-9))
+        << run_name(ranked.plan) << ' ' << ranked.plan.pipeline << ' ' << ranked.plan.moe_schedule;
+  }
+  EXPECT_EQ(found.size(), moe_schedules().size());
 }
 
 TEST(Search, TheListIsTheTopOfTheWholeSpace) {
