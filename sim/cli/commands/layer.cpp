@@ -53,8 +53,8 @@ MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const S
       {"backward_s", MetricUnit::kSeconds, "backward", "Backward pass"},
       {"exposed_communication_s", MetricUnit::kSeconds, "exposed", "Communication that no computation hides"}};
   for (const int tier : tiers)
-    columns.push_back({fmt::format("sent_bytes.{}", view.tier(tier).name), MetricUnit::kBytes,
-                       fmt::format("by {}", view.tier(tier).name), "What a rank sends to ranks that it meets there"});
+    columns.push_back({view.tier(tier).name, MetricUnit::kBytes, fmt::format("by {}", view.tier(tier).name),
+                       "What a rank sends to ranks that it meets there", MetricShown::kPeopleOnly});
   for (MetricColumn column : std::vector<MetricColumn>{
            {"flops", MetricUnit::kFlops, "FLOP", "Of matrix products, of a rank"},
            {"peak_memory_bytes", MetricUnit::kBytes, "memory", "Highest, of a rank"},
@@ -92,29 +92,61 @@ MetricTable refused_table(const std::vector<ScheduleOutcome>& outcomes) {
   return table;
 }
 
-// Where the time goes: a row per category that takes any, a column per schedule.
-MetricTable where_table(const std::vector<ScheduleOutcome>& outcomes) {
-  std::vector<MetricColumn> columns = {{"category", MetricUnit::kNone, "", "Of operations"},
-                                       {"kind", MetricUnit::kNone, "", "computed, or waited for"}};
+// What a rank sends, a row per schedule and tier.
+MetricTable traffic_table(const std::vector<ScheduleOutcome>& outcomes, const ClusterView& view) {
+  MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
+                     {"tier", MetricUnit::kNone, "tier", "At which a rank meets those that it sends to"},
+                     {"link", MetricUnit::kNone, "link", "Its kind"},
+                     {"forward_bytes", MetricUnit::kBytes, "forward", "That the busiest rank sends"},
+                     {"backward_bytes", MetricUnit::kBytes, "backward", "That the busiest rank sends"}});
+  for (const ScheduleOutcome& outcome : outcomes)
+    for (const int tier : used_tiers(outcomes, view)) {
+      if (!outcome.refused.empty()) continue;
+      const auto t = static_cast<std::size_t>(tier);
+      table.add_row({std::string(outcome.schedule->name()), view.tier(tier).name,
+                     std::string(link_class_name(view.tier(tier).link)), outcome.result.forward_work.sent_bytes[t],
+                     outcome.result.backward_work.sent_bytes[t]});
+    }
+  return table;
+}
+
+// Where the time goes, a row per schedule and category that takes any.
+MetricTable category_table(const std::vector<ScheduleOutcome>& outcomes) {
+  MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
+                     {"category", MetricUnit::kNone, "category", "Of operations"},
+                     {"compute_s", MetricUnit::kSeconds, "computed", "The compute stream runs it"},
+                     {"exposed_s", MetricUnit::kSeconds, "waited for", "The compute stream waits for it"}});
+  for (const ScheduleOutcome& outcome : outcomes) {
+    if (!outcome.refused.empty()) continue;
+    for (std::size_t c = 0; c < static_cast<std::size_t>(kCategories); ++c) {
+      const Seconds computed = outcome.result.compute[c];
+      const Seconds exposed = outcome.result.exposed[c];
+      if (computed + exposed > Seconds(0))
+        table.add_row({std::string(outcome.schedule->name()), std::string(category_name(static_cast<Category>(c))),
+                       computed.value(), exposed.value()});
+    }
+  }
+  return table;
+}
+
+// The same for people: a row per category, a column per schedule, computed and waited for in one.
+MetricTable category_pivot(const std::vector<ScheduleOutcome>& outcomes) {
+  std::vector<MetricColumn> columns = {{"category", MetricUnit::kNone, "", "Of operations"}};
   for (const ScheduleOutcome& outcome : outcomes)
     if (outcome.refused.empty())
-      columns.push_back({fmt::format("{}_s", outcome.schedule->name()), MetricUnit::kSeconds,
-                         std::string(outcome.schedule->name()), "Seconds"});
+      columns.push_back({"seconds", MetricUnit::kSeconds, std::string(outcome.schedule->name()), "Seconds"});
   MetricTable table(std::move(columns));
-  const auto add = [&](Category category, const char* kind, auto part) {
-    const auto c = static_cast<std::size_t>(category);
-    std::vector<MetricValue> values = {std::string(category_name(category)), std::string(kind)};
-    double sum = 0;
+  for (std::size_t c = 0; c < static_cast<std::size_t>(kCategories); ++c) {
+    std::vector<MetricValue> values = {std::string(category_description(static_cast<Category>(c)))};
+    Seconds sum;
     for (const ScheduleOutcome& outcome : outcomes) {
       if (!outcome.refused.empty()) continue;
-      const double seconds = (outcome.result.*part)[c].value();
-      sum += seconds;
-      values.emplace_back(seconds);
+      const Seconds time = outcome.result.compute[c] + outcome.result.exposed[c];
+      sum += time;
+      values.emplace_back(time.value());
     }
-    if (sum > 0) table.add_row(std::move(values));
-  };
-  for (int c = 0; c < kCategories; ++c) add(static_cast<Category>(c), "computed", &LayerResult::compute);
-  for (int c = 0; c < kCategories; ++c) add(static_cast<Category>(c), "waited for", &LayerResult::exposed);
+    if (sum > Seconds(0)) table.add_row(std::move(values));
+  }
   return table;
 }
 
@@ -169,7 +201,9 @@ RunResult run_one_layer(Session& session, const LayerRequest& request) {
   Report report = session.new_report();
   report.add_rows("schedules", fmt::format("One MoE layer: {}", layer_text(layer)),
                   schedule_table(outcomes, *baseline, *scenario.scenario.view));
-  report.add_rows("time", "Where the time goes", where_table(outcomes));
+  report.add_rows("breakdown", "", category_table(outcomes)).shown = SectionShown::kMachinesOnly;
+  report.add_rows("traffic", "", traffic_table(outcomes, *scenario.scenario.view)).shown = SectionShown::kMachinesOnly;
+  report.add_rows("categories", "Where the time goes", category_pivot(outcomes)).shown = SectionShown::kPeopleOnly;
   add_parm_rule(report, layer, *scenario.scenario.costs, options, outcomes);
   if (MetricTable refused = refused_table(outcomes); !refused.rows().empty())
     report.add_rows("not_applicable", "Schedules that cannot run it", std::move(refused));
