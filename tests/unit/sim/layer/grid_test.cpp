@@ -60,7 +60,7 @@ TEST(LayerGrid, RefusesWhatItCannotMean) {
   refused("[[1, 2], [2, 2]]", "[[1, 2, 3]]", "/tp_esp/0");
   refused("\"top_k\": [2]", "\"top_k\": [2], \"colour\": 1", "colour");
   refused("\"expert_width\": [1024]", "\"expert_width\": [1024], \"width_multiple\": [2]", "both");
-  refused("\"expert_width\": [1024], ", "", "neither");
+  refused("\"expert_width\": [1024],", "", "neither");
   refused("\"precision\": \"fp32\"", "\"precision\": \"fp31\"", "/precision");
   refused("\"gated\": [false]", "\"gated\": [0]", "/gated/0");
   EXPECT_FALSE(parse_grid("[", "text").has_value());
@@ -175,7 +175,8 @@ TEST(PublishedProfile, CoversTheGroupsOfTheGrids) {
     EXPECT_NEAR(cost.time.value(), alpha + per_byte * bytes, 1e-12) << collective_name(kind) << " " << ranks.size();
     EXPECT_FALSE(cost.extrapolated);
   };
-  for (const auto& [tp, esp] : load_grid("builtin:parm-1296")->tp_esp) {
+  const LayerGrid grid = load_grid("builtin:parm-1296").value();
+  for (const auto& [tp, esp] : grid.tp_esp) {
     const LayerCase layer = layer_case(layer_plan(32, tp, esp));
     const Layout& layout = *layer.layout;
     expect_line(CollectiveKind::kAllToAll, layout.group(GroupKind::kEp, RankId(0)), 1.75e-4, 3.06e-10);

@@ -106,8 +106,9 @@ TEST(OneLayer, TheBoundaryAddsOneGatherToEachPass) {
   EXPECT_NEAR((whole.times.backward - sliced.times.backward).value(), gather, 2 * kPicosecond);
 }
 
-// The replay waits for what Parm's closed form of S1 adds up: two exchanges of x and a gather of n in each pass. The replay
-// sends the gate's weight of each copy along, 4 bytes beside 4096, one way in each pass.
+// Forwards, where nothing overlaps, the replay waits for what Parm's closed form of S1 adds up: two exchanges of x and a gather of
+// n. The dispatch sends the gate's weight of each copy along, 4 bytes beside 4096. Backwards it waits for less, because the
+// last weight gradients run beside the last exchange.
 TEST(OneLayer, ClosedFormOfS1IsWhatTheReplayWaitsFor) {
   const Testbed bed = testbed(8);
   for (const auto& [tp, esp] : {std::pair(2, 2), std::pair(4, 1), std::pair(4, 4), std::pair(1, 4)}) {
@@ -116,10 +117,15 @@ TEST(OneLayer, ClosedFormOfS1IsWhatTheReplayWaitsFor) {
     plan.pad_to_capacity = true;
     const LayerCase layer = layer_case(plan);
     const ParmRule rule(*bed.costs, *layer.layout);
-    const double closed = rule.times(layer, LayerPasses::kForwardAndBackward).s1.value();
-    const double weights = 2 * rule.costs().all_to_all_all.s_per_unit * parm_layer_of(layer).exchanged() / 1024;
+    const double forward = rule.times(layer, LayerPasses::kForward).s1.value();
+    const double both = rule.times(layer, LayerPasses::kForwardAndBackward).s1.value();
+    const double weights = rule.costs().all_to_all_all.s_per_unit * parm_layer_of(layer).exchanged() / 1024;
+    const LayerResult alone = played_layer(layer, "parm-s1", *bed.costs, {.passes = LayerPasses::kForward});
+    EXPECT_NEAR(alone.exposed_communication().value(), forward + weights, 1e-4 * forward)
+        << "TP " << tp << " ESP " << esp;
     const LayerResult result = played_layer(layer, "parm-s1", *bed.costs);
-    EXPECT_NEAR(result.exposed_communication().value(), closed + weights, 1e-4 * closed) << "TP " << tp << " ESP " << esp;
+    EXPECT_LT(result.exposed_communication().value(), both + 2 * weights);
+    EXPECT_GT(result.exposed_communication().value(), 0.9 * both);
   }
 }
 
