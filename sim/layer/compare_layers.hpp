@@ -15,9 +15,9 @@ namespace moesim {
 
 struct ScheduleOutcome {
   const MoeSchedule* schedule = nullptr;
-  std::string refused;          // why it cannot run this layer; empty: it can
-  std::string_view same_as;     // another schedule whose program is the same here; empty: none
-  LayerResult result;           // where it can
+  std::string refused;       // why it cannot run this layer; empty: it can
+  std::string_view same_as;  // another schedule whose program is the same here; empty: none
+  LayerResult result;        // where it can
   Program program;
 };
 

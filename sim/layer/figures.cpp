@@ -69,9 +69,9 @@ double draw_timeline(SvgSheet& sheet, const ScheduleOutcome& outcome, double y, 
       if (op.stream != lanes[lane]) continue;
       const Seconds start(static_cast<double>(interval.start) / kPicosecondsPerSecond);
       const Seconds length(static_cast<double>(interval.end - interval.start) / kPicosecondsPerSecond);
-      sheet.rectangle({left() + start.value() * pixels_per_second, top + 1, length.value() * pixels_per_second, kLane - 3},
-                      figure_colour(static_cast<std::size_t>(category_of(op))),
-                      fmt::format("{}: {}", op.name, humanize(length)));
+      sheet.rectangle(
+          {left() + start.value() * pixels_per_second, top + 1, length.value() * pixels_per_second, kLane - 3},
+          figure_colour(static_cast<std::size_t>(category_of(op))), fmt::format("{}: {}", op.name, humanize(length)));
     }
   }
   const double height = std::max(32.0, static_cast<double>(lanes.size()) * kLane);
@@ -150,9 +150,8 @@ void draw_winners(SvgSheet& sheet, const LayerGrid& grid, const GridTimes& times
     const std::size_t layer = cell * per_cell + i;
     const std::optional<std::size_t> winner = times.winner(layer);
     const bool dropped = !times.timed(layer, baseline) || !winner;
-    const std::string title =
-        fmt::format("{}: {}", point_text(grid_point(grid, layer)),
-                    dropped ? "dropped" : std::string(times.schedules[*winner]->name()));
+    const std::string title = fmt::format("{}: {}", point_text(grid_point(grid, layer)),
+                                          dropped ? "dropped" : std::string(times.schedules[*winner]->name()));
     sheet.rectangle({x + static_cast<double>(i % columns) * square, y + static_cast<double>(i / columns) * square,
                      square - 1, square - 1},
                     dropped ? kGrey : figure_colour(*winner), title);
@@ -179,7 +178,8 @@ std::string timelines_figure(const std::string& title, std::span<const ScheduleO
   for (const ScheduleOutcome* outcome : shown) y += draw_timeline(sheet, *outcome, y, scale) + 14;
   const double step = longest > Seconds(0) ? tick_step(longest.value()) : 1;
   for (int i = 0; longest > Seconds(0) && step * i <= longest.value(); ++i)
-    sheet.text(left() + step * i * scale, y + 8, humanize(Seconds(step * i)), {.size = 11, .anchor = SvgAnchor::kMiddle});
+    sheet.text(left() + step * i * scale, y + 8, humanize(Seconds(step * i)),
+               {.size = 11, .anchor = SvgAnchor::kMiddle});
   return sheet.finish();
 }
 
@@ -202,7 +202,8 @@ std::string grid_figure(const LayerGrid& grid, const GridTimes& times, const Gri
   const double boxes_height = static_cast<double>(boxes) * 15 + static_cast<double>(summary.cells.size()) * 10;
   SvgSheet sheet(std::max(kSheetWidth, map_width + 2 * kMargin),
                  170 + boxes_height + static_cast<double>(map_rows) * map_height);
-  sheet.text(kMargin, 24, fmt::format("{}: speed-up over {}", grid.name, times.schedules[baseline]->name()), {.size = 15});
+  sheet.text(kMargin, 24, fmt::format("{}: speed-up over {}", grid.name, times.schedules[baseline]->name()),
+             {.size = 15});
   double y = draw_schedule_legend(sheet, times, 48) + 22;
   draw_speed_axis(sheet, axis, y - 6, y + boxes_height);
   for (std::size_t c = 0; c < summary.cells.size(); ++c) {

@@ -137,8 +137,7 @@ GridPoint grid_point(const LayerGrid& grid, std::size_t index) {
 
 std::string point_text(const GridPoint& point) {
   return fmt::format("TP {} ESP {} B {} L {} M {} H {} k {} f {}{}", point.tp, point.esp, point.batch, point.seq,
-                     point.hidden, point.expert_width, point.top_k, point.capacity_factor,
-                     point.gated ? " gated" : "");
+                     point.hidden, point.expert_width, point.top_k, point.capacity_factor, point.gated ? " gated" : "");
 }
 
 std::vector<std::string> builtin_grid_names() {

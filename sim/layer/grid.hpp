@@ -33,7 +33,7 @@ struct LayerGrid {
   std::vector<std::int64_t> batch;
   std::vector<std::int64_t> seq;
   std::vector<std::int64_t> hidden;
-  std::vector<std::int64_t> expert_width;    // one of these two is empty
+  std::vector<std::int64_t> expert_width;  // one of these two is empty
   std::vector<std::int64_t> width_multiple;
   std::vector<std::int64_t> experts;  // and one of these two
   std::vector<std::int64_t> experts_per_ep_rank;

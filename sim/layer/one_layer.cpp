@@ -117,13 +117,7 @@ Result<LayerCase> make_layer_case(ModelShape model, Plan plan, const LayerRoutin
     layout = std::make_shared<const Layout>(std::move(made));
   }
   layer.layout = std::move(layout);
-  MOESIM_ASSIGN(layer.sliced, layer_loads(plan, layer.model, routing));
-  layer.whole = layer.sliced;
-  if (plan.sizes().tp > 1) {
-    Plan replicated = plan;
-    replicated.sequence_parallel = false;
-    MOESIM_ASSIGN(layer.whole, layer_loads(replicated, layer.model, routing));
-  }
+  MOESIM_ASSIGN(layer.loads, layer_loads(plan, layer.model, routing));
   layer.plan = std::move(plan);
   return layer;
 }
@@ -149,13 +143,12 @@ Result<Program> lower_layer(const LayerCase& layer, std::string_view schedule, c
   program.model = layer.model;
   program.layout = layer.layout;
   const Plan& plan = program.plan;
-  program.loads = plan.sequence_parallel ? layer.sliced : layer.whole;
+  program.loads = layer.loads;
   Chunk& chunk = program.chunks.emplace_back();
   chunk.stage = StageId(0);
   chunk.last_layer = 1;
   MOESIM_ASSIGN(ChunkOps ops, lower_moe_block(plan, program.model, *program.layout, program.recipe, chunk));
-  const bool sliced =
-      options.boundary == LayerBoundary::kWhole && plan.sequence_parallel && plan.sizes().tp > 1;
+  const bool sliced = options.boundary == LayerBoundary::kWhole && plan.sequence_parallel && plan.sizes().tp > 1;
   if (sliced) add_gather(chunk, ops.forward, chunk.output, plan, Phase::kForward);
   program.blocks.push_back({BlockKind::kForward, 0, -1, std::move(ops.forward)});
   StageProgram& stage = program.stages.emplace_back();

@@ -46,8 +46,7 @@ struct LayerCase {
   ModelShape model;  // of one layer
   Plan plan;         // pp is 1; moe_schedule and sequence_parallel are those of each schedule
   std::shared_ptr<const Layout> layout;
-  std::shared_ptr<const RoutedLoads> sliced;  // the tokens of a TP rank are its own
-  std::shared_ptr<const RoutedLoads> whole;   // all ranks of a TP group have the same
+  std::shared_ptr<const RoutedLoads> loads;  // of the tokens that are a rank's own when its TP group shares them out
 };
 
 // Where the loads of a layer come from.

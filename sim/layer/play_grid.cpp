@@ -89,9 +89,9 @@ class GridPlayer {
         for (const std::int64_t experts : given) {
           Result<GridCell> cell = make_cell(*costs, cell_sizes(tp, esp, costs->view().ranks(), experts));
           if (!cell)
-            return invalid_input(fmt::format("TP {} and ESP {} on {} ranks: {}", tp, esp, costs->view().ranks(),
-                                             cell.error().what),
-                                 grid_.name, cell.error().hint);
+            return invalid_input(
+                fmt::format("TP {} and ESP {} on {} ranks: {}", tp, esp, costs->view().ranks(), cell.error().what),
+                grid_.name, cell.error().hint);
           cells_.push_back(std::move(*cell));
         }
     return {};

@@ -57,17 +57,15 @@ Result<LayerResult> play_layer(const Program& program, const CostModel& costs) {
   layer.times = times_of(layer.replay);
   const EntityStatistics& statistics = layer.replay.entities.front();
   for (std::size_t c = 0; c < static_cast<std::size_t>(kCategories); ++c) {
-    if (c < statistics.compute_by_category.size())
-      layer.compute[c] = layer_seconds(statistics.compute_by_category[c]);
-    if (c < statistics.exposed_by_category.size())
-      layer.exposed[c] = layer_seconds(statistics.exposed_by_category[c]);
+    if (c < statistics.compute_by_category.size()) layer.compute[c] = layer_seconds(statistics.compute_by_category[c]);
+    if (c < statistics.exposed_by_category.size()) layer.exposed[c] = layer_seconds(statistics.exposed_by_category[c]);
   }
   layer.forward_work = priced.work[0];
   if (program.blocks.size() > 1) layer.backward_work = priced.work[1];
   layer.memory = walk_memory(program).stages.front();
   layer.fits = fits(layer.memory.peak, smallest_device(costs.view()));
-  layer.extrapolated_fraction = static_cast<double>(priced.extrapolated_ops) /
-                                static_cast<double>(std::max<std::int64_t>(1, priced.priced_ops));
+  layer.extrapolated_fraction =
+      static_cast<double>(priced.extrapolated_ops) / static_cast<double>(std::max<std::int64_t>(1, priced.priced_ops));
   return layer;
 }
 

@@ -40,9 +40,8 @@ void SvgSheet::rectangle(const SvgBox& box, std::string_view colour, std::string
 
 void SvgSheet::line(double x1, double y1, double x2, double y2, std::string_view colour, double thickness) {
   fmt::format_to(std::back_inserter(body_),
-                 "<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"{}\" stroke-width=\"{}\"/>\n",
-                 svg_number(x1), svg_number(y1), svg_number(x2), svg_number(y2), xml_escaped(colour),
-                 svg_number(thickness));
+                 "<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"{}\" stroke-width=\"{}\"/>\n", svg_number(x1),
+                 svg_number(y1), svg_number(x2), svg_number(y2), xml_escaped(colour), svg_number(thickness));
 }
 
 void SvgSheet::text(double x, double y, std::string_view text, const SvgTextStyle& style) {

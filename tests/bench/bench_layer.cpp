@@ -26,8 +26,8 @@ struct GridQuestion {
     for (const EmbeddedFile& file : published_profile_files())
       profiles.push_back(parse_profile(file.content, std::string(file.name)).value());
     for (const GridCluster& cluster : grid.clusters) {
-      views.push_back(std::make_unique<const ClusterView>(
-          compile(load_cluster(cluster.cluster, cluster.nodes).value()).value()));
+      views.push_back(
+          std::make_unique<const ClusterView>(compile(load_cluster(cluster.cluster, cluster.nodes).value()).value()));
       costs.push_back(std::make_unique<const CostModel>(make_cost_model(*views.back(), profiles)));
       models.push_back(costs.back().get());
     }

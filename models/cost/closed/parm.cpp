@@ -6,9 +6,7 @@ namespace moesim {
 namespace {
 
 // Nothing to do in a group of one.
-Seconds over(int ranks, const LinearTime& time, double amount) {
-  return ranks > 1 ? time.at(amount) : Seconds(0);
-}
+Seconds over(int ranks, const LinearTime& time, double amount) { return ranks > 1 ? time.at(amount) : Seconds(0); }
 
 struct ParmParts {
   Seconds exchange_ep, exchange_all, gather_mp, saa;
@@ -65,9 +63,7 @@ ParmTimes parm_forward_and_backward(const ParmLayer& layer, const ParmCosts& cos
   return times;
 }
 
-ParmChoice choose_schedule(const ParmTimes& times) {
-  return times.s2 < times.s1 ? ParmChoice::kS2 : ParmChoice::kS1;
-}
+ParmChoice choose_schedule(const ParmTimes& times) { return times.s2 < times.s1 ? ParmChoice::kS2 : ParmChoice::kS1; }
 
 ParmChoice choose_by_bandwidth(double rho, int mp, int esp, double copies_per_token) {
   if (mp == 1) return ParmChoice::kS1;

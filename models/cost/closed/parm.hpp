@@ -26,20 +26,20 @@ namespace moesim {
 struct ParmLayer {
   int mp = 1;
   int esp = 1;
-  Bytes input;                   // n, of one rank
-  Bytes dispatched;              // D, of one rank
-  double multiply_adds = 0;      // C: of a rank's experts over the baseline's tokens, forward
+  Bytes input;               // n, of one rank
+  Bytes dispatched;          // D, of one rank
+  double multiply_adds = 0;  // C: of a rank's experts over the baseline's tokens, forward
   [[nodiscard]] double exchanged() const { return static_cast<double>(esp) * dispatched.value() / mp; }  // x
 };
 
 struct ParmCosts {
-  LinearTime all_to_all_ep;   // over EP, of the buffer
-  LinearTime all_to_all_all;  // over EP x ESP
-  LinearTime gather_mp;       // over MP, of the gathered size
-  LinearTime gather_esp;      // over ESP, of the gathered size
+  LinearTime all_to_all_ep;       // over EP, of the buffer
+  LinearTime all_to_all_all;      // over EP x ESP
+  LinearTime gather_mp;           // over MP, of the gathered size
+  LinearTime gather_esp;          // over ESP, of the gathered size
   LinearTime reduce_scatter_esp;  // over ESP, of the input
-  LinearTime all_reduce_esp;  // over ESP, of the buffer
-  LinearTime experts;         // of multiply-adds
+  LinearTime all_reduce_esp;      // over ESP, of the buffer
+  LinearTime experts;             // of multiply-adds
 };
 
 // S2's combine: an all-to-all in pairwise steps whose pieces are gathered over MP as they arrive, on two streams (the paper's

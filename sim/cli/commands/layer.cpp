@@ -209,7 +209,7 @@ RunResult run_one_layer(Session& session, const LayerRequest& request) {
     report.add_rows("not_applicable", "Schedules that cannot run it", std::move(refused));
   describe_scenario(report, scenario.scenario);
   report.notes.push_back(boundary_note(layer, options));
-  for (const std::string& note : layer.sliced->notes) report.notes.push_back(note);
+  for (const std::string& note : layer.loads->notes) report.notes.push_back(note);
   if (!request.plot.empty()) {
     MOESIM_TRY(write_output(request.plot, timelines_figure(layer_text(layer), outcomes), session.overwrite()));
     session.say(fmt::format("wrote {}", request.plot));

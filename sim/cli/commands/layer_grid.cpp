@@ -153,8 +153,7 @@ RunResult run_layer_grid(Session& session, const LayerGridRequest& request) {
   for (const std::string& profile : request.profiles) report.inputs.push_back(input_record("profile", profile));
   report.add_rows("cells", "", cell_table(summary, times, hardware, grid)).shown = SectionShown::kMachinesOnly;
   report
-      .add_rows("speedups",
-                fmt::format("Speed-up over {} (least, mean, most)", times.schedules[baseline]->name()),
+      .add_rows("speedups", fmt::format("Speed-up over {} (least, mean, most)", times.schedules[baseline]->name()),
                 pivot(summary, times, hardware, CellFigure::kSpeedUps, baseline))
       .shown = SectionShown::kPeopleOnly;
   report

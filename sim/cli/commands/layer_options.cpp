@@ -122,9 +122,10 @@ void add_layer_options(CLI::App& command, Session& session, LayerRequest& reques
   for (const MoeSchedule* schedule : moe_schedules()) names.emplace_back(schedule->name());
   session.suggest(baseline, std::move(names));
   constexpr const char* kGrid = "Grids and figures";
-  CLI::Option* grid = command.add_option("--grid", request.grid, "builtin:NAME or a file of value lists (docs/layer.md)")
-                          ->option_text("GRID")
-                          ->group(kGrid);
+  CLI::Option* grid =
+      command.add_option("--grid", request.grid, "builtin:NAME or a file of value lists (docs/layer.md)")
+          ->option_text("GRID")
+          ->group(kGrid);
   std::vector<std::string> grids;
   for (const std::string& name : builtin_grid_names()) grids.push_back(std::string(kBuiltinPrefix) + name);
   session.suggest(grid, std::move(grids));
@@ -176,8 +177,7 @@ Result<LayerCase> layer_case_of(const LayerRequest& request, const LayerScenario
   plan.capacity_factor = request.capacity_factor;
   plan.pad_to_capacity = request.capacity_factor > 0;
   plan.zero_dense = plan.zero_expert = ZeroStage::kNone;
-  return make_layer_case(scenario.model, plan,
-                         {scenario.scenario.loads(), scenario.moe_layers, scenario.moe_layer});
+  return make_layer_case(scenario.model, plan, {scenario.scenario.loads(), scenario.moe_layers, scenario.moe_layer});
 }
 
 std::string layer_text(const LayerCase& layer) {
@@ -193,12 +193,14 @@ std::string boundary_note(const LayerCase& layer, const LayerOptions& options) {
   if (layer.plan.sizes().tp == 1)
     return fmt::format("times are of the MoE block alone, {} the reduction of its gradients", gradients);
   return options.boundary == LayerBoundary::kWhole
-             ? fmt::format("times are of the MoE block alone, {} the reduction of its gradients; every TP rank has all "
-                           "tokens before and after it",
-                           gradients)
-             : fmt::format("times are of the MoE block alone, {} the reduction of its gradients; every TP rank has its "
-                           "own tokens before and after it",
-                           gradients);
+             ? fmt::format(
+                   "times are of the MoE block alone, {} the reduction of its gradients; every TP rank has all "
+                   "tokens before and after it",
+                   gradients)
+             : fmt::format(
+                   "times are of the MoE block alone, {} the reduction of its gradients; every TP rank has its "
+                   "own tokens before and after it",
+                   gradients);
 }
 
 }  // namespace moesim

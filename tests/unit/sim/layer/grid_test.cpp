@@ -94,7 +94,8 @@ TEST(PlayGrid, TheSameForAnyNumberOfThreadsAndAsOneByOne) {
   // The last layer by itself: TP 2, ESP 2, 2 sequences of 512, dropless.
   Plan plan = layer_plan(8, 2, 2);
   const auto layer = make_layer_case(
-      one_layer_model(1024, {.experts = 4, .top_k = 2, .expert = {.width = 1024, .gated = false}, .shared = {}}), plan, {});
+      one_layer_model(1024, {.experts = 4, .top_k = 2, .expert = {.width = 1024, .gated = false}, .shared = {}}), plan,
+      {});
   ASSERT_TRUE(layer.has_value());
   for (std::size_t s = 0; s < one->schedules.size(); ++s) {
     if (!one->timed(15, s)) continue;
