@@ -195,13 +195,13 @@ std::string grid_figure(const LayerGrid& grid, const GridTimes& times, const Gri
   const std::size_t columns = winner_columns(grid);
   const std::size_t rows = grid.layers_per_cell() / columns;
   const double square = 10;
-  const double map_width = static_cast<double>(columns) * square + 30;
+  const double map_width = std::max(135.0, static_cast<double>(columns) * square + 20);
   const auto maps_in_row = static_cast<std::size_t>(std::max(1.0, std::floor((kSheetWidth - 2 * kMargin) / map_width)));
   const std::size_t map_rows = (summary.cells.size() + maps_in_row - 1) / maps_in_row;
   const double map_height = static_cast<double>(rows) * square + 34;
   const double boxes_height = static_cast<double>(boxes) * 15 + static_cast<double>(summary.cells.size()) * 10;
   SvgSheet sheet(std::max(kSheetWidth, map_width + 2 * kMargin),
-                 170 + boxes_height + static_cast<double>(map_rows) * map_height);
+                 145 + boxes_height + static_cast<double>(map_rows) * map_height);
   sheet.text(kMargin, 24, fmt::format("{}: speed-up over {}", grid.name, times.schedules[baseline]->name()),
              {.size = 15});
   double y = draw_schedule_legend(sheet, times, 48) + 22;
