@@ -21,11 +21,11 @@ constexpr double kLane = 18;
 constexpr std::string_view kGrey = "#cccccc";
 constexpr std::string_view kDark = "#222222";
 
-double left() { return kMargin + kLabels; }
+double field_left() { return kMargin + kLabels; }
 
 // ---- timelines
 
-const Op& op_of(const Program& program, const Interval& interval) {
+const Op& interval_op(const Program& program, const Interval& interval) {
   return program.op_at(StageId(0), interval.call, interval.op);
 }
 
@@ -34,19 +34,19 @@ std::vector<Stream> lanes_of(const ScheduleOutcome& outcome) {
   for (int stream = 0; stream < kStreams; ++stream)
     if (std::any_of(outcome.result.replay.intervals.begin(), outcome.result.replay.intervals.end(),
                     [&](const Interval& interval) {
-                      return op_of(outcome.program, interval).stream == static_cast<Stream>(stream);
+                      return interval_op(outcome.program, interval).stream == static_cast<Stream>(stream);
                     }))
       lanes.push_back(static_cast<Stream>(stream));
   return lanes;
 }
 
 void draw_category_legend(SvgSheet& sheet, std::span<const ScheduleOutcome> outcomes, double y) {
-  double x = left();
+  double x = field_left();
   for (int c = 0; c < kCategories; ++c) {
     const auto category = static_cast<Category>(c);
     const bool used = std::any_of(outcomes.begin(), outcomes.end(), [&](const ScheduleOutcome& outcome) {
       return std::any_of(outcome.result.replay.intervals.begin(), outcome.result.replay.intervals.end(),
-                         [&](const Interval& i) { return category_of(op_of(outcome.program, i)) == category; });
+                         [&](const Interval& i) { return category_of(interval_op(outcome.program, i)) == category; });
     });
     if (!used) continue;
     sheet.rectangle({x, y - 10, 12, 12}, figure_colour(static_cast<std::size_t>(c)));
@@ -63,19 +63,19 @@ double draw_timeline(SvgSheet& sheet, const ScheduleOutcome& outcome, double y, 
   sheet.text(kMargin, y + 28, humanize(result.times.total()), {.size = 12, .colour = "#555555"});
   for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
     const double top = y + static_cast<double>(lane) * kLane;
-    sheet.text(left() - 6, top + 12, stream_name(lanes[lane]), {.size = 10, .anchor = SvgAnchor::kEnd});
+    sheet.text(field_left() - 6, top + 12, stream_name(lanes[lane]), {.size = 10, .anchor = SvgAnchor::kEnd});
     for (const Interval& interval : result.replay.intervals) {
-      const Op& op = op_of(outcome.program, interval);
+      const Op& op = interval_op(outcome.program, interval);
       if (op.stream != lanes[lane]) continue;
       const Seconds start(static_cast<double>(interval.start) / kPicosecondsPerSecond);
       const Seconds length(static_cast<double>(interval.end - interval.start) / kPicosecondsPerSecond);
       sheet.rectangle(
-          {left() + start.value() * pixels_per_second, top + 1, length.value() * pixels_per_second, kLane - 3},
+          {field_left() + start.value() * pixels_per_second, top + 1, length.value() * pixels_per_second, kLane - 3},
           figure_colour(static_cast<std::size_t>(category_of(op))), fmt::format("{}: {}", op.name, humanize(length)));
     }
   }
   const double height = std::max(32.0, static_cast<double>(lanes.size()) * kLane);
-  const double turn = left() + result.times.forward.value() * pixels_per_second;
+  const double turn = field_left() + result.times.forward.value() * pixels_per_second;
   if (result.times.backward > Seconds(0)) sheet.line(turn, y, turn, y + height, kDark);
   return height;
 }
@@ -96,7 +96,7 @@ double tick_step(double span) {
 
 struct SpeedAxis {
   double most = 1;
-  [[nodiscard]] double x(double speedup) const { return left() + speedup / most * kField; }
+  [[nodiscard]] double x(double speedup) const { return field_left() + speedup / most * kField; }
 };
 
 void draw_speed_axis(SvgSheet& sheet, const SpeedAxis& axis, double top, double bottom) {
@@ -122,12 +122,12 @@ void draw_box(SvgSheet& sheet, const SpeedAxis& axis, const std::vector<double>&
 }
 
 double draw_schedule_legend(SvgSheet& sheet, const GridTimes& times, double y) {
-  double x = left();
+  double x = field_left();
   for (std::size_t s = 0; s < times.schedules.size(); ++s) {
     const std::string_view name = times.schedules[s]->name();
     const double width = 36 + 7.5 * static_cast<double>(name.size());
     if (x + width > kSheetWidth) {
-      x = left();
+      x = field_left();
       y += 18;
     }
     sheet.rectangle({x, y - 10, 12, 12}, figure_colour(s));
@@ -178,7 +178,7 @@ std::string timelines_figure(const std::string& title, std::span<const ScheduleO
   for (const ScheduleOutcome* outcome : shown) y += draw_timeline(sheet, *outcome, y, scale) + 14;
   const double step = longest > Seconds(0) ? tick_step(longest.value()) : 1;
   for (int i = 0; longest > Seconds(0) && step * i <= longest.value(); ++i)
-    sheet.text(left() + step * i * scale, y + 8, humanize(Seconds(step * i)),
+    sheet.text(field_left() + step * i * scale, y + 8, humanize(Seconds(step * i)),
                {.size = 11, .anchor = SvgAnchor::kMiddle});
   return sheet.finish();
 }

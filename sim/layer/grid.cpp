@@ -101,7 +101,7 @@ Status read_profiles(JsonReader& root, LayerGrid& grid) {
 }
 
 // Takes the next digit of a number whose last digits count the innermost list.
-std::size_t digit(std::size_t& rest, std::size_t values) {
+std::size_t take_digit(std::size_t& rest, std::size_t values) {
   const std::size_t chosen = rest % values;
   rest /= values;
   return chosen;
@@ -119,16 +119,16 @@ GridPoint grid_point(const LayerGrid& grid, std::size_t index) {
   const std::vector<std::int64_t>& widths = grid.expert_width.empty() ? grid.width_multiple : grid.expert_width;
   point.experts_are_per_rank = grid.experts.empty();
   const std::vector<std::int64_t>& experts = point.experts_are_per_rank ? grid.experts_per_ep_rank : grid.experts;
-  const std::int64_t width = widths[digit(index, widths.size())];
-  point.hidden = grid.hidden[digit(index, grid.hidden.size())];
+  const std::int64_t width = widths[take_digit(index, widths.size())];
+  point.hidden = grid.hidden[take_digit(index, grid.hidden.size())];
   point.expert_width = grid.expert_width.empty() ? width * point.hidden : width;
-  point.seq = grid.seq[digit(index, grid.seq.size())];
-  point.batch = grid.batch[digit(index, grid.batch.size())];
-  point.capacity_factor = grid.capacity_factor[digit(index, grid.capacity_factor.size())];
-  point.top_k = grid.top_k[digit(index, grid.top_k.size())];
-  point.experts = experts[digit(index, experts.size())];
-  point.gated = grid.gated[digit(index, grid.gated.size())];
-  const auto& [tp, esp] = grid.tp_esp[digit(index, grid.tp_esp.size())];
+  point.seq = grid.seq[take_digit(index, grid.seq.size())];
+  point.batch = grid.batch[take_digit(index, grid.batch.size())];
+  point.capacity_factor = grid.capacity_factor[take_digit(index, grid.capacity_factor.size())];
+  point.top_k = grid.top_k[take_digit(index, grid.top_k.size())];
+  point.experts = experts[take_digit(index, experts.size())];
+  point.gated = grid.gated[take_digit(index, grid.gated.size())];
+  const auto& [tp, esp] = grid.tp_esp[take_digit(index, grid.tp_esp.size())];
   point.tp = tp;
   point.esp = esp;
   point.cluster = index;

@@ -11,7 +11,7 @@ namespace {
 
 Seconds layer_seconds(Picoseconds time) { return Seconds(static_cast<double>(time) / kPicosecondsPerSecond); }
 
-Result<ReplayResult> played(const Program& program, const PricedProgram& priced) {
+Result<ReplayResult> replayed_layer(const Program& program, const PricedProgram& priced) {
   ReplayOptions options;
   options.record_intervals = true;
   ReplayResult result = replay(priced.replay, options);
@@ -53,7 +53,7 @@ Result<LayerResult> play_layer(const Program& program, const CostModel& costs) {
   options.count_work = CountWork::kYes;
   const PricedProgram priced = price(program, costs, options);
   LayerResult layer;
-  MOESIM_ASSIGN(layer.replay, played(program, priced));
+  MOESIM_ASSIGN(layer.replay, replayed_layer(program, priced));
   layer.times = times_of(layer.replay);
   const EntityStatistics& statistics = layer.replay.entities.front();
   for (std::size_t c = 0; c < static_cast<std::size_t>(kCategories); ++c) {
@@ -71,7 +71,7 @@ Result<LayerResult> play_layer(const Program& program, const CostModel& costs) {
 
 Result<LayerTimes> time_layer(const Program& program, const CostModel& costs) {
   const PricedProgram priced = price(program, costs, {});
-  MOESIM_ASSIGN(const ReplayResult result, played(program, priced));
+  MOESIM_ASSIGN(const ReplayResult result, replayed_layer(program, priced));
   return times_of(result);
 }
 

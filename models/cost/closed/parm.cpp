@@ -6,7 +6,7 @@ namespace moesim {
 namespace {
 
 // Nothing to do in a group of one.
-Seconds over(int ranks, const LinearTime& time, double amount) { return ranks > 1 ? time.at(amount) : Seconds(0); }
+Seconds in_group(int ranks, const LinearTime& time, double amount) { return ranks > 1 ? time.at(amount) : Seconds(0); }
 
 struct ParmParts {
   Seconds exchange_ep, exchange_all, gather_mp, saa;
@@ -15,9 +15,9 @@ struct ParmParts {
 
 ParmParts parts_of(const ParmLayer& layer, const ParmCosts& costs, int ranks) {
   ParmParts parts;
-  parts.exchange_ep = over(ranks / layer.esp, costs.all_to_all_ep, layer.esp * layer.dispatched.value());
-  parts.exchange_all = over(ranks, costs.all_to_all_all, layer.exchanged());
-  parts.gather_mp = over(layer.mp, costs.gather_mp, layer.input.value());
+  parts.exchange_ep = in_group(ranks / layer.esp, costs.all_to_all_ep, layer.esp * layer.dispatched.value());
+  parts.exchange_all = in_group(ranks, costs.all_to_all_all, layer.exchanged());
+  parts.gather_mp = in_group(layer.mp, costs.gather_mp, layer.input.value());
   parts.saa = saa_bound(layer, costs, ranks);
   parts.experts = costs.experts.at(layer.multiply_adds);
   parts.experts_sliced = costs.experts.at(layer.multiply_adds / layer.mp);
@@ -37,7 +37,7 @@ Seconds saa_time(const SaaSteps& steps) {
 }
 
 Seconds saa_bound(const ParmLayer& layer, const ParmCosts& costs, int ranks) {
-  const Seconds exchange = over(ranks, costs.all_to_all_all, layer.exchanged());
+  const Seconds exchange = in_group(ranks, costs.all_to_all_all, layer.exchanged());
   if (layer.mp == 1) return exchange;
   const Seconds gather = costs.gather_mp.at(layer.dispatched.value());
   return std::max(exchange, gather) + gather / ranks;
@@ -46,8 +46,8 @@ Seconds saa_bound(const ParmLayer& layer, const ParmCosts& costs, int ranks) {
 ParmTimes parm_forward(const ParmLayer& layer, const ParmCosts& costs, int ranks) {
   const ParmParts parts = parts_of(layer, costs, ranks);
   ParmTimes times;
-  times.base = over(layer.esp, costs.gather_esp, layer.esp * layer.input.value()) + 2 * parts.exchange_ep +
-               over(layer.esp, costs.all_reduce_esp, layer.esp * layer.dispatched.value()) + parts.experts;
+  times.base = in_group(layer.esp, costs.gather_esp, layer.esp * layer.input.value()) + 2 * parts.exchange_ep +
+               in_group(layer.esp, costs.all_reduce_esp, layer.esp * layer.dispatched.value()) + parts.experts;
   times.s1 = 2 * parts.exchange_all + parts.gather_mp + parts.experts_sliced;
   times.s2 = parts.exchange_all + parts.saa + parts.experts_sliced;
   return times;
@@ -56,8 +56,8 @@ ParmTimes parm_forward(const ParmLayer& layer, const ParmCosts& costs, int ranks
 ParmTimes parm_forward_and_backward(const ParmLayer& layer, const ParmCosts& costs, int ranks) {
   const ParmParts parts = parts_of(layer, costs, ranks);
   ParmTimes times = parm_forward(layer, costs, ranks);
-  times.base += over(layer.esp, costs.gather_esp, layer.esp * layer.input.value()) + 2 * parts.exchange_ep +
-                over(layer.esp, costs.reduce_scatter_esp, layer.esp * layer.input.value()) + 2 * parts.experts;
+  times.base += in_group(layer.esp, costs.gather_esp, layer.esp * layer.input.value()) + 2 * parts.exchange_ep +
+                in_group(layer.esp, costs.reduce_scatter_esp, layer.esp * layer.input.value()) + 2 * parts.experts;
   times.s1 += 2 * parts.exchange_all + parts.gather_mp + 2 * parts.experts_sliced;
   times.s2 += parts.exchange_all + parts.saa + 2 * parts.experts_sliced;
   return times;
