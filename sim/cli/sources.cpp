@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "base/text.hpp"
-#include "embedded/published_profile_files.hpp"
 #include "models/cluster/cluster_source.hpp"
 #include "models/shape/model_source.hpp"
 #include "traces/bundled.hpp"

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "calibration/profile.hpp"
-#include "embedded/published_profile_files.hpp"
 #include "models/cluster/cluster_source.hpp"
 #include "sim/layer/compare_layers.hpp"
 #include "sim/layer/play_grid.hpp"

@@ -78,7 +78,8 @@ MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const S
     values.emplace_back(result.memory.peak.count());
     values.emplace_back(result.fits);
     values.emplace_back(result.extrapolated_fraction);
-    values.push_back(outcome.same_as.empty() ? MetricValue() : MetricValue(std::string(outcome.same_as)));
+    values.emplace_back();
+    if (!outcome.same_as.empty()) values.back() = std::string(outcome.same_as);
     table.add_row(std::move(values), result.fits ? RowTone::kPlain : RowTone::kBad);
   }
   return table;

@@ -83,7 +83,8 @@ void add_layer_options(CLI::App& command, Session& session, LayerRequest& reques
       ->group(kLayer);
   number("--hidden", request.hidden, ShapeLimits::kHidden, "Width of the tokens, where no model is named", kLayer);
   number("--expert-width", request.expert_width, ShapeLimits::kWidth, "Intermediate size of an expert", kLayer);
-  number("--experts", request.experts, ShapeLimits::kExperts, "How many there are", kLayer);
+  number("--experts", request.experts, ShapeLimits::kExperts,
+         "How many there are; --top-k says how many a token uses, 2", kLayer);
   command.add_flag("--gated", request.gated, "Experts of three matrices (SwiGLU) instead of two")->group(kLayer);
   number("--batch", request.batch, 1'000'000, "Sequences of a TP group", kLayer)->default_str("1");
   number("--seq", request.seq, 100'000'000, "Tokens of a sequence", kLayer)->default_str("4096");

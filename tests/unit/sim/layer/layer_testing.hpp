@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "calibration/profile.hpp"
-#include "embedded/published_profile_files.hpp"
 #include "models/cluster/cluster_source.hpp"
 #include "sim/layer/one_layer.hpp"
 #include "sim/layer/play_layer.hpp"

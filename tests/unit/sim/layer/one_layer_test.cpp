@@ -132,7 +132,8 @@ TEST(OneLayer, ClosedFormOfS1IsWhatTheReplayWaitsFor) {
 // The forward breakdown that the FSMoE paper measured on its testbed B for a layer of GPT2-XL (4 sequences of 1024 tokens of 1600,
 // experts of 6400, top-2, capacity 1.2, TP and ESP 4, FP32), from its own constants: exchanges 11.2 ms, the gathers over ESP
 // and TP 15.5 ms, both to 12 %. By hand: D = 62.9 MB, exchanges 2 (0.175 + 0.306e-6 D / 4) = 9.98 ms; gathers of D and of
-// n = 26.2 MB 2 * 0.032 + 0.168e-6 (D + n) = 15.04 ms; the reduce-scatter of D 0.0391 + 0.167e-6 D = 10.54 ms.
+// n = 26.2 MB 2 * 0.032 + 0.168e-6 (D + n) = 15.04 ms; the reduce-scatter of D 0.0391 + 0.167e-6 D = 10.54 ms. To 0.3 %: the
+// capacity of a slice is a whole number of rows (308 for 307.2), and weights travel with the copies.
 TEST(OneLayer, BreakdownOfTheFsMoePaper) {
   const Testbed bed = testbed(8);
   Plan plan = layer_plan(32, 4, 4);
@@ -146,8 +147,8 @@ TEST(OneLayer, BreakdownOfTheFsMoePaper) {
   ASSERT_TRUE(layer.has_value());
   const LayerResult result = played_layer(*layer, "megatron-a2a", *bed.costs, {.passes = LayerPasses::kForward});
   const auto waited = [&](Category category) { return result.exposed[static_cast<std::size_t>(category)].value(); };
-  EXPECT_NEAR(waited(Category::kEpComm), 9.98e-3, 0.02e-3);
-  EXPECT_NEAR(waited(Category::kEspComm) + waited(Category::kTpComm), 15.04e-3 + 10.54e-3, 0.02e-3);
+  EXPECT_NEAR(waited(Category::kEpComm), 9.98e-3, 0.003 * 9.98e-3);
+  EXPECT_NEAR(waited(Category::kEspComm) + waited(Category::kTpComm), 25.58e-3, 0.003 * 25.58e-3);
   EXPECT_NEAR(waited(Category::kEpComm), 11.2e-3, 0.12 * 11.2e-3);
   EXPECT_NEAR(waited(Category::kEspComm) + waited(Category::kTpComm) - 10.54e-3, 15.5e-3, 0.12 * 15.5e-3);
 }
