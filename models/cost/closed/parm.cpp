@@ -53,11 +53,14 @@ ParmTimes parm_forward(const ParmLayer& layer, const ParmCosts& costs, int ranks
   return times;
 }
 
-ParmTimes parm_forward_and_backward(const ParmLayer& layer, const ParmCosts& costs, int ranks) {
+ParmTimes parm_forward_and_backward(const ParmLayer& layer, const ParmCosts& costs, int ranks, ShardSum sum) {
   const ParmParts parts = parts_of(layer, costs, ranks);
   ParmTimes times = parm_forward(layer, costs, ranks);
-  times.base += in_group(layer.esp, costs.gather_esp, layer.esp * layer.input.value()) + 2 * parts.exchange_ep +
-                in_group(layer.esp, costs.reduce_scatter_esp, layer.esp * layer.input.value()) + 2 * parts.experts;
+  const double gathered = layer.esp * layer.input.value();
+  const Seconds summed = sum == ShardSum::kReduceScatter
+                             ? in_group(layer.esp, costs.reduce_scatter_esp, gathered)
+                             : in_group(layer.esp, costs.all_reduce_esp, layer.esp * layer.dispatched.value());
+  times.base += in_group(layer.esp, costs.gather_esp, gathered) + 2 * parts.exchange_ep + summed + 2 * parts.experts;
   times.s1 += 2 * parts.exchange_all + parts.gather_mp + 2 * parts.experts_sliced;
   times.s2 += parts.exchange_all + parts.saa + 2 * parts.experts_sliced;
   return times;

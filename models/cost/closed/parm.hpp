@@ -7,8 +7,9 @@
 //   t_base = AG_esp(N_ESP n) + 2 A2A_ep(N_ESP D) + AR_esp(N_ESP D) + experts(C)
 //   t_S1   = 2 A2A_all(x) + AG_mp(n) + experts(C / N_MP)
 //   t_S2   = A2A_all(x) + SAA(x, D) + experts(C / N_MP)
-//   backward: the same collectives, the baseline with a reduce-scatter for the all-gather and the reverse for the sum of the
-//   shards; S1's gather of the output becomes one of the input's gradient; experts twice
+//   backward: experts twice and the same collectives, of which S1's gather becomes one of the input's gradient. The baseline's sum
+//   of the shards becomes a gather, AG_esp(N_ESP n), and its gather a sum: a reduce-scatter, RS_esp(N_ESP n), or, as Megatron's
+//   row-parallel experts do it, AR_esp(N_ESP D) before the exchange (ShardSum). Which of them the paper has is not known.
 // Groups of one rank cost nothing: no gather with N_MP = 1, no ESP collectives with N_ESP = 1.
 // The rule picks the schedule with the smaller time, S1 when they are equal.
 //
@@ -65,7 +66,9 @@ struct ParmTimes {
 };
 // `ranks` of the exchange, N_EP * N_ESP.
 [[nodiscard]] ParmTimes parm_forward(const ParmLayer& layer, const ParmCosts& costs, int ranks);
-[[nodiscard]] ParmTimes parm_forward_and_backward(const ParmLayer& layer, const ParmCosts& costs, int ranks);
+enum class ShardSum : std::uint8_t { kReduceScatter, kAllReduce };
+[[nodiscard]] ParmTimes parm_forward_and_backward(const ParmLayer& layer, const ParmCosts& costs, int ranks,
+                                                  ShardSum sum = ShardSum::kReduceScatter);
 
 enum class ParmChoice : std::uint8_t { kS1, kS2 };
 [[nodiscard]] ParmChoice choose_schedule(const ParmTimes& times);
