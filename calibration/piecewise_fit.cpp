@@ -84,6 +84,12 @@ std::vector<std::size_t> best_cut(const Lines& lines, std::size_t points, std::s
 
 }  // namespace
 
+TimePiece fit_one_piece(const std::vector<TimePoint>& points) {
+  MOESIM_ASSERT(!points.empty());
+  const Line line = fit_line(points, 0);
+  return {0, line.alpha, line.per_byte};
+}
+
 PiecewiseTime fit_pieces(const std::vector<TimePoint>& points) {
   MOESIM_ASSERT(!points.empty());
   const std::size_t n = points.size();

@@ -16,5 +16,7 @@ namespace moesim {
 
 // `points` by rising size, not empty, times above 0.
 [[nodiscard]] PiecewiseTime fit_pieces(const std::vector<TimePoint>& points);
+// All of them as one piece.
+[[nodiscard]] TimePiece fit_one_piece(const std::vector<TimePoint>& points);
 
 }  // namespace moesim

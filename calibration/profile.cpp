@@ -11,6 +11,7 @@
 #include "calibration/measured_json.hpp"
 #include "calibration/parameter_fields.hpp"
 #include "embedded/calibration_profile_files.hpp"
+#include "embedded/embedded_published_profiles.hpp"
 #include "models/cluster/provenance_reader.hpp"
 
 namespace moesim {
@@ -187,6 +188,7 @@ std::string profile_json(const Profile& profile) {
 }
 
 std::span<const EmbeddedFile> shipped_profile_files() { return calibration_profile_files(); }
+std::span<const EmbeddedFile> published_profile_files() { return embedded_published_profiles(); }
 
 std::span<const Profile> shipped_profiles() {
   static const std::vector<Profile> profiles = [] {

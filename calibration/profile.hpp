@@ -49,6 +49,8 @@ struct Profile {
 [[nodiscard]] std::string profile_json(const Profile& profile);
 [[nodiscard]] std::span<const Profile> shipped_profiles();
 [[nodiscard]] std::span<const EmbeddedFile> shipped_profile_files();
+// Constants of papers, which count only where they are named.
+[[nodiscard]] std::span<const EmbeddedFile> published_profile_files();
 
 // The parameters of every device of `view`: `profiles` in order of preference, then the shipped ones.
 [[nodiscard]] std::vector<LawParameters> calibrated_parameters(const ClusterView& view,

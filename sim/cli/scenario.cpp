@@ -101,12 +101,16 @@ ScenarioSources sources_for(const std::string& path, const PlanFile& plan, const
 
 Result<Scenario> load_scenario(const ScenarioSources& sources) {
   if (sources.model.empty()) return usage_error("no model is named, neither by the plan nor by --model");
+  Result<LoadedModel> model = load_model(sources.model);
+  if (!model) return blame(model.error(), sources, "model");
+  return load_scenario(sources, std::move(*model));
+}
+
+Result<Scenario> load_scenario(const ScenarioSources& sources, LoadedModel model) {
   if (sources.cluster.empty()) return usage_error("no cluster is named, neither by the plan nor by --cluster");
   Scenario scenario;
   scenario.sources = sources;
-  Result<LoadedModel> model = load_model(sources.model);
-  if (!model) return blame(model.error(), sources, "model");
-  scenario.model = std::move(*model);
+  scenario.model = std::move(model);
   const Result<ClusterSpec> spec = load_cluster(sources.cluster, sources.nodes);
   if (!spec) return blame(spec.error(), sources, "cluster");
   MOESIM_ASSIGN(ClusterView view, compile(*spec));
@@ -121,7 +125,7 @@ Result<Scenario> load_scenario(const ScenarioSources& sources) {
 
 void describe_scenario(Report& report, const Scenario& scenario) {
   const ScenarioSources& sources = scenario.sources;
-  report.inputs.push_back(input_record("model", sources.model));
+  if (!sources.model.empty()) report.inputs.push_back(input_record("model", sources.model));
   report.inputs.push_back(input_record("cluster", sources.cluster));
   if (!sources.trace.empty()) report.inputs.push_back(input_record("trace", sources.trace));
   for (const std::string& profile : sources.profiles) report.inputs.push_back(input_record("profile", profile));

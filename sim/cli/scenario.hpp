@@ -54,6 +54,8 @@ struct Scenario {
 };
 
 [[nodiscard]] Result<Scenario> load_scenario(const ScenarioSources& sources);
+// The same of a model that is at hand.
+[[nodiscard]] Result<Scenario> load_scenario(const ScenarioSources& sources, LoadedModel model);
 
 // Inputs, notes, and how far the laws are to be trusted.
 void describe_scenario(Report& report, const Scenario& scenario);

@@ -15,6 +15,7 @@ namespace moesim {
 namespace {
 
 constexpr std::string_view kShipped = "shipped:";
+constexpr std::string_view kPublished = "published:";
 
 std::vector<std::string> prefixed(std::string_view prefix, const std::vector<std::string>& names) {
   std::vector<std::string> words;
@@ -80,15 +81,17 @@ CLI::Option* add_profile_argument(CLI::App& command, Session& session, const std
 }
 
 Result<Profile> load_named_profile(const std::string& name) {
-  if (!name.starts_with(kShipped)) return load_profile(name);
+  const bool published = name.starts_with(kPublished);
+  if (!published && !name.starts_with(kShipped)) return load_profile(name);
+  const std::string_view prefix = published ? kPublished : kShipped;
+  const std::string wanted = name.substr(prefix.size());
   std::vector<std::string> known;
-  for (const EmbeddedFile& file : shipped_profile_files()) {
-    if (name.substr(kShipped.size()) == file.name) return parse_profile(file.content, name);
+  for (const EmbeddedFile& file : published ? published_profile_files() : shipped_profile_files()) {
+    if (wanted == file.name) return parse_profile(file.content, name);
     known.emplace_back(file.name);
   }
-  return usage_error(
-      fmt::format("no profile is called '{}'{}", name, did_you_mean(name.substr(kShipped.size()), known)),
-      fmt::format("shipped are {}", fmt::join(known, ", ")));
+  return usage_error(fmt::format("no profile is called '{}'{}", name, did_you_mean(wanted, known)),
+                     fmt::format("{} are {}", prefix.substr(0, prefix.size() - 1), fmt::join(known, ", ")));
 }
 
 Result<std::vector<Profile>> load_profiles(const std::vector<std::string>& names) {

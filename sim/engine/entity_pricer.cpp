@@ -141,7 +141,7 @@ CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int vari
 PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   if (!is_communication(op.kind)) {
     const Cost cost = compute_cost(costs_, device_, op, chunk, program_.recipe, routed_rows(op, chunk, variant));
-    return {cost.time, cost.extrapolated, {}};
+    return {cost.time, cost.extrapolated, {}, {}};
   }
   CommCost cost;
   if (op.kind == OpKind::kDispatch || op.kind == OpKind::kCombine) {
@@ -158,7 +158,11 @@ PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
     cost = costs_.collective(collective_kind(op, program_.plan), group, size);
     count_sharers(cost, group);
   }
-  return {cost.time, cost.extrapolated, cost.port_share};
+  return {cost.time, cost.extrapolated, cost.port_share, cost.busiest_rank_bytes};
+}
+
+Flops EntityPricer::flops(const Op& op, const Chunk& chunk, int variant) {
+  return product_flops(op, chunk, routed_rows(op, chunk, variant));
 }
 
 }  // namespace moesim

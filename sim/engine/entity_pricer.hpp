@@ -16,6 +16,7 @@ struct PricedOp {
   Seconds time;
   bool extrapolated = false;
   std::array<float, kMaxTiers> port_share{};
+  std::array<double, kMaxTiers> sent_bytes{};  // by the busiest rank, to ranks that it meets at each tier
 };
 
 class EntityPricer {
@@ -26,6 +27,8 @@ class EntityPricer {
                std::optional<int> member, int shard, int device);
 
   [[nodiscard]] PricedOp price(const Op& op, const Chunk& chunk, int variant);
+  // Of the priced rank.
+  [[nodiscard]] Flops flops(const Op& op, const Chunk& chunk, int variant);
 
  private:
   [[nodiscard]] RankId rank(int i, int j) const { return group_[static_cast<std::size_t>(i * esp_ + j)]; }

@@ -211,6 +211,27 @@ Cost compute_cost(const CostModel& costs, int device, const Op& op, const Chunk&
   return costs.as_issued(device, kernels_of(op), device_cost(costs, device, op, chunk, recipe, rows));
 }
 
+Flops product_flops(const Op& op, const Chunk& chunk, const RoutedRows& rows) {
+  const auto product = [](std::int64_t m, std::int64_t n, std::int64_t k) {
+    return Flops(2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k));
+  };
+  switch (op.kind) {
+    case OpKind::kGemm:
+    case OpKind::kGemmDgrad:
+    case OpKind::kGroupedGemm:
+    case OpKind::kGroupedGemmDgrad: {
+      const Tensor& weight = operand(chunk, op.inputs[1]);
+      return product(rows_of(operand(chunk, op.inputs[0]), rows), weight.rows.count, weight.columns);
+    }
+    case OpKind::kGemmWgrad:
+    case OpKind::kGroupedGemmWgrad: {
+      const Tensor& gradient = operand(chunk, op.outputs[0]);
+      return product(rows_of(operand(chunk, op.inputs[0]), rows), gradient.rows.count, gradient.columns);
+    }
+    default: return {};
+  }
+}
+
 Bytes collective_bytes(const Op& op, const Chunk& chunk, int group_size, const RoutedRows& rows) {
   switch (op.kind) {
     case OpKind::kReduceGrads:

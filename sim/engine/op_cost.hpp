@@ -32,6 +32,9 @@ struct RoutedRows {
 [[nodiscard]] Cost compute_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk,
                                 const PrecisionRecipe& recipe, const RoutedRows& rows);
 
+// Two for each multiply-add of a matrix product; 0 for everything else.
+[[nodiscard]] Flops product_flops(const Op& op, const Chunk& chunk, const RoutedRows& rows);
+
 // Bytes of a collective in the convention of models/cost/collective.hpp. Not for dispatch and combine, whose bytes are a
 // matrix: token_row_bytes() gives the bytes of one row of theirs.
 [[nodiscard]] Bytes collective_bytes(const Op& op, const Chunk& chunk, int group_size, const RoutedRows& rows);

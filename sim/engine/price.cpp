@@ -116,6 +116,8 @@ class Pricer {
 
   void add_entity(StageId stage, EntityPricer& pricer, double compute_scale, const PricedEntity& description) {
     std::vector<Picoseconds> table(table_size_[stage.index()], 0);
+    const std::size_t first_work = result_.work.size();
+    if (options_.count_work == CountWork::kYes) result_.work.resize(first_work + program_.blocks.size());
     for (std::size_t b = 0; b < program_.blocks.size(); ++b) {
       const Block& block = program_.blocks[b];
       if (stage_of(block) != stage) continue;
@@ -127,6 +129,11 @@ class Pricer {
           table[out.duration + static_cast<std::uint32_t>(variant)] = to_picoseconds(priced.time);
           result_.extrapolated_ops += priced.extrapolated ? 1 : 0;
           ++result_.priced_ops;
+          if (variant == 0 && !result_.work.empty()) {
+            BlockWork& work = result_.work[first_work + b];
+            for (std::size_t t = 0; t < work.sent_bytes.size(); ++t) work.sent_bytes[t] += priced.sent_bytes[t];
+            work.flops += pricer.flops(op, program_.chunk_of(block, op), variant);
+          }
           if (out.op_class != ReplayOpClass::kCompute && out.port_use == 0) out.port_use = port_use(priced);
         }
       }

@@ -13,6 +13,7 @@
 // Where ranks of one stage differ in their links (a device map, pp not outermost) the representative's count.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -34,19 +35,29 @@ struct PricedEntity {
   int load_class = 0;
 };
 
+// What a block moves and multiplies for one entity, in its first variant.
+struct BlockWork {
+  std::array<double, kMaxTiers> sent_bytes{};  // by the busiest rank, to ranks that it meets at each tier
+  Flops flops;                                 // of matrix products
+};
+
 struct PricedProgram {
   ReplayProgram replay;  // blocks and ops are numbered as in the Program
   std::vector<PricedEntity> entities;
   // Operations whose cost was read outside the range its law was fitted on, and all priced operations.
   std::int64_t extrapolated_ops = 0;
   std::int64_t priced_ops = 0;
+  std::vector<BlockWork> work;  // [entity * blocks + block]; empty unless asked for
 };
+
+enum class CountWork { kNo, kYes };
 
 struct PriceOptions {
   Folding folding = Folding::kRoles;
   // With kRoles: how many load classes to play, those with the most expert work first. The one with the most stands for all
   // by default, in a search as in everything that is asked about its plans, so that they name the same figures.
   int most_load_classes = 1;
+  CountWork count_work = CountWork::kNo;
 };
 
 // The cost model's cluster must have as many ranks as the program's layout.

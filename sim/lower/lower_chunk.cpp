@@ -37,13 +37,25 @@ void lower_head(ChunkBuilder& b, TensorId x) {
   b.loss("head.loss", logits);
 }
 
+// What stands on the tape, and the backward pass that follows from it.
+ChunkOps chunk_ops(ChunkBuilder& b, WeightGradients weights, Chunk& chunk) {
+  ChunkOps ops;
+  for (const ChunkBuilder::Entry& entry : b.tape())
+    if (entry.forward) ops.forward.push_back(entry.op);
+  if (chunk.output.valid())
+    chunk.output_gradient = b.make("chunk.output", TensorRole::kActivationGradient, b.recipe().activation,
+                                   {rows_outside_tp(b.plan())}, b.model().hidden);
+  ops.backward = derive_backward(b, chunk, chunk.input, chunk.output, chunk.output_gradient, weights);
+  chunk.input_gradient = ops.backward.input_gradient;
+  return ops;
+}
+
 }  // namespace
 
 Result<ChunkOps> lower_chunk(const Plan& plan, const ModelShape& model, const Layout& layout,
                              const PrecisionRecipe& recipe, WeightGradients weights, Chunk& chunk) {
   MOESIM_ASSIGN(const MoeSchedule* schedule, find_moe_schedule(plan.moe_schedule));
   ChunkBuilder b(plan, model, layout, recipe, chunk);
-  ChunkOps ops;
   TensorId x;
   if (chunk.has_embedding) {
     x = exit_tp(b, "embedding.exit", b.embedding(plan.tokens_per_micro_batch()));
@@ -63,14 +75,23 @@ Result<ChunkOps> lower_chunk(const Plan& plan, const ModelShape& model, const La
   } else {
     chunk.output = x;
   }
-  for (const ChunkBuilder::Entry& entry : b.tape())
-    if (entry.forward) ops.forward.push_back(entry.op);
-  if (chunk.output.valid())
-    chunk.output_gradient = b.make("chunk.output", TensorRole::kActivationGradient, recipe.activation,
-                                   {rows_outside_tp(plan)}, model.hidden);
-  ops.backward = derive_backward(b, chunk, chunk.input, chunk.output, chunk.output_gradient, weights);
-  chunk.input_gradient = ops.backward.input_gradient;
-  return ops;
+  return chunk_ops(b, weights, chunk);
+}
+
+Result<ChunkOps> lower_moe_block(const Plan& plan, const ModelShape& model, const Layout& layout,
+                                 const PrecisionRecipe& recipe, Chunk& chunk) {
+  MOESIM_ASSIGN(const MoeSchedule* schedule, find_moe_schedule(plan.moe_schedule));
+  const LayerId id(chunk.first_layer);
+  const std::optional<MoeShape>& shape = model.layer(id).moe;
+  MOESIM_ASSERT(shape.has_value());
+  MOESIM_TRY(schedule->check(plan, *shape));
+  ChunkBuilder b(plan, model, layout, recipe, chunk);
+  chunk.input = b.external("chunk.input", {rows_outside_tp(plan)}, model.hidden);
+  b.begin_layer(id, chunk.input);
+  MoeLayerBuilder moe(b, *shape);
+  chunk.output = schedule->forward(moe, chunk.input);
+  b.end_layer();
+  return chunk_ops(b, WeightGradients::kInline, chunk);
 }
 
 }  // namespace moesim

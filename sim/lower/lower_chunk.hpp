@@ -18,4 +18,8 @@ struct ChunkOps {
 [[nodiscard]] Result<ChunkOps> lower_chunk(const Plan& plan, const ModelShape& model, const Layout& layout,
                                            const PrecisionRecipe& recipe, WeightGradients weights, Chunk& chunk);
 
+// The same of the MoE block of chunk.first_layer alone, from its normed input to its output: no attention, norm or residual.
+[[nodiscard]] Result<ChunkOps> lower_moe_block(const Plan& plan, const ModelShape& model, const Layout& layout,
+                                               const PrecisionRecipe& recipe, Chunk& chunk);
+
 }  // namespace moesim

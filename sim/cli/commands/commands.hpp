@@ -13,6 +13,7 @@ void add_compare(CLI::App& app, Session& session);
 void add_completion(CLI::App& app, Session& session);
 void add_explain(CLI::App& app, Session& session);
 void add_export(CLI::App& app, Session& session);
+void add_layer(CLI::App& app, Session& session);
 void add_model(CLI::App& app, Session& session);
 void add_profile(CLI::App& app, Session& session);
 void add_rank(CLI::App& app, Session& session);

@@ -1,0 +1,250 @@
+// moesim layer
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/text.hpp"
+#include "sim/cli/commands/commands.hpp"
+#include "sim/cli/commands/layer_grid.hpp"
+#include "sim/cli/commands/layer_options.hpp"
+#include "sim/layer/compare_layers.hpp"
+#include "sim/layer/figures.hpp"
+
+namespace moesim {
+namespace {
+
+// The tiers of the cluster over which anything is sent.
+std::vector<int> used_tiers(const std::vector<ScheduleOutcome>& outcomes, const ClusterView& view) {
+  std::vector<int> used;
+  for (int tier = 0; tier < static_cast<int>(view.tiers().size()); ++tier)
+    if (std::any_of(outcomes.begin(), outcomes.end(), [tier](const ScheduleOutcome& outcome) {
+          return outcome.refused.empty() && outcome.result.sent_at(tier) > Bytes(0);
+        }))
+      used.push_back(tier);
+  return used;
+}
+
+// The one that all others are compared with.
+Result<const ScheduleOutcome*> baseline_of(const std::vector<ScheduleOutcome>& outcomes, const std::string& name) {
+  std::vector<std::string> names;
+  for (const ScheduleOutcome& outcome : outcomes) {
+    if (name.empty() ? outcome.refused.empty() : outcome.schedule->name() == name) {
+      if (!outcome.refused.empty())
+        return usage_error(fmt::format("--baseline: {} cannot run this layer: {}", name, outcome.refused));
+      return &outcome;
+    }
+    names.emplace_back(outcome.schedule->name());
+  }
+  if (name.empty()) return fail(ErrorKind::kNoFeasiblePlan, "no schedule can run this layer under this layout");
+  return usage_error(fmt::format("--baseline: unknown MoE schedule '{}'{}", name, did_you_mean(name, names)),
+                     fmt::format("one of {}", fmt::join(names, ", ")));
+}
+
+MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const ScheduleOutcome& baseline,
+                           const ClusterView& view) {
+  const std::vector<int> tiers = used_tiers(outcomes, view);
+  std::vector<MetricColumn> columns = {
+      {"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer (docs/schedules.md)"},
+      {"time_s", MetricUnit::kSeconds, "time", "Forward and backward"},
+      {"speedup", MetricUnit::kFactor, "speed-up", "Over the baseline"},
+      {"forward_s", MetricUnit::kSeconds, "forward", "Forward pass"},
+      {"backward_s", MetricUnit::kSeconds, "backward", "Backward pass"},
+      {"exposed_communication_s", MetricUnit::kSeconds, "exposed", "Communication that no computation hides"}};
+  for (const int tier : tiers)
+    columns.push_back({view.tier(tier).name, MetricUnit::kBytes, fmt::format("by {}", view.tier(tier).name),
+                       "What a rank sends to ranks that it meets there", MetricShown::kPeopleOnly});
+  for (MetricColumn column : std::vector<MetricColumn>{
+           {"flops", MetricUnit::kFlops, "FLOP", "Of matrix products, of a rank"},
+           {"peak_memory_bytes", MetricUnit::kBytes, "memory", "Highest, of a rank"},
+           {"fits", MetricUnit::kNone, "fits", "Beside the framework's reserve"},
+           {"extrapolated_fraction", MetricUnit::kRatio, "", "Of operations priced outside their law's range",
+            MetricShown::kMachinesOnly},
+           {"same_as", MetricUnit::kNone, "same as", "A schedule whose program is the same here"}})
+    columns.push_back(std::move(column));
+  MetricTable table(std::move(columns));
+  for (const ScheduleOutcome& outcome : outcomes) {
+    if (!outcome.refused.empty()) continue;
+    const LayerResult& result = outcome.result;
+    std::vector<MetricValue> values = {std::string(outcome.schedule->name()),
+                                       result.times.total().value(),
+                                       baseline.result.times.total() / result.times.total(),
+                                       result.times.forward.value(),
+                                       result.times.backward.value(),
+                                       result.exposed_communication().value()};
+    for (const int tier : tiers) values.emplace_back(result.sent_at(tier).count());
+    values.emplace_back(result.flops().value());
+    values.emplace_back(result.memory.peak.count());
+    values.emplace_back(result.fits);
+    values.emplace_back(result.extrapolated_fraction);
+    values.emplace_back();
+    if (!outcome.same_as.empty()) values.back() = std::string(outcome.same_as);
+    table.add_row(std::move(values), result.fits ? RowTone::kPlain : RowTone::kBad);
+  }
+  return table;
+}
+
+MetricTable refused_table(const std::vector<ScheduleOutcome>& outcomes) {
+  MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
+                     {"reason", MetricUnit::kNone, "why not", "Why it cannot run this layer"}});
+  for (const ScheduleOutcome& outcome : outcomes)
+    if (!outcome.refused.empty()) table.add_row({std::string(outcome.schedule->name()), outcome.refused});
+  return table;
+}
+
+// What a rank sends, a row per schedule and tier.
+MetricTable traffic_table(const std::vector<ScheduleOutcome>& outcomes, const ClusterView& view) {
+  MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
+                     {"tier", MetricUnit::kNone, "tier", "At which a rank meets those that it sends to"},
+                     {"link", MetricUnit::kNone, "link", "Its kind"},
+                     {"forward_bytes", MetricUnit::kBytes, "forward", "That the busiest rank sends"},
+                     {"backward_bytes", MetricUnit::kBytes, "backward", "That the busiest rank sends"}});
+  for (const ScheduleOutcome& outcome : outcomes)
+    for (const int tier : used_tiers(outcomes, view)) {
+      if (!outcome.refused.empty()) continue;
+      const auto t = static_cast<std::size_t>(tier);
+      table.add_row({std::string(outcome.schedule->name()), view.tier(tier).name,
+                     std::string(link_class_name(view.tier(tier).link)), outcome.result.forward_work.sent_bytes[t],
+                     outcome.result.backward_work.sent_bytes[t]});
+    }
+  return table;
+}
+
+// Where the time goes, a row per schedule and category that takes any.
+MetricTable category_table(const std::vector<ScheduleOutcome>& outcomes) {
+  MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
+                     {"category", MetricUnit::kNone, "category", "Of operations"},
+                     {"compute_s", MetricUnit::kSeconds, "computed", "The compute stream runs it"},
+                     {"exposed_s", MetricUnit::kSeconds, "waited for", "The compute stream waits for it"}});
+  for (const ScheduleOutcome& outcome : outcomes) {
+    if (!outcome.refused.empty()) continue;
+    for (std::size_t c = 0; c < static_cast<std::size_t>(kCategories); ++c) {
+      const Seconds computed = outcome.result.compute[c];
+      const Seconds exposed = outcome.result.exposed[c];
+      if (computed + exposed > Seconds(0))
+        table.add_row({std::string(outcome.schedule->name()), std::string(category_name(static_cast<Category>(c))),
+                       computed.value(), exposed.value()});
+    }
+  }
+  return table;
+}
+
+// The same for people: a row per category, a column per schedule, computed and waited for in one.
+MetricTable category_pivot(const std::vector<ScheduleOutcome>& outcomes) {
+  std::vector<MetricColumn> columns = {{"category", MetricUnit::kNone, "", "Of operations"}};
+  for (const ScheduleOutcome& outcome : outcomes)
+    if (outcome.refused.empty())
+      columns.push_back({"seconds", MetricUnit::kSeconds, std::string(outcome.schedule->name()), "Seconds"});
+  MetricTable table(std::move(columns));
+  for (std::size_t c = 0; c < static_cast<std::size_t>(kCategories); ++c) {
+    std::vector<MetricValue> values = {std::string(category_description(static_cast<Category>(c)))};
+    Seconds sum;
+    for (const ScheduleOutcome& outcome : outcomes) {
+      if (!outcome.refused.empty()) continue;
+      const Seconds time = outcome.result.compute[c] + outcome.result.exposed[c];
+      sum += time;
+      values.emplace_back(time.value());
+    }
+    if (sum > Seconds(0)) table.add_row(std::move(values));
+  }
+  return table;
+}
+
+const ScheduleOutcome* applicable(const std::vector<ScheduleOutcome>& outcomes, std::string_view name) {
+  for (const ScheduleOutcome& outcome : outcomes)
+    if (outcome.schedule->name() == name && outcome.refused.empty()) return &outcome;
+  return nullptr;
+}
+
+void add_parm_rule(Report& report, const LayerCase& layer, const CostModel& costs, const LayerOptions& options,
+                   const std::vector<ScheduleOutcome>& outcomes) {
+  const ParmTimes times = ParmRule(costs, *layer.layout).times(layer, options.passes);
+  const ParmChoice choice = choose_schedule(times);
+  const ScheduleOutcome* s1 = applicable(outcomes, kParmS1);
+  const ScheduleOutcome* s2 = applicable(outcomes, kParmS2);
+  MetricValue replayed;
+  MetricValue agrees;
+  if (s1 != nullptr && s2 != nullptr) {
+    const bool second = s2->result.times.total() < s1->result.times.total();
+    const std::string_view best = second ? kParmS2 : kParmS1;
+    replayed = std::string(best);
+    // Where both take the same time either choice is right.
+    agrees = best == choice_name(choice) || s1->result.times.total() == s2->result.times.total();
+  } else {
+    report.notes.push_back(fmt::format("Parm's choice is not compared with a replay: {} is not listed here",
+                                       s1 == nullptr ? kParmS1 : kParmS2));
+  }
+  report.add_record(
+      "parm_rule", "Parm's rule",
+      record_of({{{"choice", MetricUnit::kNone, "choice", "Of the closed form"}, std::string(choice_name(choice))},
+                 {{"replay", MetricUnit::kNone, "faster when replayed", "Of the two"}, replayed},
+                 {{"agrees", MetricUnit::kNone, "agree", "Whether the two are the same"}, agrees},
+                 {{"closed_form.s1_communication_s", MetricUnit::kSeconds, "S1, communication",
+                   "By the closed form, without the experts"},
+                  times.s1.value()},
+                 {{"closed_form.s2_communication_s", MetricUnit::kSeconds, "S2, communication",
+                   "By the closed form, without the experts"},
+                  times.s2.value()},
+                 {{"closed_form.base_communication_s", MetricUnit::kSeconds, "default order, communication",
+                   "By the closed form, without the experts"},
+                  times.base.value()}}));
+}
+
+RunResult run_one_layer(Session& session, const LayerRequest& request) {
+  MOESIM_TRY(check_writable(request.plot, session.overwrite()));
+  MOESIM_ASSIGN(const LayerScenario scenario, load_layer_scenario(request));
+  MOESIM_ASSIGN(const LayerCase layer, layer_case_of(request, scenario));
+  const LayerOptions options = request.options();
+  MOESIM_ASSIGN(const std::vector<ScheduleOutcome> outcomes,
+                compare_schedules(layer, *scenario.scenario.costs, moe_schedules(), options));
+  MOESIM_ASSIGN(const ScheduleOutcome* baseline, baseline_of(outcomes, request.baseline));
+  Report report = session.new_report();
+  report.add_rows("schedules", fmt::format("One MoE layer: {}", layer_text(layer)),
+                  schedule_table(outcomes, *baseline, *scenario.scenario.view));
+  report.add_rows("breakdown", "", category_table(outcomes)).shown = SectionShown::kMachinesOnly;
+  report.add_rows("traffic", "", traffic_table(outcomes, *scenario.scenario.view)).shown = SectionShown::kMachinesOnly;
+  report.add_rows("categories", "Where the time goes", category_pivot(outcomes)).shown = SectionShown::kPeopleOnly;
+  add_parm_rule(report, layer, *scenario.scenario.costs, options, outcomes);
+  if (MetricTable refused = refused_table(outcomes); !refused.rows().empty())
+    report.add_rows("not_applicable", "Schedules that cannot run it", std::move(refused));
+  describe_scenario(report, scenario.scenario);
+  report.notes.push_back(boundary_note(layer, options));
+  for (const std::string& note : layer.loads->notes) report.notes.push_back(note);
+  if (!request.plot.empty()) {
+    MOESIM_TRY(write_output(request.plot, timelines_figure(layer_text(layer), outcomes), session.overwrite()));
+    session.say(fmt::format("wrote {}", request.plot));
+  }
+  MOESIM_TRY(session.emit(report));
+  return kExitOk;
+}
+
+RunResult run_layer(Session& session, const LayerRequest& request) {
+  MOESIM_TRY(session.check_output());
+  if (request.plot == "-") return usage_error("--plot: a figure is written to a file, not to stdout", "name a file");
+  if (request.grid.empty()) return run_one_layer(session, request);
+  if (request.names_a_layer())
+    return usage_error("a grid names its own clusters, sizes and layouts",
+                       "leave the options of a single layer out; --profile and those of what is counted may stay");
+  return run_layer_grid(session, {request.grid, request.sources.profiles, request.baseline, request.plot, request.jobs,
+                                  request.options()});
+}
+
+}  // namespace
+
+void add_layer(CLI::App& app, Session& session) {
+  CLI::App* command = app.add_subcommand("layer", "One MoE layer under every schedule: time, traffic, work, memory");
+  command->footer(
+      "moesim layer --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 2 --tp 2 --esp 2 --seq 4096\n"
+      "# plain sizes; the capacity is padded, as in the papers\n"
+      "moesim layer --cluster preset:rtx2080ti --batch 4 --seq 1024 --hidden 1600 --expert-width 6400 --experts 8 \\\n"
+      "  --top-k 2 --capacity-factor 1.2 --precision fp32 --tp 4 --esp 4 --plot timelines.svg\n"
+      "# a whole grid: speed-ups by TP and ESP, who wins, and how well Parm's rule chose\n"
+      "moesim layer --grid builtin:parm-1296 --plot grid.svg");
+  auto request = std::make_shared<LayerRequest>();
+  add_layer_options(*command, session, *request);
+  session.add_output_options(*command);
+  session.run_when_chosen(*command, [&session, request] { return run_layer(session, *request); });
+}
+
+}  // namespace moesim

@@ -1,0 +1,52 @@
+// One layer under every schedule, and what Parm's rule says of it.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "models/cost/closed/parm.hpp"
+#include "sim/layer/one_layer.hpp"
+#include "sim/layer/play_layer.hpp"
+#include "sim/lower/moe_schedule.hpp"
+
+namespace moesim {
+
+struct ScheduleOutcome {
+  const MoeSchedule* schedule = nullptr;
+  std::string refused;       // why it cannot run this layer; empty: it can
+  std::string_view same_as;  // another schedule whose program is the same here; empty: none
+  LayerResult result;        // where it can
+  Program program;
+};
+
+// In the order of `schedules`. An error only where a schedule is at fault.
+[[nodiscard]] Result<std::vector<ScheduleOutcome>> compare_schedules(const LayerCase& layer, const CostModel& costs,
+                                                                     std::span<const MoeSchedule* const> schedules,
+                                                                     const LayerOptions& options);
+
+inline constexpr std::string_view kParmS1 = "parm-s1";
+inline constexpr std::string_view kParmS2 = "parm-s2";
+[[nodiscard]] inline std::string_view choice_name(ParmChoice choice) {
+  return choice == ParmChoice::kS1 ? kParmS1 : kParmS2;
+}
+
+// Parm's closed form on the laws of a cluster: a line is fitted through each law at the sizes that the authors' nccl-tests used, 1
+// to 24 MiB in steps of 1 MiB, for the groups of this layout. One rule serves all layers of a layout.
+class ParmRule {
+ public:
+  ParmRule(const CostModel& costs, const Layout& layout);
+  [[nodiscard]] ParmTimes times(const LayerCase& layer, LayerPasses passes) const;
+  // Without the experts, which are the same for both schedules.
+  [[nodiscard]] const ParmCosts& costs() const { return lines_; }
+
+ private:
+  ParmCosts lines_;
+  int ranks_ = 1;
+};
+
+// A layer's sizes in the symbols of the paper. With a capacity the buffer is padded to it.
+[[nodiscard]] ParmLayer parm_layer_of(const LayerCase& layer);
+
+}  // namespace moesim

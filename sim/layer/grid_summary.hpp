@@ -1,0 +1,52 @@
+// A played grid in figures: speed-ups over a baseline by cell (cluster, TP, ESP) and schedule, who wins how often, and what
+// Parm's rule was worth.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "sim/layer/play_grid.hpp"
+
+namespace moesim {
+
+struct SpeedUps {
+  int layers = 0;  // that both the baseline and the schedule have a time for
+  double least = 0;
+  double mean = 0;
+  double most = 0;
+  int wins = 0;
+  int does_not_fit = 0;  // of the layers that were not dropped
+};
+
+struct CellSummary {
+  std::size_t cluster = 0;
+  int tp = 0;
+  int esp = 0;
+  int layers = 0;
+  int dropped = 0;                  // the baseline has no time
+  std::vector<SpeedUps> schedules;  // as GridTimes::schedules
+};
+
+// Over the layers that S1 and S2 both have a time for.
+struct RuleSummary {
+  int layers = 0;
+  int right = 0;         // it named the faster one, or they are equal
+  double mean_loss = 0;  // of the wrong picks: time over that of the other, less 1
+  double most_loss = 0;
+};
+
+struct GridSummary {
+  std::vector<CellSummary> cells;
+  CellSummary all;
+  std::optional<RuleSummary> rule;  // nullopt: S1 and S2 are not both there
+};
+
+// `baseline` is a place in times.schedules.
+[[nodiscard]] GridSummary summarize_grid(const LayerGrid& grid, const GridTimes& times, std::size_t baseline);
+
+// Speed-ups of a schedule over the baseline, layer by layer of a cell, where both have a time.
+[[nodiscard]] std::vector<double> cell_speedups(const LayerGrid& grid, const GridTimes& times, std::size_t cell,
+                                                std::size_t baseline, std::size_t schedule);
+
+}  // namespace moesim
