@@ -143,7 +143,9 @@ Result<Program> lower_layer(const LayerCase& layer, std::string_view schedule, c
   program.model = layer.model;
   program.layout = layer.layout;
   const Plan& plan = program.plan;
-  program.loads = layer.loads;
+  MOESIM_ASSIGN(const MoeSchedule* found, find_moe_schedule(schedule));
+  program.division = found->division(plan);
+  program.loads = divide_copies(layer.loads, plan, *program.layout, program.division);
   Chunk& chunk = program.chunks.emplace_back();
   chunk.stage = StageId(0);
   chunk.last_layer = 1;

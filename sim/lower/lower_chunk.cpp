@@ -88,7 +88,7 @@ Result<ChunkOps> lower_moe_block(const Plan& plan, const ModelShape& model, cons
   ChunkBuilder b(plan, model, layout, recipe, chunk);
   chunk.input = b.external("chunk.input", {rows_outside_tp(plan)}, model.hidden);
   b.begin_layer(id, chunk.input);
-  MoeLayerBuilder moe(b, *shape);
+  MoeLayerBuilder moe(b, *shape, schedule->division(b.plan()));
   chunk.output = schedule->forward(moe, chunk.input);
   b.end_layer();
   return chunk_ops(b, WeightGradients::kInline, chunk);

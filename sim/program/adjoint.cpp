@@ -162,6 +162,13 @@ class AdjointWriter {
     contribute(x, gx, op);
   }
 
+  // A share is taken where one computes, and its gradients are gathered over the links of its group.
+  static Stream conjugate_stream(const Op& op, OpKind kind) {
+    if (!is_communication(kind)) return Stream::kCompute;
+    if (is_communication(op.kind)) return op.stream;
+    return op.group == GroupKind::kEsp ? Stream::kEsp : Stream::kTp;
+  }
+
   // What has a conjugate: operand i of the output maps back to operand i of the input.
   void conjugate(const Op& op, OpKind kind) {
     OperandList gys;
@@ -174,7 +181,7 @@ class AdjointWriter {
     }
     Op& adjoint = emit(input_ops_, kind, Phase::kBackwardInput, op, gys, gxs);
     adjoint.group = op.group;
-    adjoint.stream = op.stream;
+    adjoint.stream = conjugate_stream(op, kind);
     for (int i = 0, g = 0; i < op.outputs.size(); ++i)
       if (gradient(op.outputs[i]).valid()) contribute(op.inputs[i], gxs[g++], op);
   }

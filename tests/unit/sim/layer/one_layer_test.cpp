@@ -60,7 +60,7 @@ TEST(OneLayer, TimesAddUpToComputedAndWaitedFor) {
     EXPECT_NEAR((computed + result.exposed_communication()).value(), result.times.total().value(), kPicosecond)
         << schedule->name();
     EXPECT_GT(result.times.forward, Seconds(0));
-    EXPECT_GT(result.times.backward, result.times.forward);
+    EXPECT_GT(result.times.backward, Seconds(0));
     EXPECT_GT(result.memory.peak, Bytes(0));
   }
 }
@@ -125,7 +125,7 @@ TEST(OneLayer, ClosedFormOfS1IsWhatTheReplayWaitsFor) {
         << "TP " << tp << " ESP " << esp;
     const LayerResult result = played_layer(layer, "parm-s1", *bed.costs);
     EXPECT_LT(result.exposed_communication().value(), both + 2 * weights);
-    EXPECT_GT(result.exposed_communication().value(), 0.9 * both);
+    EXPECT_GT(result.exposed_communication().value(), 0.9 * both) << "TP " << tp << " ESP " << esp;
   }
 }
 

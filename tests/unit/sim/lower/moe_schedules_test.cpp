@@ -206,6 +206,19 @@ TEST(MoeSchedules, ThoseThatCallThemselvesTheSameAreTheSame) {
   EXPECT_GE(compared, 2);
 }
 
+TEST(MoeSchedules, CommunicationStandsOnStreamsOfItsOwn) {
+  for (const MoeSchedule* schedule : moe_schedules())
+    for (const bool sequence_parallel : {true, false}) {
+      Plan plan = plan_with(schedule->name(), {.tp = 2, .dp = 2, .ep = 2, .esp = 2});
+      plan.sequence_parallel = sequence_parallel;
+      if (!sequence_parallel && !schedule->check(plan, *small_moe().first_moe())) continue;
+      const Program program = lowered(plan, small_moe());
+      for (const BlockKind pass : {BlockKind::kForward, BlockKind::kBackward})
+        for (const Op& op : block_of(program, pass).ops)
+          EXPECT_EQ(is_communication(op.kind), op.stream != Stream::kCompute) << schedule->name() << ' ' << op.name;
+    }
+}
+
 // Whatever its way, a copy goes out and comes back once in each direction of the step, and rows end where they began.
 TEST(MoeSchedules, CopiesGoOutAndComeBackOnce) {
   for (const MoeSchedule* schedule : moe_schedules())
