@@ -16,11 +16,15 @@ endif()
 
 include(MoesimPrecompiled)
 
-# With MOESIM_UNITY, headers that cost seconds (JSON, command lines) are read and compiled once for several files. Names in
-# unnamed namespaces must then differ within a library; the dev preset compiles file by file and finds missing includes.
+# moesim_compile_together(target ALL|TESTS...): eight files at a time where MOESIM_UNITY is one of those. Headers that cost seconds
+# (JSON, command lines, GoogleTest) are then read and compiled once for several files. Names in unnamed namespaces must differ
+# within a target; presets that compile file by file find missing includes.
 function(moesim_compile_together target)
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${MOESIM_UNITY} UNITY_BUILD_BATCH_SIZE 8)
-  if(MOESIM_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  if(NOT MOESIM_UNITY IN_LIST ARGN)
+    return()
+  endif()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # Types of an unnamed namespace are seen by one file here too, but g++ takes the included file for a header.
     target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
   endif()
@@ -33,7 +37,7 @@ function(moesim_add_library name)
   add_library(moesim::${name} ALIAS moesim_${name})
   target_include_directories(moesim_${name} PUBLIC ${PROJECT_SOURCE_DIR})
   target_link_libraries(moesim_${name} ${ARG_LINKS} PRIVATE moesim_options)
-  moesim_compile_together(moesim_${name})
+  moesim_compile_together(moesim_${name} ALL)
   if(MOESIM_FUZZ)  # the libraries tell a fuzzer which way an input took
     target_compile_options(moesim_${name} PRIVATE -fsanitize=fuzzer-no-link)
   endif()
@@ -47,7 +51,7 @@ function(moesim_add_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} ${ARG_LINKS} PRIVATE moesim_options)
-  moesim_compile_together(${name})
+  moesim_compile_together(${name} ALL)
 endfunction()
 
 # moesim_add_test(NAME SOURCES ... LINKS ...)  ->  one GoogleTest program; its cases appear in ctest as NAME.Suite.Case
@@ -58,6 +62,7 @@ function(moesim_add_test name)
   # What is tested stands in the libraries; optimising the tests themselves would double the time they take to compile.
   target_compile_options(test_${name} PRIVATE -O0)
   moesim_use_precompiled(test_${name} test_headers)
+  moesim_compile_together(test_${name} ALL TESTS)
   # Recorded data may stand beside the checkout; tests that need it skip with a message where it does not.
   target_compile_definitions(test_${name} PRIVATE
     MOESIM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" MOESIM_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared")

@@ -8,7 +8,7 @@ namespace {
 
 struct Operands {
   DeviceMatrixBuffer q, k, v, o, lse, go, gq, gk, gv;
-  DeviceMemory positions, sequences;
+  OwnedMemory positions, sequences;
 };
 
 AttentionHeads heads_of(const AttentionWork& work) {

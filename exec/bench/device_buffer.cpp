@@ -8,10 +8,10 @@
 namespace moesim {
 namespace {
 
-Result<DeviceMemory> filled(BenchContext& context, const void* host, Bytes size) {
+Result<OwnedMemory> filled(BenchContext& context, const void* host, Bytes size) {
   ComputeBackend& backend = context.backend;
   MOESIM_ASSIGN(void* const memory, backend.allocate(size));
-  DeviceMemory owned(memory, [&backend](void* last) { backend.free(last); });
+  OwnedMemory owned(memory, [&backend](void* last) { backend.free(last); });
   MOESIM_TRY(backend.copy_in(context.stream, memory, host, size));
   MOESIM_TRY(backend.synchronize(context.stream));
   return owned;
@@ -19,7 +19,7 @@ Result<DeviceMemory> filled(BenchContext& context, const void* host, Bytes size)
 
 }  // namespace
 
-Result<DeviceMemory> numbers(BenchContext& context, std::int64_t elements, DType type) {
+Result<OwnedMemory> numbers(BenchContext& context, std::int64_t elements, DType type) {
   if (type != DType::kFp32 && type != DType::kBf16)
     return fail(ErrorKind::kInternal, "buffers to measure with are fp32 or bf16");  // as the kernels are
   // A few thousand numbers over and over: filling must not take longer than measuring.
@@ -37,12 +37,12 @@ Result<DeviceMemory> numbers(BenchContext& context, std::int64_t elements, DType
               [](float value) { return static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16); });
 }
 
-Result<DeviceMemory> indices(BenchContext& context, const std::vector<std::int32_t>& values) {
+Result<OwnedMemory> indices(BenchContext& context, const std::vector<std::int32_t>& values) {
   return filled(context, values.data(), Bytes(std::ssize(values) * 4));
 }
 
 Result<DeviceMatrixBuffer> matrix(BenchContext& context, std::int64_t rows, std::int64_t columns, DType type) {
-  MOESIM_ASSIGN(DeviceMemory memory, numbers(context, rows * columns, type));
+  MOESIM_ASSIGN(OwnedMemory memory, numbers(context, rows * columns, type));
   void* const data = memory.get();
   return DeviceMatrixBuffer{std::move(memory), dense_view(data, type, rows, columns)};
 }

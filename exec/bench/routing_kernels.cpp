@@ -14,7 +14,7 @@ constexpr std::int64_t kLocalExperts = 4;  // that it sorts them by
 // Of a random gate.
 struct Routing {
   DeviceMatrixBuffer logits, probabilities, weights;
-  DeviceMemory expert_rows, row_of_copy, copy_of_row;
+  OwnedMemory expert_rows, row_of_copy, copy_of_row;
   RoutingMap map;
 
   [[nodiscard]] Status choose(BenchContext& context) const {

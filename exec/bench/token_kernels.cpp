@@ -10,7 +10,7 @@ constexpr std::int64_t kVocabulary = 4096;
 
 // 0, 1, 2, ... modulo `below`: positions, tokens, labels.
 struct Numbers {
-  DeviceMemory memory;
+  OwnedMemory memory;
   IndexView view;
 };
 Result<Numbers> counting(BenchContext& context, std::int64_t count, std::int64_t below) {

@@ -8,11 +8,6 @@
 namespace moesim {
 namespace {
 
-MatrixView flat(const BufferPtr& buffer, DType type, ElementRange range) {
-  const MatrixView all = dense_view(buffer->data(), type, 1, range.begin + range.count);
-  return column_range(all, range.begin, range.count);
-}
-
 // The gradient of what several ranks hold alike counts once; a head that is the embedding table counts there.
 bool is_counted(const Program& program, const Chunk& chunk, const Tensor& tensor, ZeroStage cut, RankId rank) {
   const Layout::Coordinates& at = program.layout->at(rank);
@@ -22,7 +17,7 @@ bool is_counted(const Program& program, const Chunk& chunk, const Tensor& tensor
 }
 
 Result<Parameter> make_parameter(const Program& program, const Chunk& chunk, TensorId id, std::string_view reader,
-                                 RankId rank, DeviceMemory& memory) {
+                                 bool gradient_operation, RankId rank, DeviceMemory& memory) {
   const Tensor& tensor = chunk.tensors[id.index()];
   const Layout& layout = *program.layout;
   Parameter parameter;
@@ -31,7 +26,7 @@ Result<Parameter> make_parameter(const Program& program, const Chunk& chunk, Ten
   parameter.pieces = shard_pieces(program, tensor, reader, layout.at(rank));
   const int replicas = layout.group_size(tensor.replicas);
   parameter.cut = replicas > 1 ? program.plan.zero_of(tensor.replicas) : ZeroStage::kNone;
-  parameter.gradient_operation = weights_with_gradient_operations(chunk)[id.index()];
+  parameter.gradient_operation = gradient_operation;
   parameter.own = parameter.cut >= ZeroStage::kOptimizer
                       ? owned_range(tensor.elements(), replicas, layout.index_in_group(tensor.replicas, rank))
                       : ElementRange{0, tensor.elements()};
@@ -71,9 +66,9 @@ Status set_initial_values(Parameter& parameter, std::uint64_t seed, ComputeBacke
   const bool part = parameter.cut >= ZeroStage::kParameters;
   const ElementRange held = part ? parameter.own : ElementRange{0, parameter.elements()};
   MOESIM_TRY(backend.cast(
-      stream, {flat(wide, DType::kFp32, held), flat(parameter.value, parameter.tensor().type, {0, held.count})}));
+      stream, {part_of(wide, DType::kFp32, held), part_of(parameter.value, parameter.tensor().type, {0, held.count})}));
   if (parameter.master) {
-    MOESIM_TRY(backend.cast(stream, {flat(wide, DType::kFp32, parameter.own), parameter.own_master()}));
+    MOESIM_TRY(backend.cast(stream, {part_of(wide, DType::kFp32, parameter.own), parameter.own_master()}));
   }
   MOESIM_TRY(backend.fill_zero(stream, parameter.first->data(), parameter.first->size()));
   MOESIM_TRY(backend.fill_zero(stream, parameter.second->data(), parameter.second->size()));
@@ -90,16 +85,23 @@ ElementRange owned_range(std::int64_t elements, int members, int index) {
   return {begin, std::min(elements, begin + part) - begin};
 }
 
+MatrixView part_of(const BufferPtr& buffer, DType type, ElementRange range) {
+  const MatrixView all = dense_view(buffer->data(), type, 1, range.begin + range.count);
+  return column_range(all, range.begin, range.count);
+}
+
 MatrixView Parameter::view_of(const BufferPtr& whole, DType type) const {
   return dense_view(whole->data(), type, tensor().rows.count * tensor().groups, tensor().columns);
 }
 MatrixView Parameter::own_value() const {
-  return flat(value, tensor().type, cut >= ZeroStage::kParameters ? ElementRange{0, own.count} : own);
+  return part_of(value, tensor().type, cut >= ZeroStage::kParameters ? ElementRange{0, own.count} : own);
 }
 MatrixView Parameter::own_gradient() const {
-  return reduced ? flat(reduced, DType::kFp32, {0, own.count}) : flat(gradient, DType::kFp32, own);
+  return reduced ? part_of(reduced, DType::kFp32, {0, own.count}) : part_of(gradient, DType::kFp32, own);
 }
-MatrixView Parameter::own_master() const { return master ? flat(master, DType::kFp32, {0, own.count}) : own_value(); }
+MatrixView Parameter::own_master() const {
+  return master ? part_of(master, DType::kFp32, {0, own.count}) : own_value();
+}
 std::int64_t Parameter::element_bytes() const { return half_bytes_per_element(tensor().type) / 2; }
 
 Result<Parameters> Parameters::make(const Program& program, const std::vector<ChunkIndex>& index, RankId rank,
@@ -111,6 +113,7 @@ Result<Parameters> Parameters::make(const Program& program, const std::vector<Ch
     if (chunk.stage == program.layout->stage(rank)) chunks.push_back(&chunk);
   std::ranges::stable_sort(chunks, {}, [](const Chunk* chunk) { return chunk->first_layer; });
   for (const Chunk* chunk : chunks) {
+    const std::vector<bool> with_operations = weights_with_gradient_operations(*chunk);
     std::size_t table_place = 0;  // the embedding comes first in its chunk
     for (std::size_t i = 0; i < chunk->tensors.size(); ++i) {
       if (chunk->tensors[i].role != TensorRole::kWeight) continue;
@@ -120,9 +123,8 @@ Result<Parameters> Parameters::make(const Program& program, const std::vector<Ch
         continue;
       }
       if (chunk->tensors[i].name == kEmbeddingTable) table_place = parameters.list_.size();
-      MOESIM_ASSIGN(
-          Parameter parameter,
-          make_parameter(program, *chunk, id, index[static_cast<std::size_t>(chunk->index)].reader(id), rank, states));
+      const std::string_view reader = index[static_cast<std::size_t>(chunk->index)].reader(id);
+      MOESIM_ASSIGN(Parameter parameter, make_parameter(program, *chunk, id, reader, with_operations[i], rank, states));
       MOESIM_TRY(set_initial_values(parameter, seed, backend, staging));
       parameters.place_[{chunk->index, id}] = parameters.list_.size();
       parameters.list_.push_back(std::move(parameter));

@@ -24,6 +24,9 @@ struct ElementRange {
 // What member `index` of `members` owns of `elements`.
 [[nodiscard]] ElementRange owned_range(std::int64_t elements, int members, int index);
 
+// So many numbers of a buffer, as one row.
+[[nodiscard]] MatrixView part_of(const BufferPtr& buffer, DType type, ElementRange range);
+
 struct Parameter {
   const Chunk* chunk = nullptr;
   TensorId weight;

@@ -52,10 +52,6 @@ class Message {
   std::int64_t size_ = 0;
 };
 
-MatrixView part_of(const BufferPtr& buffer, DType type, ElementRange range) {
-  return column_range(dense_view(buffer->data(), type, 1, range.begin + range.count), range.begin, range.count);
-}
-
 std::vector<Parameter*> bucket_of(const OpContext& c) {
   std::vector<Parameter*> parameters;
   const WeightBucket& bucket = c.rank().program.buckets[static_cast<std::size_t>(c.op().bucket)];

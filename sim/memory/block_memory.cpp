@@ -8,8 +8,6 @@
 #include "sim/program/group_loads.hpp"
 
 namespace moesim {
-namespace {}  // namespace
-
 int pass_of(BlockKind kind) {
   switch (kind) {
     case BlockKind::kForward:

@@ -115,10 +115,9 @@ TraceInfo describe_trace(const RecordRequest& request, const Preparations& made,
       request.job.balance_coefficient, request.job.learning_rate, request.job.seed);
   const std::size_t steps = recorded.steps().size();
   info.notes = fmt::format(
-      "a small byte-level language model of {} parameters, trained from the start for {} steps of {} tokens; loss "
-      "{:.3f} "
-      "nats per byte at step 0, {:.3f} over the last {}; step 0 is the untrained gate; the text has {} bytes, sha256 "
-      "{}",
+      "a small byte-level language model of {} parameters, trained from the start for {} steps of {} tokens; "
+      "loss {:.3f} nats per byte at step 0, {:.3f} over the last {}; step 0 is the untrained gate; "
+      "the text has {} bytes, sha256 {}",
       count_parameters(job.model.shape).total, steps, std::int64_t{plan.global_batch} * plan.seq_length,
       recorded.steps().front().loss, recorded.last_loss(), std::min(steps, kLastSteps), made.text.size(),
       made.text_hash);

@@ -11,7 +11,7 @@ namespace {
 using testing::Contains;
 using testing::HasSubstr;
 
-const std::string kGood = R"({
+const std::string kSoundFile = R"({
   "name": "good", "nodes": 4,
   "node": {"device": "A100", "devices": 8,
            "scale_up": {"kind": "nvswitch", "bandwidth": "300GB/s", "latency": "1us"},
@@ -30,7 +30,7 @@ std::vector<std::string> findings(const std::string& text) {
   return lines;
 }
 
-TEST(Consistency, NothingToSay) { EXPECT_THAT(findings(kGood), testing::IsEmpty()); }
+TEST(Consistency, NothingToSay) { EXPECT_THAT(findings(kSoundFile), testing::IsEmpty()); }
 
 TEST(Consistency, EachFinding) {
   const std::tuple<const char*, const char*, const char*> kCases[] = {
@@ -68,7 +68,7 @@ TEST(Consistency, EachFinding) {
        "warning: X has neither a BF16 nor an FP16 peak rate"},
   };
   for (const auto& [from, to, expected] : kCases)
-    EXPECT_THAT(findings(with(kGood, from, to)), Contains(HasSubstr(expected))) << from << " -> " << to;
+    EXPECT_THAT(findings(with(kSoundFile, from, to)), Contains(HasSubstr(expected))) << from << " -> " << to;
 }
 
 TEST(Consistency, MixedDevices) {
@@ -80,7 +80,7 @@ TEST(Consistency, MixedDevices) {
 }
 
 TEST(Draw, TheWholePicture) {
-  const auto spec = spec_from(kGood);
+  const auto spec = spec_from(kSoundFile);
   ASSERT_TRUE(spec);
   const auto view = compile(*spec);
   ASSERT_TRUE(view);

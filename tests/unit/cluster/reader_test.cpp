@@ -9,7 +9,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-const std::string kGood = R"({
+const std::string kGoodFile = R"({
   "name": "good", "nodes": 4,
   "node": {"device": "H100", "devices": 8,
            "scale_up": {"kind": "nvswitch", "bandwidth": "450GB/s", "latency": "1us"},
@@ -19,7 +19,7 @@ const std::string kGood = R"({
   "network": [{"name": "leaf", "nodes": 2, "rails": true, "latency": "100ns"}, {"name": "spine", "latency": "100ns"}],
   "slow_ranks": [{"ranks": [3], "speed": 0.9}]})";
 
-TEST(ClusterReader, TheGoodFileIsGood) { EXPECT_EQ(complaint(kGood), ""); }
+TEST(ClusterReader, TheGoodFileIsGood) { EXPECT_EQ(complaint(kGoodFile), ""); }
 
 struct Case {
   const char* from;
@@ -76,19 +76,19 @@ TEST(ClusterReader, EachMistakeIsNamedWithItsPlace) {
       {R"("speed": 0.9)", R"("speed": 0)", "outside the range", "#/slow_ranks/0/speed"},
   };
   for (const Case& wrong : kCases) {
-    const std::string text = with(kGood, wrong.from, wrong.to);
+    const std::string text = with(kGoodFile, wrong.from, wrong.to);
     EXPECT_THAT(complaint(text), AllOf(HasSubstr(wrong.what), HasSubstr(wrong.where)))
         << wrong.from << " -> " << wrong.to;
   }
 }
 
 TEST(ClusterReader, LatencyNeedsATimeUnit) {
-  EXPECT_THAT(complaint(with(kGood, R"("latency": "1us")", R"("latency": "1parsec")")),
+  EXPECT_THAT(complaint(with(kGoodFile, R"("latency": "1us")", R"("latency": "1parsec")")),
               AllOf(HasSubstr("unknown unit 'parsec'"), HasSubstr("#/node/scale_up/latency")));
 }
 
 TEST(ClusterReader, BareNumbersShowTheAcceptedSpellings) {
-  EXPECT_THAT(complaint(with(kGood, R"("400Gbit/s")", "400")), HasSubstr("400Gbit/s or 400Gbps (bits)"));
+  EXPECT_THAT(complaint(with(kGoodFile, R"("400Gbit/s")", "400")), HasSubstr("400Gbit/s or 400Gbps (bits)"));
 }
 
 TEST(ClusterReader, NotJsonAndNotAnObject) {
@@ -99,7 +99,8 @@ TEST(ClusterReader, NotJsonAndNotAnObject) {
 
 TEST(ClusterReader, OneFormOnly) {
   EXPECT_THAT(complaint(R"({"name": "x"})"), HasSubstr("the cluster has no nodes"));
-  EXPECT_THAT(complaint(with(kGood, R"("nodes": 4,)", R"("nodes": 4, "groups": [],)")), HasSubstr("more than one way"));
+  EXPECT_THAT(complaint(with(kGoodFile, R"("nodes": 4,)", R"("nodes": 4, "groups": [],)")),
+              HasSubstr("more than one way"));
 }
 
 TEST(ClusterReader, NodesOfSeveralDevicesNeedALink) {
@@ -123,12 +124,12 @@ TEST(ClusterReader, NodesWithoutANetworkCannotReachEachOther) {
 
 TEST(ClusterReader, RailsWithoutASpineDoNotReachAcross) {
   const std::string rails_only =
-      with(with(kGood, R"("nodes": 2, "rails")", R"("rails")"), R"(, {"name": "spine", "latency": "100ns"})", "");
+      with(with(kGoodFile, R"("nodes": 2, "rails")", R"("rails")"), R"(, {"name": "spine", "latency": "100ns"})", "");
   EXPECT_THAT(complaint(rails_only), HasSubstr("no way between 'node0/gpu0' (rank 0) and 'node1/gpu1' (rank 9)"));
 }
 
 TEST(ClusterReader, NodesFromTheCommandLine) {
-  const auto spec = spec_from(kGood, 6);
+  const auto spec = spec_from(kGoodFile, 6);
   ASSERT_TRUE(spec);
   EXPECT_EQ(spec->nodes(), 6);
   const std::string groups = R"({"name": "x", "groups": [{"nodes": 1, "node": {"device": "H100", "devices": 1}}]})";
@@ -145,7 +146,7 @@ TEST(ClusterReader, TooManyRanks) {
 }
 
 TEST(ClusterReader, UnknownOrigin) {
-  EXPECT_THAT(complaint(with(kGood, R"("count": 8)", R"("provenance": {"origin": "guess"}, "count": 8)")),
+  EXPECT_THAT(complaint(with(kGoodFile, R"("count": 8)", R"("provenance": {"origin": "guess"}, "count": 8)")),
               AllOf(HasSubstr("unknown origin 'guess'"), HasSubstr("one of datasheet, measured")));
 }
 

@@ -8,7 +8,7 @@ namespace moesim {
 namespace {
 
 // 100 units, 100 TFLOP/s, no tail, no memory limit.
-AttentionMachine ideal() {
+AttentionMachine ideal_attention() {
   AttentionMachine machine;
   machine.units = 100;
   machine.flops = 100e12;
@@ -59,18 +59,18 @@ TEST(AttentionLaw, ContextParallelRanksShareTheTriangle) {
 }
 
 TEST(AttentionLaw, TimeAtTheRate) {
-  EXPECT_DOUBLE_EQ(attention_cost(ideal(), square(4096)).time.value(), 2.0 * 4096 * 2048 * 32 * 256 / 100e12);
+  EXPECT_DOUBLE_EQ(attention_cost(ideal_attention(), square(4096)).time.value(), 2.0 * 4096 * 2048 * 32 * 256 / 100e12);
   AttentionWork mla = square(4096);
   mla.qk_dim = 192;
-  EXPECT_DOUBLE_EQ(attention_cost(ideal(), mla).time.value(), 2.0 * 4096 * 2048 * 32 * (192 + 128) / 50e12);
+  EXPECT_DOUBLE_EQ(attention_cost(ideal_attention(), mla).time.value(), 2.0 * 4096 * 2048 * 32 * (192 + 128) / 50e12);
 }
 
 TEST(AttentionLaw, FewHeadsLeaveUnitsIdle) {
   // One head of 4096 queries is 32 blocks on 100 units; the longest block sees all 4096 keys.
   AttentionWork work = square(4096);
   work.heads = work.kv_heads = 1;
-  EXPECT_DOUBLE_EQ(attention_cost(ideal(), work).time.value(), 2.0 * 128 * 4096 * 256 / 1e12);
-  AttentionMachine tail = ideal();
+  EXPECT_DOUBLE_EQ(attention_cost(ideal_attention(), work).time.value(), 2.0 * 128 * 4096 * 256 / 1e12);
+  AttentionMachine tail = ideal_attention();
   tail.parameters.forward_tail = 0.5;
   EXPECT_DOUBLE_EQ(attention_cost(tail, square(4096)).time.value(),
                    2.0 * 4096 * 2048 * 32 * 256 / 100e12 + 0.5 * 2.0 * 128 * 4096 * 256 / 1e12);
@@ -79,7 +79,7 @@ TEST(AttentionLaw, FewHeadsLeaveUnitsIdle) {
 TEST(AttentionLaw, MemoryCountsSharedKeysOnce) {
   // Q and O: 4096*32*(128+128), K and V: 4096*8*(128+128), 2 bytes.
   EXPECT_EQ(attention_bytes(square(4096)).count(), 2LL * 4096 * (32 + 8) * 256);
-  AttentionMachine slow = ideal();
+  AttentionMachine slow = ideal_attention();
   slow.memory_rate = 1e9;
   const Cost cost = attention_cost(slow, square(4096));
   EXPECT_DOUBLE_EQ(cost.time.value(), 2.0 * 4096 * 40 * 256 / 1e9);
@@ -98,10 +98,10 @@ TEST(AttentionLaw, LinearAttentionIsLinear) {
 
 TEST(AttentionLaw, NothingToDoIsFreeAndMoreKeysNeverCostLess) {
   AttentionWork work = square(0);
-  EXPECT_EQ(attention_cost(ideal(), work).time.value(), 0);
+  EXPECT_EQ(attention_cost(ideal_attention(), work).time.value(), 0);
   double previous = 0;
   for (std::int64_t length = 64; length < 20000; length += 100) {
-    const double time = attention_cost(ideal(), square(length)).time.value();
+    const double time = attention_cost(ideal_attention(), square(length)).time.value();
     EXPECT_GT(time, previous);
     previous = time;
   }

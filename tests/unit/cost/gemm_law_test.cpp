@@ -12,7 +12,7 @@ namespace moesim {
 namespace {
 
 // 100 units of 1 TFLOP/s; loads and memory fast enough not to matter unless a test lowers them.
-GemmMachine ideal() {
+GemmMachine ideal_gemm() {
   return {.units = 100,
           .unit_flops = 1e12,
           .unit_load = 1e15,
@@ -32,15 +32,15 @@ double seconds(const GemmMachine& machine, const GemmWork& work) { return gemm_c
 TEST(GemmLaw, FullWavesRunAtTheRate) {
   // 1280 x 1280 in 128x128: 100 tiles, one wave of 2*128*128*1000/1e12 = 32.768 us. Larger tiles: 50 of twice
   // that.
-  EXPECT_DOUBLE_EQ(seconds(ideal(), {.m = 1280, .n = 1280, .k = 1000}), 2.0 * 128 * 128 * 1000 / 1e12);
+  EXPECT_DOUBLE_EQ(seconds(ideal_gemm(), {.m = 1280, .n = 1280, .k = 1000}), 2.0 * 128 * 128 * 1000 / 1e12);
 }
 
 TEST(GemmLaw, OneTileMoreStartsAnotherWave) {
   // 101 tiles of 64x32 (the smallest): 2 waves when the last wave is lost in full, 1.01 when none of it is.
   const GemmWork work{.m = 64, .n = 101 * 32, .k = 1000};
   const double tile = 2.0 * 64 * 32 * 1000 / 1e12;
-  EXPECT_DOUBLE_EQ(wave_seconds(ideal(), 101, tile), 2 * tile);
-  GemmMachine soft = ideal();
+  EXPECT_DOUBLE_EQ(wave_seconds(ideal_gemm(), 101, tile), 2 * tile);
+  GemmMachine soft = ideal_gemm();
   soft.wave_loss = 0;
   EXPECT_DOUBLE_EQ(wave_seconds(soft, 101, tile), 1.01 * tile);
   EXPECT_DOUBLE_EQ(wave_seconds(soft, 1, tile), tile);  // one tile cannot be split over units
@@ -48,20 +48,20 @@ TEST(GemmLaw, OneTileMoreStartsAnotherWave) {
 }
 
 TEST(GemmLaw, NarrowTilesAreBoundByTheirLoads) {
-  GemmMachine machine = ideal();
+  GemmMachine machine = ideal_gemm();
   machine.unit_load = 1e9;
   // (64 + 32) * 1000 * 2 bytes at 1 GB/s = 192 us, against 4.1 us of math.
   EXPECT_DOUBLE_EQ(tile_seconds(machine, {64, 32}, 1000, 2), 192e-6);
 }
 
 TEST(GemmLaw, RampLengthensTheMainLoop) {
-  GemmMachine machine = ideal();
+  GemmMachine machine = ideal_gemm();
   machine.ramp_bytes = 200;  // 100 BF16 elements of k
   EXPECT_DOUBLE_EQ(tile_seconds(machine, {128, 128}, 900, 2), 2.0 * 128 * 128 * 1000 / 1e12);
 }
 
 TEST(GemmLaw, MemoryRoofCountsEveryOperandOnce) {
-  GemmMachine machine = ideal();
+  GemmMachine machine = ideal_gemm();
   machine.memory_rate = 1e9;
   // (100*1000 + 1000*200 + 100*200) elements * 2 bytes at 1 GB/s = 640 us.
   const Cost cost = gemm_cost(machine, {.m = 100, .n = 200, .k = 1000});
@@ -72,7 +72,7 @@ TEST(GemmLaw, MemoryRoofCountsEveryOperandOnce) {
 }
 
 TEST(GemmLaw, OperandsThatMissTheCacheAreReadAgain) {
-  GemmMachine machine = ideal();
+  GemmMachine machine = ideal_gemm();
   machine.l2_bytes = 50;
   // One wave of 100 tiles 128x128: side sqrt(100*128*128) = 1280; reads 2*1280*k*2 bytes.
   EXPECT_DOUBLE_EQ(reread_bytes(machine, {128, 128}, 100, 10, 2, 100), (2 * 1280 * 10 * 2 - 100) * 0.5);
@@ -81,7 +81,7 @@ TEST(GemmLaw, OperandsThatMissTheCacheAreReadAgain) {
 }
 
 TEST(GemmLaw, PartOfTheResultTrafficIsExposed) {
-  GemmMachine machine = ideal();
+  GemmMachine machine = ideal_gemm();
   machine.memory_rate = 1e12;
   machine.epilogue_exposed = 0.25;
   // One wave of 131.072 us, and a quarter of 1280*1280*2 bytes at 1 TB/s.
@@ -90,7 +90,7 @@ TEST(GemmLaw, PartOfTheResultTrafficIsExposed) {
 }
 
 TEST(GemmLaw, PowerLimitSlowsLongKernels) {
-  GemmMachine machine = ideal();
+  GemmMachine machine = ideal_gemm();
   machine.power_loss = 0.25;
   EXPECT_DOUBLE_EQ(with_power_limit(machine, 1e-3), 1e-3 * 1.125);  // at the half-way duration
   EXPECT_NEAR(with_power_limit(machine, 1.0), 1.25, 1e-3);
@@ -100,11 +100,11 @@ TEST(GemmLaw, PowerLimitSlowsLongKernels) {
 TEST(GemmLaw, FewTilesSplitTheReduction) {
   // One 64x32 tile... of k = 80000: 8 units work on it in an eighth of the time.
   const double whole = 2.0 * 64 * 32 * 80000 / 1e12;
-  EXPECT_DOUBLE_EQ(seconds(ideal(), {.m = 64, .n = 32, .k = 80000}), whole / 8 + 2.0 * 8 * 64 * 32 * 4 / 1e15);
+  EXPECT_DOUBLE_EQ(seconds(ideal_gemm(), {.m = 64, .n = 32, .k = 80000}), whole / 8 + 2.0 * 8 * 64 * 32 * 4 / 1e15);
 }
 
 TEST(GemmLaw, NothingToDoIsFree) {
-  GemmMachine machine = ideal();
+  GemmMachine machine = ideal_gemm();
   machine.overhead = 1e-6;
   EXPECT_EQ(seconds(machine, {.m = 0, .n = 10, .k = 10}), 0);
   EXPECT_GT(seconds(machine, {.m = 1, .n = 1, .k = 1}), 1e-6);
@@ -142,13 +142,13 @@ TEST(GemmLaw, MissingFormatIsPricedAsTheNextWiderAndSaysSo) {
 TEST(GroupedGemmLaw, GroupsShareTheWaves) {
   // 2 groups of 128 rows, n = 6400 in 128x128: 100 tiles, one wave.
   const std::array<std::int64_t, 3> rows = {128, 0, 128};
-  EXPECT_DOUBLE_EQ(grouped_gemm_cost(ideal(), {.rows = rows, .n = 6400, .k = 1000}).time.value(),
+  EXPECT_DOUBLE_EQ(grouped_gemm_cost(ideal_gemm(), {.rows = rows, .n = 6400, .k = 1000}).time.value(),
                    2.0 * 128 * 128 * 1000 / 1e12);
 }
 
 TEST(GroupedGemmLaw, OneGroupEqualsAPlainGemm) {
   const std::array<std::int64_t, 1> rows = {5000};
-  GemmMachine machine = ideal();
+  GemmMachine machine = ideal_gemm();
   machine.overhead = 2e-6;
   machine.ramp_bytes = 300;
   machine.memory_rate = 1e12;
@@ -158,7 +158,7 @@ TEST(GroupedGemmLaw, OneGroupEqualsAPlainGemm) {
 }
 
 TEST(GroupedGemmLaw, EveryNonEmptyGroupReadsItsWeights) {
-  GemmMachine machine = ideal();
+  GemmMachine machine = ideal_gemm();
   machine.memory_rate = 1e9;
   // 2 non-empty of 4 groups, one row each: 2*1000*1000 weights, 2*1000 in, 2*1000 out, 2 bytes each.
   const std::array<std::int64_t, 4> rows = {1, 0, 1, 0};
@@ -170,11 +170,11 @@ TEST(GroupedGemmLaw, WeightGradientsLastAsLongAsTheirRows) {
   // n x k = 1280 x 640 in 128x64: 100 tiles per group, two waves of the mean of 1000 and 3000 rows.
   const std::array<std::int64_t, 2> rows = {1000, 3000};
   GroupedGemmWork work{.rows = rows, .n = 1280, .k = 640, .reduce_rows = true};
-  EXPECT_DOUBLE_EQ(grouped_gemm_cost(ideal(), work).time.value(), 2 * 2.0 * 128 * 64 * 2000 / 1e12);
+  EXPECT_DOUBLE_EQ(grouped_gemm_cost(ideal_gemm(), work).time.value(), 2 * 2.0 * 128 * 64 * 2000 / 1e12);
   // One tile per group: the longer group decides.
   work.n = 64;
   work.k = 32;
-  EXPECT_DOUBLE_EQ(grouped_gemm_cost(ideal(), work).time.value(), 2.0 * 64 * 32 * 3000 / 1e12);
+  EXPECT_DOUBLE_EQ(grouped_gemm_cost(ideal_gemm(), work).time.value(), 2.0 * 64 * 32 * 3000 / 1e12);
 }
 
 TEST(GroupedGemmLaw, OrderOfGroupsDoesNotMatterAndEmptyIsFree) {
@@ -183,9 +183,10 @@ TEST(GroupedGemmLaw, OrderOfGroupsDoesNotMatterAndEmptyIsFree) {
   const std::vector<std::int64_t> none = {0, 0};
   for (const bool reduce : {false, true}) {
     EXPECT_DOUBLE_EQ(
-        grouped_gemm_cost(ideal(), {.rows = rows, .n = 700, .k = 300, .reduce_rows = reduce}).time.value(),
-        grouped_gemm_cost(ideal(), {.rows = shuffled, .n = 700, .k = 300, .reduce_rows = reduce}).time.value());
-    EXPECT_EQ(grouped_gemm_cost(ideal(), {.rows = none, .n = 700, .k = 300, .reduce_rows = reduce}).time.value(), 0);
+        grouped_gemm_cost(ideal_gemm(), {.rows = rows, .n = 700, .k = 300, .reduce_rows = reduce}).time.value(),
+        grouped_gemm_cost(ideal_gemm(), {.rows = shuffled, .n = 700, .k = 300, .reduce_rows = reduce}).time.value());
+    EXPECT_EQ(grouped_gemm_cost(ideal_gemm(), {.rows = none, .n = 700, .k = 300, .reduce_rows = reduce}).time.value(),
+              0);
   }
 }
 

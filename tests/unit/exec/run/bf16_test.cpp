@@ -13,7 +13,7 @@
 namespace moesim {
 namespace {
 
-ModelShape moe_without_choice() {
+ModelShape all_experts_for_all() {
   ModelShape model = tiny_moe();
   model.name = "tiny-moe without choice";
   model.kinds[1].moe->experts = model.kinds[1].moe->top_k = 4;
@@ -53,9 +53,9 @@ const Narrow& one_rank() {
   static const Narrow known = [] {
     Narrow narrow;
     Plan plan = tiny_plan({});
-    narrow.wide = train_all(plan, moe_without_choice(), 1).value();
+    narrow.wide = train_all(plan, all_experts_for_all(), 1).value();
     plan.precision = "bf16";
-    const Trained rounded = train_all(plan, moe_without_choice(), 1).value();
+    const Trained rounded = train_all(plan, all_experts_for_all(), 1).value();
     narrow.of_bf16 = distances(narrow.wide.gradients, rounded.gradients);
     narrow.of_loss = std::abs(narrow.wide.losses[0] - rounded.losses[0]);
     return narrow;
@@ -69,7 +69,7 @@ void expect_as_close_as_one_rank(Plan plan) {
   plan.precision = "bf16";
   SCOPED_TRACE(plan_text(plan));
   const Narrow& one = one_rank();
-  const Result<Trained> many = train_all(plan, moe_without_choice(), 1);
+  const Result<Trained> many = train_all(plan, all_experts_for_all(), 1);
   ASSERT_TRUE(many.has_value()) << many.error().what;
   EXPECT_NEAR(many->losses[0], one.wide.losses[0], 1e-3 * one.wide.losses[0]);
   EXPECT_EQ(many->weights.disagreement(), 0) << "replicas have gone apart";

@@ -260,7 +260,7 @@ TEST(ExportMegatron, RefusesABadPlanAndAnUnknownForm) {
 }
 
 // What Megatron-LM makes of a layout string: layers of each virtual stage.
-std::vector<int> expanded(std::string text) {
+std::vector<int> layers_of_stages(std::string text) {
   for (auto open = text.find('('); open != std::string::npos; open = text.find('(')) {
     const auto close = text.find(')', open);
     std::size_t digits = 0;
@@ -282,7 +282,7 @@ TEST(PipelineLayoutText, SaysTheLayersOfEveryVirtualStage) {
   EXPECT_EQ(pipeline_layout_text({0, 2, 1}), "E|tt|tL");
   for (const std::vector<int>& layers :
        {std::vector<int>{7, 7, 8, 8, 8, 7}, {1, 1, 1, 1}, {0, 1, 2, 2, 1, 1, 0}, {2, 3}})
-    EXPECT_EQ(expanded(pipeline_layout_text(layers)), layers);
+    EXPECT_EQ(layers_of_stages(pipeline_layout_text(layers)), layers);
 }
 
 TEST(ShellQuoted, QuotesOnlyWhatNeedsIt) {

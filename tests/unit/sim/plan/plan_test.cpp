@@ -12,7 +12,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::vector<int> split(int layers, int pp, int vpp = 1, std::string pipeline = "1f1b") {
+std::vector<int> split_of(int layers, int pp, int vpp = 1, std::string pipeline = "1f1b") {
   ModelShape model = mixtral_like();
   model.layers.assign(static_cast<std::size_t>(layers), 0);
   Plan plan;
@@ -22,28 +22,28 @@ std::vector<int> split(int layers, int pp, int vpp = 1, std::string pipeline = "
   return split_layers(plan, model).value();
 }
 
-TEST(SplitLayers, EvenWhereItDivides) { EXPECT_THAT(split(32, 4), ElementsAre(8, 8, 8, 8)); }
+TEST(SplitLayers, EvenWhereItDivides) { EXPECT_THAT(split_of(32, 4), ElementsAre(8, 8, 8, 8)); }
 
 TEST(SplitLayers, EmbeddingAndHeadTakeThePlaceOfALayer) {
-  EXPECT_THAT(split(30, 4), ElementsAre(7, 8, 8, 7));              // 30 + 2 divides by 4
-  EXPECT_THAT(split(31, 4), ElementsAre(8, 8, 8, 7));              // 31 + 1 divides by 4: the head stands for a layer
-  EXPECT_THAT(split(61, 8), ElementsAre(7, 7, 8, 8, 8, 8, 8, 7));  // 5 longer stages, short ones first at the ends
-  EXPECT_THAT(split(29, 4), ElementsAre(7, 7, 8, 7));
+  EXPECT_THAT(split_of(30, 4), ElementsAre(7, 8, 8, 7));  // 30 + 2 divides by 4
+  EXPECT_THAT(split_of(31, 4), ElementsAre(8, 8, 8, 7));  // 31 + 1 divides by 4: the head stands for a layer
+  EXPECT_THAT(split_of(61, 8), ElementsAre(7, 7, 8, 8, 8, 8, 8, 7));  // 5 longer stages, short ones first at the ends
+  EXPECT_THAT(split_of(29, 4), ElementsAre(7, 7, 8, 7));
 }
 
 TEST(SplitLayers, AlwaysConservesLayers) {
   for (int stages = 1; stages <= 12; ++stages)
     for (int layers = stages; layers <= 64; ++layers) {
-      const auto parts = split(layers, stages);
+      const auto parts = split_of(layers, stages);
       EXPECT_EQ(std::accumulate(parts.begin(), parts.end(), 0), layers);
       EXPECT_LE(*std::max_element(parts.begin(), parts.end()) - *std::min_element(parts.begin(), parts.end()), 1);
     }
 }
 
 TEST(SplitLayers, CountsVirtualStagesBySchedule) {
-  EXPECT_EQ(split(32, 4, 2, "interleaved").size(), 8U);
-  EXPECT_EQ(split(32, 4, 2, "zbv").size(), 8U);
-  EXPECT_EQ(split(32, 4, 2, "dualpipe").size(), 4U);  // both copies hold the same four
+  EXPECT_EQ(split_of(32, 4, 2, "interleaved").size(), 8U);
+  EXPECT_EQ(split_of(32, 4, 2, "zbv").size(), 8U);
+  EXPECT_EQ(split_of(32, 4, 2, "dualpipe").size(), 4U);  // both copies hold the same four
 }
 
 std::string split_error(std::vector<int> own, int pp) {
