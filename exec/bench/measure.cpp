@@ -61,10 +61,26 @@ Result<Seconds> time_sample(BenchContext& context, const PreparedCase& prepared,
   return spent / (runs * prepared.operations);
 }
 
+// Of the slowest rank, in the middle of some.
+Result<Seconds> barrier_time(BenchContext& context) {
+  constexpr int kBarriers = 9;
+  MOESIM_ASSIGN(const CommGroup world, everyone(context.comm));
+  std::vector<double> times;
+  for (int i = 0; i < kBarriers; ++i) {
+    const Seconds start = context.clock();
+    MOESIM_TRY(context.comm.barrier(world, kAgreement).wait());
+    times.push_back((context.clock() - start).value());
+  }
+  MOESIM_ASSIGN(times, largest_of_all(context, std::move(times)));
+  std::ranges::sort(times);
+  return Seconds(times[times.size() / 2]);
+}
+
 // The case's samples; nothing when there was no time for its fewest before the user asked to stop.
 Result<std::optional<BenchCase>> measure_case(BenchContext& context, const PlannedCase& planned,
-                                              const MeasureOptions& options, Seconds budget) {
+                                              const MeasureOptions& options, Seconds barrier, Seconds budget) {
   const Seconds start = context.clock();
+  const SampleRules rules = rules_for(planned.work, options.rules, barrier);
   MOESIM_ASSIGN(const PreparedCase prepared, planned.prepare(context));
   const TimedBy clock = timed_by(context.backend, planned.work);
   // The first run touches memory and opens connections, the second tells how long one takes.
@@ -73,8 +89,8 @@ Result<std::optional<BenchCase>> measure_case(BenchContext& context, const Plann
     MOESIM_ASSIGN(const Seconds warm_up, time_sample(context, prepared, 1, clock));
     MOESIM_ASSIGN(now, agree(context, warm_up, context.clock() - start, options.stop));
   }
-  const int runs = prepared.repeatable ? operations_per_sample(options.rules, now.sample * prepared.operations) : 1;
-  SampleSeries series(options.rules, budget);
+  const int runs = prepared.repeatable ? operations_per_sample(rules, now.sample * prepared.operations) : 1;
+  SampleSeries series(rules, budget);
   std::optional<SamplesEnd> end;
   while (!end) {
     MOESIM_ASSIGN(const Seconds sample, time_sample(context, prepared, runs, clock));
@@ -83,8 +99,7 @@ Result<std::optional<BenchCase>> measure_case(BenchContext& context, const Plann
     end = series.ended(now.spent);
     if (!end && now.stop) end = SamplesEnd::kStopped;
   }
-  if (*end == SamplesEnd::kStopped && std::ssize(series.seconds()) < options.rules.fewest_without_time)
-    return std::nullopt;
+  if (*end == SamplesEnd::kStopped && std::ssize(series.seconds()) < rules.fewest_without_time) return std::nullopt;
   return BenchCase{
       .name = planned.name, .work = planned.work, .operations = runs, .end = *end, .seconds = series.seconds()};
 }
@@ -104,12 +119,17 @@ Result<std::vector<double>> largest_of_all(BenchContext& context, std::vector<do
 
 Measured measure(BenchContext& context, std::span<const PlannedCase> cases, const MeasureOptions& options) {
   Measured measured;
+  const Result<Seconds> barrier = barrier_time(context);
+  if (!barrier) {
+    measured.error = barrier.error();
+    return measured;
+  }
   Seconds left = options.budget;
   for (std::size_t i = 0; i < cases.size(); ++i) {
     if (options.progress) options.progress(measured, i, cases[i].name);
     const Seconds start = context.clock();
     const Seconds share = left / static_cast<double>(cases.size() - i);
-    Result<std::optional<BenchCase>> one = measure_case(context, cases[i], options, share);
+    Result<std::optional<BenchCase>> one = measure_case(context, cases[i], options, *barrier, share);
     if (!one) {
       measured.error = std::move(one).error();
       measured.error->where = cases[i].name;

@@ -2,8 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <variant>
 
 namespace moesim {
+
+SampleRules rules_for(const BenchWork& work, const SampleRules& rules, Seconds barrier) {
+  constexpr double kBarriersInASample = 10;
+  SampleRules result = rules;
+  if (std::holds_alternative<CollectiveWork>(work))
+    result.shortest_sample = std::max(rules.shortest_sample, barrier * kBarriersInASample);
+  return result;
+}
 
 int operations_per_sample(const SampleRules& rules, Seconds one) {
   const double wanted = std::ceil(rules.shortest_sample.value() / std::max(one.value(), 1e-9));

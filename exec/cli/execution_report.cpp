@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
+#include "calibration/quantile.hpp"
 #include "sim/engine/category.hpp"
 
 namespace moesim {
@@ -106,10 +108,9 @@ MetricTable memory_table(const Job& job, const std::vector<TrainingRecord>& reco
 
 Seconds median_step_time(const std::vector<TrainingRecord>& records) {
   const std::size_t steps = records.front().steps.size();
-  std::vector<Seconds> times;
-  for (std::size_t step = steps > 1 ? 1 : 0; step < steps; ++step) times.push_back(step_time(records, step));
-  std::ranges::sort(times);
-  return times[times.size() / 2];
+  std::vector<double> times;
+  for (std::size_t step = steps > 1 ? 1 : 0; step < steps; ++step) times.push_back(step_time(records, step).value());
+  return Seconds(quantile(std::move(times), 0.5));
 }
 
 void describe_execution(Report& report, const Job& job, const World& world,

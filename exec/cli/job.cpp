@@ -142,8 +142,8 @@ Result<Job> prepare_job(PlanFile file, std::string plan_path, const JobOptions& 
 
   const int ranks = plan.sizes().world();
   if (world.size() > 0 && world.size() != ranks)
-    return usage_error(fmt::format("the plan is for {} ranks, and the launcher started {}", ranks, world.size()),
-                       fmt::format("mpirun -n {}", ranks));
+    return usage_error(fmt::format("the plan is for {} ranks, and {} processes were started", ranks, world.size()),
+                       fmt::format("mpirun -n {}, or --processes {}", ranks, ranks));
   MOESIM_TRY(check_plan(plan, job.model.shape, ranks));
   MOESIM_TRY(check_executable(plan, job.model.shape));
   MOESIM_TRY(load_gating(job, options));

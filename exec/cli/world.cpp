@@ -5,11 +5,13 @@
 
 #include <charconv>
 #include <chrono>
+#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <new>
 #include <optional>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -37,6 +39,8 @@ Status guarded(const std::function<Status(Communicator&)>& rank_main, Communicat
   }
 }
 
+void end_quietly() { std::_Exit(static_cast<int>(ErrorKind::kInternal)); }
+
 Error error_of_rank(RankId rank, Error error) {
   error.what = fmt::format("rank {}: {}", rank.value(), error.what);
   return error;
@@ -46,14 +50,29 @@ Error error_of_rank(RankId rank, Error error) {
 
 Result<World> World::join(std::string program, Seconds timeout) {
   World world(std::move(program), {.clock = steady_clock(), .deadline = timeout});
-  if (launcher_yields()) {
-    world.options_.longest_nap = kNap;
-    ::prctl(PR_SET_TIMERSLACK, kTimerSlackNanoseconds, 0, 0, 0);  // or every nap is 50 us longer
-  }
+  if (launcher_yields()) world.take_naps();
   if (const int processes = launched_processes(); processes > 1) {
-    MOESIM_ASSIGN(world.comm_, join_mpi_world(processes, world.options_));
+    MOESIM_ASSIGN(world.launched_, join_mpi_world(processes, world.options_));
+    world.comm_ = world.launched_.get();
   }
   return world;
+}
+
+Result<World> World::fork(std::string program, Seconds timeout, int processes) {
+  if (launched_processes() > 1)
+    return usage_error("--processes starts the ranks itself; this process was started by a launcher",
+                       "leave --processes out, or start the program without mpirun");
+  World world(std::move(program), {.clock = steady_clock(), .deadline = timeout});
+  if (processes > static_cast<int>(std::thread::hardware_concurrency())) world.take_naps();
+  MOESIM_ASSIGN(ForkedRanks forked, ForkedRanks::start(processes, world.options_, end_quietly));
+  world.forked_ = std::make_unique<ForkedRanks>(std::move(forked));
+  world.comm_ = &world.forked_->comm();
+  return world;
+}
+
+void World::take_naps() {
+  options_.longest_nap = kNap;
+  ::prctl(PR_SET_TIMERSLACK, kTimerSlackNanoseconds, 0, 0, 0);  // or every nap is 50 us longer
 }
 
 bool World::is_here(RankId rank) const { return !comm_ || comm_->host_of(rank) == comm_->host_of(comm_->rank()); }

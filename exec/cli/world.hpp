@@ -1,4 +1,5 @@
-// The ranks of a run: the processes that mpirun started, with one rank in each, or else threads of this process.
+// The ranks of a run: the processes that mpirun started, with one rank in each, or those that this one forks, or else threads of
+// this process.
 //
 // Process 0 leads: it reports, and of an error that all know it alone speaks. An error of one rank ends the others: threads
 // return, processes are ended by the launcher after this one has said why.
@@ -10,6 +11,7 @@
 #include <string>
 
 #include "exec/comm/communicator.hpp"
+#include "exec/comm/forked_ranks.hpp"
 
 namespace moesim {
 
@@ -17,6 +19,8 @@ class World {
  public:
   // `program` is the name that errors begin with; `timeout`: nobody has heard anything for so long while waiting.
   [[nodiscard]] static Result<World> join(std::string program, Seconds timeout);
+  // Makes so many processes of this one, without a launcher; it returns in each (exec/comm/forked_ranks.hpp).
+  [[nodiscard]] static Result<World> fork(std::string program, Seconds timeout, int processes);
 
   [[nodiscard]] bool has_processes() const { return comm_ != nullptr; }
   // Ranks that there are; 0: as many threads as are asked for.
@@ -34,10 +38,14 @@ class World {
 
  private:
   World(std::string program, CommOptions options) : program_(std::move(program)), options_(std::move(options)) {}
+  // Where ranks outnumber cores.
+  void take_naps();
 
   std::string program_;
   CommOptions options_;
-  std::unique_ptr<Communicator> comm_;  // none with threads
+  std::unique_ptr<Communicator> launched_;
+  std::unique_ptr<ForkedRanks> forked_;
+  Communicator* comm_ = nullptr;  // of one of these two; none with threads
 };
 
 // Whether all ranks are ready; of an error that all know the process that leads alone makes its own, the others have kStop.

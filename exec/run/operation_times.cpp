@@ -17,6 +17,11 @@ struct Meeting {
   auto operator<=>(const Meeting&) const = default;
 };
 
+struct Together {
+  Seconds last_start;
+  Seconds last_end;
+};
+
 class Meetings {
  public:
   explicit Meetings(const Program& program) : program_(program) {}
@@ -52,7 +57,7 @@ class Meetings {
 std::vector<std::vector<OperationTime>> operation_times(const Program& program,
                                                         std::vector<std::vector<ExecutedOp>> ops) {
   Meetings meetings(program);
-  std::map<Meeting, Seconds> last_start;
+  std::map<Meeting, Together> together;
   std::vector<std::vector<Meeting>> met(ops.size());
   for (std::size_t r = 0; r < ops.size(); ++r) {
     const RankId rank(static_cast<std::int32_t>(r));
@@ -62,8 +67,9 @@ std::vector<std::vector<OperationTime>> operation_times(const Program& program,
       Meeting& meeting = met[r].emplace_back();
       if (!is_communication(op.kind)) continue;
       meeting = meetings.next(rank, op);
-      Seconds& last = last_start.try_emplace(meeting, ran.start).first->second;
-      last = std::max(last, ran.start);
+      Together& all = together.try_emplace(meeting, Together{ran.start, ran.end}).first->second;
+      all.last_start = std::max(all.last_start, ran.start);
+      all.last_end = std::max(all.last_end, ran.end);
     }
   }
   std::vector<std::vector<OperationTime>> times(ops.size());
@@ -71,9 +77,9 @@ std::vector<std::vector<OperationTime>> operation_times(const Program& program,
     for (std::size_t i = 0; i < ops[r].size(); ++i) {
       const ExecutedOp& ran = ops[r][i];
       const bool alone = met[r][i].who.empty();
-      const Seconds start = alone ? ran.start : last_start.at(met[r][i]);
+      const Together all = alone ? Together{ran.start, ran.end} : together.at(met[r][i]);
       // What is sent may lie in a buffer before its receiver asks: then nobody waited.
-      times[r].push_back({ran.call, ran.op, std::max(Seconds(0), ran.end - start)});
+      times[r].push_back({ran.call, ran.op, std::max(Seconds(0), all.last_end - all.last_start)});
     }
   return times;
 }

@@ -1,10 +1,11 @@
 // How long the operations of a step took, without the time in which communication only waited for the others: what a cost law
 // claims to know.
 //
-// Computation: from start to end. A collective: from the moment when its last member began until this one had the result. A
-// transfer: the same for its two ends. The k-th collective of a (group, stream) matches the k-th of every other member, the
+// Computation: from start to end. A collective: from the moment when its last member began until the last one had the result, the
+// same for all of them: so moeexec bench measures it, and so the engine plays it. A transfer: the same for its two ends; its sender
+// may be free much earlier, when the system has taken the bytes. The k-th collective of a (group, stream) matches the k-th of every other member, the
 // k-th send of a channel the k-th receive at its other end, as in the engine (sim/engine/replay_program.hpp).
-// Example: ranks begin an all-gather at 3 and 5 ms and end it at 9: it took 4 ms.
+// Example: ranks begin an all-gather at 3 and 5 ms and end it at 8 and 9: it took 4 ms.
 #pragma once
 
 #include <vector>

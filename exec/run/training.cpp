@@ -7,6 +7,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "exec/run/common_clock.hpp"
+
 namespace moesim {
 namespace {
 
@@ -46,24 +48,17 @@ struct Vote {
   std::array<char, 512> what{}, where{}, hint{};
 };
 
-struct Meeting {
-  double time_s = 0;  // when the ranks of this machine had all met the others
-  double stop = 0;    // not 0: a rank was asked to
+struct Range {
+  double smallest = 0;
+  double largest = 0;
 };
 
-Result<Meeting> meet(Communicator& comm, const CommGroup& group, const Clock& clock, const StopToken& stop) {
-  MOESIM_TRY(comm.barrier(group, kRecordChannel).wait());
-  Meeting met{clock().value(), stop.stop_requested() ? 1.0 : 0.0};
-  std::vector<Meeting> all(static_cast<std::size_t>(comm.size()));
+Result<Range> range_over_ranks(Communicator& comm, const CommGroup& group, double mine) {
+  std::vector<double> all(static_cast<std::size_t>(comm.size()));
   MOESIM_TRY(
-      comm.all_gather(group, kRecordChannel, std::as_bytes(std::span(&met, 1)), std::as_writable_bytes(std::span(all)))
+      comm.all_gather(group, kRecordChannel, std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)))
           .wait());
-  for (int rank = 0; rank < comm.size(); ++rank) {
-    const Meeting& other = all[static_cast<std::size_t>(rank)];
-    met.stop = std::max(met.stop, other.stop);
-    if (comm.host_of(RankId(rank)) == comm.host_of(comm.rank())) met.time_s = std::max(met.time_s, other.time_s);
-  }
-  return met;
+  return Range{*std::ranges::min_element(all), *std::ranges::max_element(all)};
 }
 
 void copy_text(std::array<char, 512>& to, const std::string& from) {
@@ -79,17 +74,22 @@ Result<TrainingRecord> train(const TrainingJob& job, ComputeBackend& backend, Co
   MOESIM_ASSIGN(const CommGroup group, everyone(comm));
   TrainingRecord record;
   for (std::int64_t step = 0; step < job.steps; ++step) {
-    MOESIM_ASSIGN(const Meeting met, meet(comm, group, clock, job.stop));
-    if (met.stop != 0 && step > 0) break;
-    const Seconds begin(met.time_s);
+    MOESIM_ASSIGN(const Range stop, range_over_ranks(comm, group, job.stop.stop_requested() ? 1 : 0));
+    if (stop.largest != 0 && step > 0) break;
+    MOESIM_ASSIGN(const Seconds to_common, difference_to_first_clock(comm, kRecordChannel, clock));
+    MOESIM_TRY(comm.barrier(group, kRecordChannel).wait());
+    const Seconds own_begin = clock() + to_common;
     MOESIM_ASSIGN(StepResult result, runner->step());
-    Seconds last = begin;
+    MOESIM_ASSIGN(const Range begin, range_over_ranks(comm, group, own_begin.value()));
+    const Seconds first_begin = Seconds(begin.smallest) - to_common;
+    const Seconds last_begin = Seconds(begin.largest) - to_common;
+    Seconds last = last_begin;
     for (ExecutedOp& op : result.ops) {
       last = std::max(last, op.end);
-      op.start = op.start - begin;
-      op.end = op.end - begin;
+      op.start = op.start - first_begin;
+      op.end = op.end - first_begin;
     }
-    record.steps.push_back({result.loss, result.gradient_norm, last - begin});
+    record.steps.push_back({result.loss, result.gradient_norm, last - last_begin});
     record.memory = result.memory;
     if (watcher) {
       MOESIM_TRY(watcher(step, result, *runner));

@@ -1,7 +1,8 @@
 // Some steps of training on one rank, and their record brought together on all ranks.
 //
-// Before each step the ranks meet, and the times of a step count from the moment when the last rank of the machine had done so: on
-// one machine ranks share a clock, and those of several machines need not agree. A step lasts until the last operation of the rank has ended; what is told about it afterwards does not count.
+// Before each step the ranks meet. A step lasts from the moment when the last rank began it until the last operation of the rank
+// has ended; what is told about it afterwards does not count. Its operations' times count from when the first rank began. Ranks of
+// one machine share a clock; those of several find out how far theirs are apart (common_clock.hpp).
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,7 @@ struct StepRecord {
 // What one rank has to tell.
 struct TrainingRecord {
   std::vector<StepRecord> steps;
-  std::vector<ExecutedOp> ops;  // of the last step, from its beginning
+  std::vector<ExecutedOp> ops;  // of the last step; on all ranks from the same moment
   MemoryUse memory;
 };
 

@@ -30,7 +30,11 @@ Picoseconds to_picoseconds(Seconds time) { return std::llround(time.value() * kP
 class Pricer {
  public:
   Pricer(const Program& program, const CostModel& costs, const PriceOptions& options)
-      : program_(program), costs_(costs), options_(options) {}
+      : program_(program),
+        costs_(costs),
+        options_(options),
+        tiers_(costs.view().tiers().size()),
+        directions_(program.layout->sizes().pp > 1 ? 2 : 1) {}
 
   PricedProgram run() {
     compile_blocks();
@@ -103,10 +107,16 @@ class Pricer {
     }
   }
 
-  std::uint32_t port_use(const PricedOp& priced) {
+  // What leaves a rank and what reaches it share nothing. A transfer fills one direction at each of its ends, a collective both
+  // alike; so where there are transfers, ports come twice, first those out and then those in.
+  std::uint32_t port_use(const PricedOp& priced, ReplayOpClass op_class) {
     PortUse use;
-    const std::size_t tiers = costs_.view().tiers().size();
-    use.share.assign(priced.port_share.begin(), priced.port_share.begin() + static_cast<std::ptrdiff_t>(tiers));
+    use.share.assign(tiers_ * directions_, 0);
+    for (std::size_t direction = 0; direction < directions_; ++direction) {
+      if (op_class == (direction == 0 ? ReplayOpClass::kReceive : ReplayOpClass::kSend)) continue;
+      std::copy_n(priced.port_share.begin(), tiers_,
+                  use.share.begin() + static_cast<std::ptrdiff_t>(direction * tiers_));
+    }
     if (std::all_of(use.share.begin(), use.share.end(), [](float share) { return share == 0; })) return 0;
     const auto [entry, fresh] =
         known_uses_.try_emplace(use.share, static_cast<std::uint32_t>(result_.replay.port_uses.size()));
@@ -134,7 +144,8 @@ class Pricer {
             for (std::size_t t = 0; t < work.sent_bytes.size(); ++t) work.sent_bytes[t] += priced.sent_bytes[t];
             work.flops += pricer.flops(op, program_.chunk_of(block, op), variant);
           }
-          if (out.op_class != ReplayOpClass::kCompute && out.port_use == 0) out.port_use = port_use(priced);
+          if (out.op_class != ReplayOpClass::kCompute && out.port_use == 0)
+            out.port_use = port_use(priced, out.op_class);
         }
       }
     }
@@ -142,9 +153,9 @@ class Pricer {
     entity.durations = static_cast<std::uint32_t>(result_.replay.durations.size());
     entity.compute_scale = compute_scale;
     const auto index = static_cast<std::int32_t>(result_.replay.entities.size());
-    const auto tiers = static_cast<std::int32_t>(costs_.view().tiers().size());
-    for (std::int32_t tier = 0; tier < tiers; ++tier) entity.ports.push_back(index * tiers + tier);
-    result_.replay.ports = (index + 1) * tiers;
+    const auto ports = static_cast<std::int32_t>(tiers_ * directions_);
+    for (std::int32_t port = 0; port < ports; ++port) entity.ports.push_back(index * ports + port);
+    result_.replay.ports = (index + 1) * ports;
     add_calls(entity, stage);
     result_.replay.durations.push_back(std::move(table));
     result_.replay.entities.push_back(std::move(entity));
@@ -281,6 +292,8 @@ class Pricer {
   const Program& program_;
   const CostModel& costs_;
   PriceOptions options_;
+  std::size_t tiers_;
+  std::size_t directions_;  // of ports that are told apart
   PricedProgram result_;
   std::vector<LoadClass> classes_;
   std::vector<std::uint32_t> table_size_;

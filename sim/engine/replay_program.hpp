@@ -17,8 +17,8 @@
 // Durations are what the operation takes alone: a collective that of its slowest member, a transfer that of the sender.
 // Communication that runs together on a port whose shares add up to more than one is slowed in proportion (each
 // operation by its busiest port); compute beside communication that holds compute units runs slower by a factor.
-// A transfer presses on the ports of both ends, each with its own op's port use; leave a receive's at 0 where ports stand
-// for what goes out.
+// A transfer presses on the ports of both ends, each with its own op's port use: where ports stand for a direction, the send's has
+// a share of what goes out and the receive's of what comes in.
 #pragma once
 
 #include <cstdint>
@@ -86,7 +86,7 @@ struct ReplayCall {
 };
 
 struct PortUse {
-  // Share of the entity's port at each tier while the operation runs alone; see CommCost::port_share.
+  // Of each of the entity's ports while the operation runs alone; see CommCost::port_share.
   std::vector<float> share;
 };
 
@@ -96,7 +96,7 @@ struct ReplayEntity {
   double compute_scale = 1;            // multiplies compute durations (stragglers)
   std::vector<std::int32_t> groups;    // group slot -> rendezvous id, -1: alone (completes by itself)
   std::vector<std::int32_t> channels;  // channel slot -> peer entity, -1: none
-  std::vector<std::int32_t> ports;     // tier -> port id (shared ports have one id); empty: no contention
+  std::vector<std::int32_t> ports;  // by tier and direction: port id (shared ports have one id); empty: no contention
 };
 
 struct ReplayProgram {

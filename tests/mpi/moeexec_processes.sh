@@ -36,6 +36,40 @@ ends_with 2 'by the memory walk' "${run[@]}" large.json
 ends_with 1 'No space left' "${run[@]}" plan.json --timeline-out /dev/full
 ends_with 2 'learned gates choose for themselves' "${run[@]}" plan.json --trace bundled:byte-moe-8-balanced
 
+# Processes that find together over TCP, without a launcher.
+losses() { grep -o '"loss": *[0-9.e+-]*' "$1"; }
+"${run[@]}" plan.json --processes 4 --json > forked.json 2> err.txt || fail "four forked processes"
+[ "$(losses threads.json | wc -l)" -eq 3 ] || fail "not three losses"
+[ "$(losses threads.json)" = "$(losses forked.json)" ] || fail "forked processes have other losses than threads"
+grep -q '"rank_kind": *"processes"' forked.json || fail "not told that ranks were processes"
+ends_with 2 'for 4 ranks, and 3 processes were started' "${run[@]}" plan.json --processes 3
+ends_with 3 'absent.json' "${run[@]}" absent.json --processes 4
+ends_with 1 'No space left' "${run[@]}" plan.json --processes 4 --timeline-out /dev/full
+
+# One of them is killed amid its steps: the first says so, alone, and all end.
+"$moeexec" run plan.json --processes 4 --steps 1000000 > running.txt 2> killed.txt &
+launched=$!
+sleep 2
+started=$SECONDS
+kill -9 "$(pgrep -P $launched | tail -n 1)"
+wait $launched && fail "a forked rank was killed, and yet the first ended well"
+[ $((SECONDS - started)) -lt 20 ] || fail "the first lived on for $((SECONDS - started)) s"
+[ "$(grep -c 'moeexec: error' killed.txt)" -eq 1 ] || fail "not one reason"
+grep -q 'the process of rank 3 has died' killed.txt || fail "nobody said why"
+# The first is killed: the others go with it.
+"$moeexec" run plan.json --processes 4 --steps 1000000 > running.txt 2> killed.txt &
+launched=$!
+sleep 2
+others=$(pgrep -P $launched)
+kill -9 $launched
+wait $launched && fail "the first was killed, and yet ended well"
+launched=""
+for ((look = 0; look < 50; look++)); do
+  kill -0 $others 2> /dev/null || break
+  sleep 0.1
+done
+! kill -0 $others 2> /dev/null || fail "forked ranks outlive the first"
+
 if ! command -v mpirun > /dev/null; then
   echo "skipped the part with several processes: mpirun is not installed"
   exit 77
@@ -49,8 +83,6 @@ if [[ $(mpi -n 4 "${run[@]}" plan.json 2>&1 || true) == *"built without MPI"* ]]
 fi
 
 mpi -n 4 "${run[@]}" plan.json --json --timeline-out step.json > processes.json 2> err.txt || fail "four processes"
-losses() { grep -o '"loss": *[0-9.e+-]*' "$1"; }
-[ "$(losses threads.json | wc -l)" -eq 3 ] || fail "not three losses"
 [ "$(losses threads.json)" = "$(losses processes.json)" ] || fail "processes have other losses than threads"
 grep -q '"rank_kind": *"processes"' processes.json || fail "not told that ranks were processes"
 grep -q '"process_name"' step.json || fail "no timeline"
@@ -67,7 +99,7 @@ for case in 8:eight 4:bf16; do
   [ "$(losses "$name-threads.json")" = "$(losses "$name-processes.json")" ] || fail "$name: processes have other losses"
 done
 
-ends_with 2 'for 4 ranks, and the launcher started 3' mpi -n 3 "${run[@]}" plan.json
+ends_with 2 'for 4 ranks, and 3 processes were started' mpi -n 3 "${run[@]}" plan.json
 ends_with 3 'absent.json' mpi -n 4 "${run[@]}" absent.json
 ends_with 2 'ranks 0 and 2 were given different' mpi -n 2 "${run[@]}" plan.json : -n 2 "${run[@]}" other.json
 ends_with 2 'rank 3: .*latent attention' mpi -n 3 "${run[@]}" plan.json : -n 1 "${run[@]}" refused.json

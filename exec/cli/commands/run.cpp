@@ -17,6 +17,7 @@ struct RunRequest {
   JobOptions job;
   PredictionOptions prediction;  // with --compute wait
   std::string timeline_out;
+  int processes = 0;  // 0: those of a launcher, or threads
 };
 
 struct PreparedRun {
@@ -59,7 +60,9 @@ Status write_timeline_file(const Session& session, const RunRequest& request, co
 }
 
 RunResult run_run(Session& session, const RunRequest& request) {
-  MOESIM_ASSIGN(World world, World::join("moeexec", Seconds(request.job.timeout_s)));
+  const Seconds timeout(request.job.timeout_s);
+  MOESIM_ASSIGN(World world, request.processes > 0 ? World::fork("moeexec", timeout, request.processes)
+                                                   : World::join("moeexec", timeout));
   const Result<PreparedRun> prepared = prepare(session, request, world);
   const Status ready = prepared ? Status{} : tl::unexpected(prepared.error());
   MOESIM_ASSIGN(const NextStep next, agree_to_start(world, ready, prepared ? prepared->job.fingerprint : 0));
@@ -84,12 +87,20 @@ void add_run(CLI::App& app, Session& session) {
       "moeexec run plan.json --steps 20\n"
       "# one process for each rank; a timeline for https://ui.perfetto.dev\n"
       "mpirun -n 8 --mca mpi_yield_when_idle 1 moeexec run plan.json --timeline-out step.json.gz --json\n"
+      "# the same on one machine without mpirun: the processes find together over TCP\n"
+      "moeexec run plan.json --processes 8\n"
       "# the gates choose as often as a recording says\n"
       "moeexec run plan.json --gate replay --trace recording.csv.zst");
   auto request = std::make_shared<RunRequest>();
   command->add_option("plan", request->plan, "A plan file (docs/plan.md); its sizes say how many ranks there are")
       ->option_text("PLAN")
       ->required();
+  command
+      ->add_option(
+          "--processes", request->processes,
+          "Start a process of this machine for each rank; without it ranks are threads, or what mpirun started")
+      ->option_text("N")
+      ->check(CLI::Range(1, 1024));
   add_training_options(*command, session, request->job);
   add_compute_option(*command, session, request->job);
   add_prediction_options(*command, session, request->prediction);

@@ -12,6 +12,14 @@ TEST(Sampling, ShortOperationsAreMeasuredInRows) {
   EXPECT_EQ(operations_per_sample(rules, Seconds(0)), 10'000);
 }
 
+TEST(Sampling, CollectivesAreMeasuredInRowsThatOutlastABarrier) {
+  const SampleRules rules;
+  EXPECT_EQ(rules_for(CollectiveWork{}, rules, Seconds(1e-3)).shortest_sample, Seconds(10e-3));
+  EXPECT_EQ(operations_per_sample(rules_for(CollectiveWork{}, rules, Seconds(1e-3)), Seconds(1.5e-3)), 7);
+  EXPECT_EQ(rules_for(CollectiveWork{}, rules, Seconds(1e-6)).shortest_sample, rules.shortest_sample);
+  EXPECT_EQ(rules_for(GemmWork{}, rules, Seconds(1e-3)).shortest_sample, rules.shortest_sample);
+}
+
 SampleSeries series_of(const std::vector<double>& seconds, Seconds budget) {
   SampleSeries series({.spread = 0.05, .fewest = 5, .most = 8}, budget);
   for (const double value : seconds) series.add(Seconds(value));

@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "exec/run/common_clock.hpp"
 #include "exec/run/operation_times.hpp"
 #include "exec/run/recorder.hpp"
 #include "tests/unit/exec/run/run_testing.hpp"
@@ -40,6 +41,24 @@ TEST(Agree, NoticesDifferentPlans) {
   EXPECT_THAT(answers({{}, {}, {}}, {7, 7, 8}), ElementsAre(text, text, text));
 }
 
+// Clocks of three machines that are a day apart; a message takes nothing like a second.
+TEST(CommonClock, MachinesLearnHowFarTheirClocksAreApart) {
+  const std::vector<double> ahead = {0, 0, 86400, 86400, -86400};
+  LocalWorld world = local_world(5);
+  world.hosts = {"a", "a", "b", "b", "c"};
+  const auto rank_main = [&](Communicator& comm) -> Result<double> {
+    const Clock clock = [&, own = ahead[comm.rank().index()]] { return real_clock()() + Seconds(own); };
+    MOESIM_ASSIGN(const Seconds difference, difference_to_first_clock(comm, Channel(3), clock));
+    return difference.value();
+  };
+  const auto differences = run_local_world<double>(world, rank_main);
+  EXPECT_EQ(differences[0].value(), 0);
+  EXPECT_EQ(differences[1].value(), 0);  // beside rank 0
+  EXPECT_NEAR(differences[2].value(), -86400, 1);
+  EXPECT_EQ(differences[3].value(), differences[2].value());
+  EXPECT_NEAR(differences[4].value(), 86400, 1);
+}
+
 // All operations of the program at time 0, by rank.
 std::vector<std::vector<ExecutedOp>> nothing_took_time(const Program& program) {
   std::vector<std::vector<ExecutedOp>> ops(static_cast<std::size_t>(program.layout->world()));
@@ -68,8 +87,8 @@ Seconds time_of(const std::vector<OperationTime>& times, const ExecutedOp& ran) 
   return Seconds(-1);
 }
 
-// Ranks 0 and 1 begin a dispatch at 3 and 5 s and have it at 9 and 9.5 s.
-TEST(OperationTimes, CollectivesBeginWithTheirLastMember) {
+// Ranks 0 and 1 begin a dispatch at 3 and 5 s and have it at 9 and 9.5 s: whoever waits for it waits for 4.5 s.
+TEST(OperationTimes, CollectivesLastFromTheLastBeginningToTheLastEnd) {
   const Result<Program> program = tiny_program(tiny_plan({.dp = 2, .ep = 2}), tiny_moe());
   ASSERT_TRUE(program.has_value());
   auto ops = nothing_took_time(*program);
@@ -78,12 +97,12 @@ TEST(OperationTimes, CollectivesBeginWithTheirLastMember) {
   first.start = Seconds(3), first.end = Seconds(9);
   second.start = Seconds(5), second.end = Seconds(9.5);
   const auto times = operation_times(*program, ops);
-  EXPECT_EQ(time_of(times[0], first), Seconds(4));
+  EXPECT_EQ(time_of(times[0], first), Seconds(4.5));
   EXPECT_EQ(time_of(times[1], second), Seconds(4.5));
 }
 
-// A receive that was posted at 0.5 s, of what is sent at 1 s and there at 2 s.
-TEST(OperationTimes, TransfersBeginWithTheirSecondEnd) {
+// A receive that was posted at 0.5 s, of what is sent at 1 s, taken from the sender at 1.5 s and there at 2 s.
+TEST(OperationTimes, TransfersLastUntilTheyAreThere) {
   const Result<Program> program = tiny_program(tiny_plan({.pp = 2}), tiny_dense());
   ASSERT_TRUE(program.has_value());
   auto ops = nothing_took_time(*program);
@@ -92,8 +111,22 @@ TEST(OperationTimes, TransfersBeginWithTheirSecondEnd) {
   send.start = Seconds(1), send.end = Seconds(1.5);
   receive.start = Seconds(0.5), receive.end = Seconds(2);
   const auto times = operation_times(*program, ops);
-  EXPECT_EQ(time_of(times[0], send), Seconds(0.5));
+  EXPECT_EQ(time_of(times[0], send), Seconds(1));
   EXPECT_EQ(time_of(times[1], receive), Seconds(1));
+}
+
+// What lies in a buffer before its receiver asks took no time.
+TEST(OperationTimes, NothingLastsLessThanNoTime) {
+  const Result<Program> program = tiny_program(tiny_plan({.pp = 2}), tiny_dense());
+  ASSERT_TRUE(program.has_value());
+  auto ops = nothing_took_time(*program);
+  ExecutedOp& send = first_of_kind(*program, ops[0], RankId(0), OpKind::kSend);
+  ExecutedOp& receive = first_of_kind(*program, ops[1], RankId(1), OpKind::kReceive);
+  send.start = Seconds(1), send.end = Seconds(2);
+  receive.start = Seconds(3), receive.end = Seconds(3);
+  const auto times = operation_times(*program, ops);
+  EXPECT_EQ(time_of(times[0], send), Seconds(0));
+  EXPECT_EQ(time_of(times[1], receive), Seconds(0));
 }
 
 // With a clock that every look moves on by 1 us: computation is over when its time has come, and not before; communication is
@@ -175,6 +208,26 @@ TEST(Training, AllRanksStopWhenOneIsAskedTo) {
     ASSERT_TRUE(steps.has_value()) << steps.error().what;
     EXPECT_EQ(*steps, 2U);
   }
+}
+
+// Two machines whose clocks are a day apart: without the difference, a dispatch would last that long.
+TEST(Training, TimesOfSeveralMachinesCountFromOneMoment) {
+  const Result<Program> program = tiny_program(tiny_plan({.dp = 2, .ep = 2}), tiny_moe());
+  ASSERT_TRUE(program.has_value());
+  LocalWorld world = local_world(2);
+  world.hosts = {"a", "b"};
+  const auto rank_main = [&](Communicator& comm) -> Result<TrainingRecord> {
+    const auto backend = make_cpu_backend();
+    const Clock clock = [own = 86400.0 * comm.rank().value()] { return real_clock()() + Seconds(own); };
+    return train({*program, {}, text_sequences("abcdefgh", 1), 1}, *backend, comm, clock);
+  };
+  std::vector<std::vector<ExecutedOp>> ops;
+  for (const auto& record : run_local_world<TrainingRecord>(world, rank_main)) {
+    ASSERT_TRUE(record.has_value()) << record.error().what;
+    ops.push_back(record->ops);
+  }
+  for (const auto& rank : operation_times(*program, ops))
+    for (const OperationTime& each : rank) EXPECT_LT(each.time, Seconds(3600));
 }
 
 // Layer 1: 3 of 4 copies at one of two experts, 1.5 of the average; layer 2: even.

@@ -142,6 +142,29 @@ TEST(Contention, ATransferPressesOnBothEnds) {
   EXPECT_EQ(replay(b.program, {}).end, 200);
 }
 
+// Ports out and in: what two entities send each other does not meet, and a collective meets each of it.
+TEST(Contention, WhatLeavesDoesNotSlowWhatArrives) {
+  ProgramBuilder b(2);
+  b.channel(0, 1, 0);
+  b.channel(1, 0, 1);
+  b.program.entities[0].ports = {0, 1};
+  b.program.entities[1].ports = {2, 3};
+  b.program.ports = 4;
+  const std::uint32_t out = b.port_use({1.0F, 0.0F});
+  const std::uint32_t in = b.port_use({0.0F, 1.0F});
+  for (const std::uint32_t e : {0U, 1U}) {
+    const std::uint8_t there = e == 0 ? 0 : 2;  // slots: 0 -> 1 by the first channel, 2 -> 3 by the second
+    const std::uint8_t here = e == 0 ? 3 : 1;
+    b.send(e, there, {.stream = Stream::kPpForwardSend, .duration = 100, .port_use = out});
+    b.receive(e, here, {.stream = Stream::kPpForwardReceive, .port_use = in});
+  }
+  EXPECT_EQ(replay(b.program, {}).end, 100);
+  const std::uint32_t both = b.port_use({1.0F, 1.0F});
+  b.program.entities[1].groups = {-1};
+  b.collective(1, 0, {.stream = Stream::kDp, .duration = 100, .port_use = both});
+  EXPECT_EQ(replay(b.program, {}).end, 200);
+}
+
 // Four streams keep one port busy from beginning to end: whatever the order, the work is done when its sum has passed.
 // Every end may be rounded up by a picosecond.
 TEST(Contention, ABusyPortDoesAllItsWorkAndNoMore) {

@@ -64,6 +64,35 @@ TEST(Step, UtilisationIsOfTheFormatThatTheDeviceComputesIn) {
   EXPECT_THAT(step.notes, testing::Contains(testing::HasSubstr("has no unit for bf16")));
 }
 
+// A send fills what leaves its rank, a receive what reaches it, a collective both; without stages there is no such difference.
+TEST(Step, TransfersFillOneDirectionOfAPort) {
+  const TestCluster cluster(small_nodes(2, 4));
+  const auto priced = [&](const ParallelSizes& sizes) {
+    return price(lowered(plan_of(sizes, 4), small_moe()), cluster.costs(), {}).replay;
+  };
+  const std::size_t tiers = cluster.costs().view().tiers().size();
+  EXPECT_EQ(priced({.dp = 8, .ep = 8}).entities[0].ports.size(), tiers);
+  const ReplayProgram program = priced({.pp = 2, .dp = 4, .ep = 4});
+  EXPECT_EQ(program.entities[0].ports.size(), 2 * tiers);
+  EXPECT_EQ(program.ports, static_cast<std::int32_t>(2 * tiers * program.entities.size()));
+  const auto pressed = [&](const ReplayOp& op, std::size_t direction) {
+    const auto begin = program.port_uses[op.port_use].share.begin() + static_cast<std::ptrdiff_t>(direction * tiers);
+    return std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(tiers), 0.0);
+  };
+  int transfers = 0;
+  for (const ReplayBlock& block : program.blocks)
+    for (const ReplayOp& op : block.ops) {
+      if (op.port_use == 0) continue;
+      const bool sends = op.op_class == ReplayOpClass::kSend;
+      const bool receives = op.op_class == ReplayOpClass::kReceive;
+      transfers += sends || receives ? 1 : 0;
+      EXPECT_EQ(pressed(op, 0) > 0, !receives);
+      EXPECT_EQ(pressed(op, 1) > 0, !sends);
+      if (!sends && !receives) EXPECT_EQ(pressed(op, 0), pressed(op, 1));
+    }
+  EXPECT_GT(transfers, 0);
+}
+
 TEST(Step, SameResultTwice) {
   const ModelShape model = small_moe();
   const TestCluster cluster(small_nodes(2, 4));
