@@ -3,7 +3,8 @@
 // copies that there are), and what came back is gathered as copies, before they are summed into tokens.
 //
 // Against S1 the gathered rows are k times as many, and the gate's work is not divided; in return the gather can run beside the
-// all-to-all, chunk by chunk (SAA), and where few copies are kept it is the smaller one.
+// all-to-all, chunk by chunk (SAA), and where few copies are kept it is the smaller one. Here the gather follows the all-to-all
+// as a whole: SAA's overlap is not in the program yet.
 #include "sim/lower/moe_parm_s2.hpp"
 
 #include "sim/lower/fused_exchange.hpp"

@@ -171,6 +171,7 @@ void add_parm_rule(Report& report, const LayerCase& layer, const CostModel& cost
     replayed = std::string(best);
     // Where both take the same time either choice is right.
     agrees = best == choice_name(choice) || s1->result.times.total() == s2->result.times.total();
+    if (layer.plan.sizes().tp > 1) report.notes.emplace_back(kReplayOfS2);
   } else {
     report.notes.push_back(fmt::format("Parm's choice is not compared with a replay: {} is not listed here",
                                        s1 == nullptr ? kParmS1 : kParmS2));

@@ -162,6 +162,7 @@ RunResult run_layer_grid(Session& session, const LayerGridRequest& request) {
       .shown = SectionShown::kPeopleOnly;
   if (summary.rule) {
     report.add_record("parm_rule", "Parm's rule", rule_record(*summary.rule));
+    report.notes.emplace_back(kReplayOfS2);
   } else {
     report.notes.emplace_back("Parm's rule is not judged: parm-s1 and parm-s2 are not both listed");
   }

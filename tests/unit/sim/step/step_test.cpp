@@ -88,7 +88,9 @@ TEST(Step, TransfersFillOneDirectionOfAPort) {
       transfers += sends || receives ? 1 : 0;
       EXPECT_EQ(pressed(op, 0) > 0, !receives);
       EXPECT_EQ(pressed(op, 1) > 0, !sends);
-      if (!sends && !receives) EXPECT_EQ(pressed(op, 0), pressed(op, 1));
+      if (!sends && !receives) {
+        EXPECT_EQ(pressed(op, 0), pressed(op, 1));
+      }
     }
   EXPECT_GT(transfers, 0);
 }
