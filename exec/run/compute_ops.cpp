@@ -285,6 +285,8 @@ Status run_compute(const OpContext& c) {
     case OpKind::kSortByExpert:
     case OpKind::kReplicate:
     case OpKind::kSumReplicas:
+    case OpKind::kSplitColumns:
+    case OpKind::kJoinColumns:
     case OpKind::kTakeShare: return run_routing(c);
     case OpKind::kOptimizerStep: return run_optimizer(c);
     default:

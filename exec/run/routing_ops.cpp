@@ -184,6 +184,25 @@ Status run_take_share(const OpContext& c) {
   return {};
 }
 
+Status run_split_columns(const OpContext& c) {
+  const MatrixView x = c.in(0);
+  for (int piece = 0; piece < c.op().outputs.size(); ++piece) {
+    MOESIM_ASSIGN(const StoredTensor y, c.out(piece));
+    const MatrixView part = column_range(x, piece * y.view.columns, y.view.columns);
+    MOESIM_TRY(c.rank().backend.cast(c.rank().stream, {part, y.view}));
+  }
+  return {};
+}
+
+Status run_join_columns(const OpContext& c) {
+  MOESIM_ASSIGN(const StoredTensor y, c.out(0));
+  for (int piece = 0; piece < c.op().inputs.size(); ++piece) {
+    const MatrixView x = c.in(piece);
+    MOESIM_TRY(c.rank().backend.cast(c.rank().stream, {x, column_range(y.view, piece * x.columns, x.columns)}));
+  }
+  return {};
+}
+
 // One part for each rank of the group: the copies whose experts it has a shard of.
 Status run_replicate(const OpContext& c) {
   RankContext& rank = c.rank();
@@ -239,6 +258,8 @@ Status run_routing(const OpContext& c) {
     case OpKind::kUnpermute: return run_unpermute(c);
     case OpKind::kUnpermuteGrad: return run_unpermute_grad(c);
     case OpKind::kTakeShare: return run_take_share(c);
+    case OpKind::kSplitColumns: return run_split_columns(c);
+    case OpKind::kJoinColumns: return run_join_columns(c);
     case OpKind::kReplicate: return run_replicate(c);
     case OpKind::kSumReplicas: return run_sum_replicas(c);
     default: return run_sort(c);

@@ -59,6 +59,8 @@ Category category_of(const Op& op) {
     case OpKind::kSortByExpert:
     case OpKind::kReplicate:
     case OpKind::kSumReplicas:
+    case OpKind::kSplitColumns:
+    case OpKind::kJoinColumns:
     case OpKind::kTakeShare: return Category::kRouting;
     case OpKind::kOptimizerStep: return Category::kOptimizer;
     case OpKind::kEmbedding:

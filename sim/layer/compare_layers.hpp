@@ -30,9 +30,9 @@ inline constexpr std::string_view kParmS1 = "parm-s1";
 inline constexpr std::string_view kParmS2 = "parm-s2";
 // Stands beside every comparison of the two.
 inline constexpr std::string_view kReplayOfS2 =
-    "the replay of parm-s2 gathers after its all-to-all, the closed form beside it (SAA): where the rule names S2 the "
-    "replay may "
-    "disagree for that alone";
+    "the replayed parm-s2 exchanges and gathers in four pieces, each with latencies of its own and copied apart and "
+    "together "
+    "again; the closed form counts neither";
 [[nodiscard]] inline std::string_view choice_name(ParmChoice choice) {
   return choice == ParmChoice::kS1 ? kParmS1 : kParmS2;
 }

@@ -71,6 +71,46 @@ TensorId MoeLayerBuilder::gather_shares(TensorId x) {
   return b_.sort_shares_by_expert("moe.sort_shares_back", shares);
 }
 
+namespace {
+
+// As many pieces as overlap well without many short messages, of those that the width divides by.
+int pieces_of(std::int64_t columns) {
+  for (const int pieces : {4, 2})
+    if (columns % pieces == 0) return pieces;
+  return 1;
+}
+
+}  // namespace
+
+RoutedTokens MoeLayerBuilder::dispatch_shares(const RoutedTokens& x) {
+  const GroupKind group = plan().sizes().esp > 1 ? GroupKind::kEpEsp : GroupKind::kEp;
+  const RoutedTokens sorted = b_.sort_by_share("moe.sort_shares", x);
+  std::vector<TensorId> pieces =
+      b_.split_columns("moe.split_copies", sorted.tokens, pieces_of(b_.tensor(x.tokens).columns));
+  RoutedTokens first{pieces[0], sorted.weights};  // the weights of the copies travel with it
+  first = b_.take_share("moe.share_out", first, GroupKind::kTp);
+  if (group == GroupKind::kEpEsp) first = b_.replicate("moe.replicate", first);
+  for (std::size_t i = 1; i < pieces.size(); ++i) {
+    pieces[i] = b_.take_share("moe.share_out", pieces[i], GroupKind::kTp);
+    if (group == GroupKind::kEpEsp) pieces[i] = b_.replicate("moe.replicate", pieces[i]);
+  }
+  first = b_.dispatch("moe.dispatch", first, group);
+  pieces[0] = first.tokens;
+  for (std::size_t i = 1; i < pieces.size(); ++i) pieces[i] = b_.dispatch("moe.dispatch", pieces[i], group);
+  return {b_.join_columns("moe.join_copies", pieces), first.weights};
+}
+
+TensorId MoeLayerBuilder::combine_shares(TensorId x) {
+  const GroupKind group = plan().sizes().esp > 1 ? GroupKind::kEpEsp : GroupKind::kEp;
+  std::vector<TensorId> pieces = b_.split_columns("moe.split_results", x, pieces_of(b_.tensor(x).columns));
+  for (TensorId& piece : pieces) piece = b_.combine("moe.combine", piece, group);
+  for (TensorId& piece : pieces) {
+    if (group == GroupKind::kEpEsp) piece = b_.sum_replicas("moe.sum_replicas", piece);
+    piece = b_.gather_shares("moe.gather_shares", piece, GroupKind::kTp, Stream::kTp);
+  }
+  return b_.sort_shares_by_expert("moe.sort_shares_back", b_.join_columns("moe.join_results", pieces));
+}
+
 RoutedTokens MoeLayerBuilder::replicate(const RoutedTokens& x) { return b_.replicate("moe.replicate", x); }
 
 RoutedTokens MoeLayerBuilder::dispatch(const RoutedTokens& x, GroupKind group) {

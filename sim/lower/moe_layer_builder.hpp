@@ -33,7 +33,11 @@ class MoeLayerBuilder {
   RoutedTokens permute(TensorId x, TensorId gate);  // token copies in the order of their experts
   RoutedTokens share_out(const RoutedTokens& x);    // of copies that the TP ranks made alike, this rank's share
   TensorId gather_shares(TensorId x);               // and all of them again, in the order of their experts
-  RoutedTokens replicate(const RoutedTokens& x);    // a copy for each shard of its expert
+  // The way to the experts and back over EP x ESP with what shares need before and after, in pieces of columns: while one piece
+  // is gathered over TP the next is exchanged (Parm's SAA), here of the results, backwards of the gradients of the copies.
+  RoutedTokens dispatch_shares(const RoutedTokens& x);
+  TensorId combine_shares(TensorId x);
+  RoutedTokens replicate(const RoutedTokens& x);                  // a copy for each shard of its expert
   RoutedTokens dispatch(const RoutedTokens& x, GroupKind group);  // to the ranks of their experts
   RoutedTokens share(const RoutedTokens& x, GroupKind group);     // all-gather: every shard needs every copy
   RoutedTokens sort_by_expert(const RoutedTokens& x);             // needed when a rank holds several experts

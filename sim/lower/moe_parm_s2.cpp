@@ -2,9 +2,9 @@
 // their group alike, each takes its share of every expert's copies (MP-Split of the capacity dimension; without padding, of the
 // copies that there are), and what came back is gathered as copies, before they are summed into tokens.
 //
-// Against S1 the gathered rows are k times as many, and the gate's work is not divided; in return the gather can run beside the
-// all-to-all, chunk by chunk (SAA), and where few copies are kept it is the smaller one. Here the gather follows the all-to-all
-// as a whole: SAA's overlap is not in the program yet.
+// Against S1 the gathered rows are k times as many, and the gate's work is not divided; in return the gather runs beside the
+// all-to-all piece by piece (SAA), and where few copies are kept it is the smaller one. Parm's kernel takes the blocks of one
+// source after the other for pieces; here they are columns, so that each piece goes to all ranks at once and may differ in rows.
 #include "sim/lower/moe_parm_s2.hpp"
 
 #include "sim/lower/fused_exchange.hpp"
@@ -18,7 +18,7 @@ class ParmS2 final : public MoeSchedule {
  public:
   std::string_view name() const override { return "parm-s2"; }
   std::string_view description() const override {
-    return "Parm S2: every TP rank gates all, sends its share of the copies, gathers the results (arXiv 2407.00599)";
+    return "Parm S2 with SAA: TP ranks gate alike, send shares, gather results beside the exchange (arXiv 2407.00599)";
   }
   Status check(const Plan&, const MoeShape&) const override { return {}; }
   CopyDivision division(const Plan&) const override { return CopyDivision::kShareOfEachExpert; }
@@ -31,8 +31,20 @@ class ParmS2 final : public MoeSchedule {
   TensorId forward(MoeLayerBuilder& b, TensorId x) const override {
     const TensorId all = b.group_tokens(x);
     const TensorId gate = b.gate(all);
-    const TensorId share = fused_exchange(b, b.share_out(b.permute(all, gate)));
-    const TensorId y = b.unpermute(b.gather_shares(share), gate);
+    RoutedTokens routed = b.permute(all, gate);
+    const ParallelSizes& sizes = b.plan().sizes();
+    TensorId copies;
+    if (sizes.tp == 1 || sizes.ep * sizes.esp == 1) {
+      copies = b.gather_shares(fused_exchange(b, b.share_out(routed)));
+    } else {
+      routed = b.dispatch_shares(routed);
+      const bool mixed = b.local_experts() > 1;
+      if (mixed) routed = b.sort_by_expert(routed);
+      TensorId computed = b.experts(routed);
+      if (mixed) computed = b.sort_by_source(computed);
+      copies = b.combine_shares(computed);
+    }
+    const TensorId y = b.unpermute(copies, gate);
     return b.add_shared_experts(b.return_group_tokens(y), x);
   }
 };

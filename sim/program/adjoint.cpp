@@ -225,6 +225,8 @@ class AdjointWriter {
       case OpKind::kReduceScatter: conjugate(op, OpKind::kAllGather); break;
       case OpKind::kDispatch: conjugate(op, OpKind::kCombine); break;
       case OpKind::kCombine: conjugate(op, OpKind::kDispatch); break;
+      case OpKind::kSplitColumns: join_gradients(op); break;
+      case OpKind::kJoinColumns: split_gradient(op); break;
       case OpKind::kReplicate: conjugate(op, OpKind::kSumReplicas); break;
       case OpKind::kSumReplicas: conjugate(op, OpKind::kReplicate); break;
       case OpKind::kScale: scale(op, entry.gradient_factor); break;
@@ -281,6 +283,21 @@ class AdjointWriter {
     }
     Op& adjoint = emit(input_ops_, OpKind::kSortByExpert, Phase::kBackwardInput, op, gys, gxs);
     adjoint.to_source = static_cast<std::int8_t>(1 - op.to_source);
+  }
+
+  void join_gradients(const Op& op) {
+    OperandList pieces;
+    for (const TensorId out : op.outputs) pieces.push_back(gradient(out));
+    const TensorId gx = gradient_like(op.inputs[0]);
+    emit(input_ops_, OpKind::kJoinColumns, Phase::kBackwardInput, op, pieces, {gx});
+    contribute(op.inputs[0], gx, op);
+  }
+
+  void split_gradient(const Op& op) {
+    OperandList pieces;
+    for (const TensorId in : op.inputs) pieces.push_back(gradient_like(in));
+    emit(input_ops_, OpKind::kSplitColumns, Phase::kBackwardInput, op, {gradient(op.outputs[0])}, pieces);
+    for (int i = 0; i < pieces.size(); ++i) contribute(op.inputs[i], pieces[i], op);
   }
 
   void scale(const Op& op, float factor) {

@@ -331,6 +331,16 @@ RoutedTokens ChunkBuilder::dispatch(std::string_view name, const RoutedTokens& x
   return y;
 }
 
+TensorId ChunkBuilder::dispatch(std::string_view name, TensorId x, GroupKind group) {
+  const Tensor input = tensor(x);
+  const RowSource source = group == GroupKind::kEpEsp ? RowSource::kArrivedShards : RowSource::kArrived;
+  const TensorId y = make(name, TensorRole::kActivation, input.type, {input.rows.count, source}, input.columns);
+  Op& op = record(OpKind::kDispatch, name, {x}, {y});
+  op.group = group;
+  op.stream = Stream::kEp;
+  return y;
+}
+
 TensorId ChunkBuilder::combine(std::string_view name, TensorId x, GroupKind group) {
   const Tensor input = tensor(x);
   const RowSource source = group == GroupKind::kEpEsp ? RowSource::kRoutedShards : RowSource::kRouted;
@@ -345,6 +355,37 @@ RoutedTokens ChunkBuilder::replicate(std::string_view name, const RoutedTokens& 
   const RowCount rows{tensor(x.tokens).rows.count * plan_.sizes().esp, RowSource::kRoutedShards};
   const RoutedTokens y = like(name, x, rows);
   record(OpKind::kReplicate, name, {x.tokens, x.weights}, {y.tokens, y.weights});
+  return y;
+}
+
+TensorId ChunkBuilder::replicate(std::string_view name, TensorId x) {
+  const Tensor input = tensor(x);
+  const RowCount rows{input.rows.count * plan_.sizes().esp, RowSource::kRoutedShards};
+  const TensorId y = make(name, TensorRole::kActivation, input.type, rows, input.columns);
+  record(OpKind::kReplicate, name, {x}, {y});
+  return y;
+}
+
+std::vector<TensorId> ChunkBuilder::split_columns(std::string_view name, TensorId x, int pieces) {
+  const Tensor input = tensor(x);
+  MOESIM_ASSERT(pieces <= kMostPieces && input.columns % pieces == 0);
+  std::vector<TensorId> parts;
+  OperandList outputs;
+  for (int piece = 0; piece < pieces; ++piece) {
+    parts.push_back(make(name, TensorRole::kActivation, input.type, input.rows, input.columns / pieces));
+    outputs.push_back(parts.back());
+  }
+  record(OpKind::kSplitColumns, name, {x}, outputs);
+  return parts;
+}
+
+TensorId ChunkBuilder::join_columns(std::string_view name, const std::vector<TensorId>& pieces) {
+  const Tensor part = tensor(pieces.front());
+  const auto count = static_cast<std::int64_t>(pieces.size());
+  const TensorId y = make(name, TensorRole::kActivation, part.type, part.rows, part.columns * count);
+  OperandList inputs;
+  for (const TensorId piece : pieces) inputs.push_back(piece);
+  record(OpKind::kJoinColumns, name, inputs, {y});
   return y;
 }
 

@@ -111,9 +111,15 @@ class ChunkBuilder {
   // Over kEp copies go to one shard of their expert. Over kEpEsp replicated copies go to every shard, and what the shards
   // made of them comes back to be summed.
   RoutedTokens dispatch(std::string_view name, const RoutedTokens& x, GroupKind group);
+  TensorId dispatch(std::string_view name, TensorId x, GroupKind group);
   TensorId combine(std::string_view name, TensorId x, GroupKind group);
   RoutedTokens replicate(std::string_view name, const RoutedTokens& x);
+  TensorId replicate(std::string_view name, TensorId x);
   TensorId sum_replicas(std::string_view name, TensorId x);
+  // So many pieces of equal width, at most kMostPieces; rows travel in pieces where one thing is to run beside another.
+  static constexpr int kMostPieces = 7;  // operands of an operation, less the whole
+  std::vector<TensorId> split_columns(std::string_view name, TensorId x, int pieces);
+  TensorId join_columns(std::string_view name, const std::vector<TensorId>& pieces);
   // The head of a model whose embedding table is also its output matrix: on the chunk of the embedding without storage of its
   // own, elsewhere a second copy of the table.
   TensorId tied_linear(std::string_view name, TensorId x, std::int64_t out);

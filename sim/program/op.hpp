@@ -46,6 +46,8 @@ enum class OpKind : std::uint8_t {
   kCrossEntropy,      // logits -> S (, logits32)     S: maximum, sum of exponentials, label's logit by token
   kCrossEntropyGrad,  // logits32, S -> glogits
   kTakeShare,         // X -> Y                        this rank's share of rows that its group has alike
+  kSplitColumns,      // X -> Y1, Y2...                pieces of as many columns each
+  kJoinColumns,       // X1, X2... -> Y                and the whole of them
   kScale,             // X -> Y                        times Op::factor
   kAllGather,         // X -> Y      over `group`, rows times group size (or gathered weights)
   kReduceScatter,     // X -> Y      over `group`, rows divided by group size

@@ -32,6 +32,7 @@ struct Step {
   OpKind kind;
   RowCount in, out;
   GroupKind group;
+  std::int64_t columns;  // of the first input
 };
 
 std::vector<Step> copies_of(const Program& program, BlockKind kind, LayerId layer) {
@@ -41,7 +42,8 @@ std::vector<Step> copies_of(const Program& program, BlockKind kind, LayerId laye
   for (const Op& op : block.ops)
     if (op.layer == layer && op.name.starts_with("moe.") && op.kind != OpKind::kAdd && op.phase != Phase::kRecompute)
       steps.push_back({op.name, op.kind, chunk.tensors[op.inputs[0].index()].rows,
-                       chunk.tensors[op.outputs[0].index()].rows, op.group});
+                       chunk.tensors[op.outputs[0].index()].rows, op.group,
+                       chunk.tensors[op.inputs[0].index()].columns});
   return steps;
 }
 
@@ -97,8 +99,9 @@ TEST(ParmS1, SplitsAndGathersTokensThatTpRanksHoldAlike) {
   expect_step(backward[9], OpKind::kAllGather, {32, kTokens}, {64, kTokens}, GroupKind::kTp);
 }
 
-// 64 tokens, top-2, gated alike by both TP ranks: 128 copies, of which each sends 64, to both shards of their experts.
-TEST(ParmS2, SharesOutCopiesAndGathersThemAgain) {
+// 64 tokens, top-2, gated alike by both TP ranks: 128 copies, of which each sends 64, to both shards of their experts, in four
+// pieces of 16 columns; while one is gathered over TP the next is on its way.
+TEST(ParmS2, SharesOutCopiesAndGathersThemInPieces) {
   Plan plan = plan_with("parm-s2", {.tp = 2, .dp = 2, .ep = 2, .esp = 2});
   plan.sequence_parallel = false;
   const Program program = lowered(plan, small_moe());
@@ -107,22 +110,30 @@ TEST(ParmS2, SharesOutCopiesAndGathersThemAgain) {
   const RowCount shards{128, RowSource::kRoutedShards};
   const RowCount arrived{128, RowSource::kArrivedShards};
   const std::vector<Step> forward = copies_of(program, BlockKind::kForward, LayerId(3));
-  ASSERT_EQ(forward.size(), 12U);
+  ASSERT_EQ(forward.size(), 34U);
   expect_step(forward[0], OpKind::kPermute, {64, kTokens}, gated, GroupKind::kSelf);
   expect_step(forward[1], OpKind::kSortByExpert, gated, gated, GroupKind::kSelf);
-  expect_step(forward[2], OpKind::kTakeShare, gated, routed, GroupKind::kTp);
-  expect_step(forward[3], OpKind::kReplicate, routed, shards, GroupKind::kSelf);
-  expect_step(forward[4], OpKind::kDispatch, shards, arrived, GroupKind::kEpEsp);
-  expect_step(forward[7], OpKind::kCombine, arrived, shards, GroupKind::kEpEsp);
-  expect_step(forward[8], OpKind::kSumReplicas, shards, routed, GroupKind::kSelf);
-  expect_step(forward[9], OpKind::kAllGather, routed, gated, GroupKind::kTp);
-  expect_step(forward[10], OpKind::kSortByExpert, gated, gated, GroupKind::kSelf);
-  expect_step(forward[11], OpKind::kUnpermute, gated, {64, kTokens}, GroupKind::kSelf);
-  // Forward and backward communicate alike: an all-to-all, then another with a gather of copies.
+  expect_step(forward[2], OpKind::kSplitColumns, gated, gated, GroupKind::kSelf);
+  for (std::size_t piece = 0; piece < 4; ++piece) {
+    expect_step(forward[3 + 2 * piece], OpKind::kTakeShare, gated, routed, GroupKind::kTp);
+    expect_step(forward[4 + 2 * piece], OpKind::kReplicate, routed, shards, GroupKind::kSelf);
+    expect_step(forward[11 + piece], OpKind::kDispatch, shards, arrived, GroupKind::kEpEsp);
+    expect_step(forward[19 + piece], OpKind::kCombine, arrived, shards, GroupKind::kEpEsp);
+    expect_step(forward[23 + 2 * piece], OpKind::kSumReplicas, shards, routed, GroupKind::kSelf);
+    expect_step(forward[24 + 2 * piece], OpKind::kAllGather, routed, gated, GroupKind::kTp);
+  }
+  expect_step(forward[15], OpKind::kJoinColumns, arrived, arrived, GroupKind::kSelf);
+  expect_step(forward[18], OpKind::kSplitColumns, arrived, arrived, GroupKind::kSelf);
+  expect_step(forward[31], OpKind::kJoinColumns, gated, gated, GroupKind::kSelf);
+  expect_step(forward[33], OpKind::kUnpermute, gated, {64, kTokens}, GroupKind::kSelf);
+  // Forward and backward communicate alike: exchanges in pieces, and others beside gathers of copies.
   const std::vector<Step> backward = copies_of(program, BlockKind::kBackward, LayerId(3));
-  ASSERT_EQ(backward.size(), 12U);
-  expect_step(backward[2], OpKind::kTakeShare, gated, routed, GroupKind::kTp);
-  expect_step(backward[9], OpKind::kAllGather, routed, gated, GroupKind::kTp);
+  ASSERT_EQ(backward.size(), 34U);
+  for (std::size_t piece = 0; piece < 4; ++piece) {
+    expect_step(backward[11 + piece], OpKind::kDispatch, shards, arrived, GroupKind::kEpEsp);
+    expect_step(backward[19 + piece], OpKind::kCombine, arrived, shards, GroupKind::kEpEsp);
+    expect_step(backward[24 + 2 * piece], OpKind::kAllGather, routed, gated, GroupKind::kTp);
+  }
 }
 
 std::vector<std::string_view> communication_of(const Program& program, BlockKind kind, LayerId layer) {
@@ -228,14 +239,20 @@ TEST(MoeSchedules, CopiesGoOutAndComeBackOnce) {
       for (const BlockKind pass : {BlockKind::kForward, BlockKind::kBackward}) {
         const std::vector<Step> steps = copies_of(program, pass, LayerId(5));
         std::map<OpKind, int> count;
-        for (const Step& step : steps) ++count[step.kind];
-        EXPECT_EQ(count[OpKind::kDispatch], 1) << schedule->name();
-        EXPECT_EQ(count[OpKind::kCombine], 1) << schedule->name();
+        std::map<OpKind, std::int64_t> columns;
+        for (const Step& step : steps) {
+          ++count[step.kind];
+          columns[step.kind] += step.columns;
+        }
+        // Whole or in pieces of columns.
+        EXPECT_EQ(columns[OpKind::kDispatch], small_moe().hidden) << schedule->name();
+        EXPECT_EQ(columns[OpKind::kCombine], small_moe().hidden) << schedule->name();
         EXPECT_EQ(count[OpKind::kReplicate], count[OpKind::kSumReplicas]) << schedule->name();
         ASSERT_FALSE(steps.empty());
         EXPECT_EQ(steps.front().in, steps.back().out) << schedule->name();
         for (std::size_t i = 1; i < steps.size(); ++i)
-          if (steps[i].kind != OpKind::kSortByExpert && steps[i - 1].kind != OpKind::kSortByExpert) {
+          if (steps[i].columns == steps[i - 1].columns && count[OpKind::kSplitColumns] == 0 &&
+              steps[i].kind != OpKind::kSortByExpert && steps[i - 1].kind != OpKind::kSortByExpert) {
             EXPECT_EQ(steps[i].in, steps[i - 1].out) << schedule->name() << ' ' << steps[i].name;
           }
       }
