@@ -75,7 +75,7 @@ std::vector<Interval> intervals_of(const Program& program, const std::vector<Tra
     for (std::size_t i = 0; i < ops[rank].size(); ++i) {
       const ExecutedOp& ran = ops[rank][i];
       const bool receives = program.op_at(stage, ran.call, ran.op).kind == OpKind::kReceive;
-      const Seconds start = receives ? ran.end - times[rank][i].time : ran.start;
+      const Seconds start = receives ? std::min(ran.end, times[rank][i].begun) : ran.start;
       intervals.push_back({picoseconds(start), picoseconds(ran.end), static_cast<std::uint32_t>(rank),
                            static_cast<std::uint32_t>(ran.call), static_cast<std::uint32_t>(ran.op), -1});
     }

@@ -79,7 +79,7 @@ std::vector<std::vector<OperationTime>> operation_times(const Program& program,
       const bool alone = met[r][i].who.empty();
       const Together all = alone ? Together{ran.start, ran.end} : together.at(met[r][i]);
       // What is sent may lie in a buffer before its receiver asks: then nobody waited.
-      times[r].push_back({ran.call, ran.op, std::max(Seconds(0), all.last_end - all.last_start)});
+      times[r].push_back({ran.call, ran.op, std::max(Seconds(0), all.last_end - all.last_start), all.last_start});
     }
   return times;
 }

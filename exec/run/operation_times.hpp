@@ -18,6 +18,7 @@ struct OperationTime {
   std::int32_t call = 0;  // of the stage
   std::int32_t op = 0;    // of the call's block
   Seconds time;
+  Seconds begun;  // when the last of those who meet began
 };
 
 // By rank, in the order in which the operations were issued. `ops`: of one step, by rank; all operations of the program.

@@ -115,6 +115,22 @@ TEST(OperationTimes, TransfersLastUntilTheyAreThere) {
   EXPECT_EQ(time_of(times[1], receive), Seconds(1));
 }
 
+// A sender that learns late, at 2.5 s, that its bytes were taken: the receive began when both ends were there, not earlier.
+TEST(OperationTimes, TransfersBeginWithTheLaterOfTheirEnds) {
+  const Result<Program> program = tiny_program(tiny_plan({.pp = 2}), tiny_dense());
+  ASSERT_TRUE(program.has_value());
+  auto ops = nothing_took_time(*program);
+  ExecutedOp& send = first_of_kind(*program, ops[0], RankId(0), OpKind::kSend);
+  ExecutedOp& receive = first_of_kind(*program, ops[1], RankId(1), OpKind::kReceive);
+  send.start = Seconds(1), send.end = Seconds(2.5);
+  receive.start = Seconds(0.5), receive.end = Seconds(2);
+  for (const OperationTime& each : operation_times(*program, ops)[1])
+    if (each.call == receive.call && each.op == receive.op) {
+      EXPECT_EQ(each.begun, Seconds(1));
+      EXPECT_EQ(each.time, Seconds(1.5));
+    }
+}
+
 // What lies in a buffer before its receiver asks took no time.
 TEST(OperationTimes, NothingLastsLessThanNoTime) {
   const Result<Program> program = tiny_program(tiny_plan({.pp = 2}), tiny_dense());
