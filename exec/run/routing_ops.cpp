@@ -50,7 +50,20 @@ Status run_top_k_grad(const OpContext& c) {
   return rank.backend.top_k_grad(rank.stream, args);
 }
 
-// How often the gate chose each expert; a capacity may drop copies of them.
+// A gate that sees tokens of others as well: those rows of it that are this rank's own, so that each token is told of once.
+MatrixView own_rows(const RankContext& rank, const MatrixView& gated) {
+  MatrixView of_group = gated;
+  const ParallelSizes& sizes = rank.program.plan.sizes();
+  if (rank.program.division == CopyDivision::kOwnTokens) return gated;
+  if (rank.program.division == CopyDivision::kAllOfEspGroup) {
+    const std::int64_t rows = gated.rows / sizes.esp;
+    of_group = row_range(gated, rows * rank.program.layout->index_in_group(GroupKind::kEsp, rank.rank), rows);
+  }
+  const std::int64_t rows = of_group.rows / sizes.tp;
+  return row_range(of_group, rows * rank.at.tp, rows);
+}
+
+// How often the gate chose each expert for these tokens; a capacity may drop copies of them.
 Result<std::vector<std::int32_t>> chosen_counts(const OpContext& c, const MatrixView& probabilities) {
   RankContext& rank = c.rank();
   const MoeShape& moe = *c.layer().moe;
@@ -107,8 +120,8 @@ Status make_map(const OpContext& c, RoutingState& state) {
   for (const std::int32_t count : state.gated_counts)
     state.own_counts.push_back(static_cast<std::int32_t>(share_of(count, state.sharer, state.sharers)));
   GateChoice choice{c.op().layer, c.micro_batch(), state.gated_counts};
-  if (plan.capacity_factor > 0) {
-    MOESIM_ASSIGN(choice.counts, chosen_counts(c, probabilities));
+  if (plan.capacity_factor > 0 || rank.program.division != CopyDivision::kOwnTokens) {
+    MOESIM_ASSIGN(choice.counts, chosen_counts(c, own_rows(rank, probabilities)));
   }
   rank.choices.push_back(std::move(choice));
   if (state.ep == 1 && (state.esp == 1 || rank.program.loads->shards_apart)) {  // nothing will be exchanged

@@ -101,7 +101,7 @@ TraceInfo describe_trace(const RecordRequest& request, const Preparations& made,
   TraceInfo info;
   info.model = job.model.shape.name;
   info.top_k = moe.top_k;
-  info.tokens_per_rank_per_microbatch = job.program.loads->tokens_per_source;
+  info.tokens_per_rank_per_microbatch = plan.tokens_per_micro_batch() / plan.sizes().tp;
   info.model_experts = moe.experts;
   info.model_layers = job.model.shape.layer_count();
   info.num_src_ranks = plan.sizes().world() / plan.sizes().pp;

@@ -2,11 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "exec/run/common_clock.hpp"
 #include "exec/run/operation_times.hpp"
 #include "exec/run/recorder.hpp"
+#include "sim/lower/moe_schedule.hpp"
 #include "tests/unit/exec/run/run_testing.hpp"
 
 namespace moesim {
@@ -124,11 +126,12 @@ TEST(OperationTimes, TransfersBeginWithTheLaterOfTheirEnds) {
   ExecutedOp& receive = first_of_kind(*program, ops[1], RankId(1), OpKind::kReceive);
   send.start = Seconds(1), send.end = Seconds(2.5);
   receive.start = Seconds(0.5), receive.end = Seconds(2);
-  for (const OperationTime& each : operation_times(*program, ops)[1])
-    if (each.call == receive.call && each.op == receive.op) {
-      EXPECT_EQ(each.begun, Seconds(1));
-      EXPECT_EQ(each.time, Seconds(1.5));
-    }
+  const auto times = operation_times(*program, ops);
+  const auto received = std::ranges::find_if(
+      times[1], [&](const OperationTime& each) { return each.call == receive.call && each.op == receive.op; });
+  ASSERT_NE(received, times[1].end());
+  EXPECT_EQ(received->begun, Seconds(1));
+  EXPECT_EQ(received->time, Seconds(1.5));
 }
 
 // What lies in a buffer before its receiver asks took no time.
@@ -202,6 +205,40 @@ TEST(Recorder, RowsOfAllRanksInTheOrderOfTheirKeys) {
       EXPECT_EQ(copies, 32U);  // 16 tokens, top-2
     }
   }
+}
+
+// Whatever the schedule lets a gate see, a recording has each token once, at the rank whose own it is.
+TEST(Recorder, TheSameChoicesUnderEveryMoeSchedule) {
+  const auto choices = [](std::string_view schedule, bool sequence_parallel) {
+    Plan plan = tiny_plan({.tp = 2, .dp = 2, .ep = 2, .esp = 2});
+    plan.moe_schedule = schedule;
+    plan.sequence_parallel = sequence_parallel;
+    const Result<Program> program = tiny_program(plan, tiny_moe());
+    EXPECT_TRUE(program.has_value());
+    const auto rank_main = [&](Communicator& comm) -> Result<std::vector<ChoiceRow>> {
+      const auto backend = make_cpu_backend();
+      ChoiceRecorder recorder;
+      const auto watch = [&](std::int64_t step, const StepResult&, RankRunner& runner) -> Status {
+        recorder.take(step, runner.context());
+        return {};
+      };
+      MOESIM_TRY(train({*program, {}, text_sequences("abcdefgh", 1), 1}, *backend, comm, real_clock(), watch));
+      return recorder.gather(comm);
+    };
+    const auto ranks = run_local_world<std::vector<ChoiceRow>>(local_world(4), rank_main);
+    EXPECT_TRUE(ranks[0].has_value());
+    std::vector<std::pair<RowKey, std::vector<std::uint32_t>>> rows;
+    for (const ChoiceRow& row : *ranks[0])
+      if (row.key.layer == 1) rows.emplace_back(row.key, row.counts);  // the first that has experts
+    return rows;
+  };
+  const auto expected = choices("megatron-a2a", true);
+  EXPECT_FALSE(expected.empty());
+  for (const MoeSchedule* schedule : moe_schedules())
+    for (const bool sequence_parallel : {true, false}) {
+      if (!sequence_parallel && schedule->name() == "megatron-a2a") continue;
+      EXPECT_EQ(choices(schedule->name(), sequence_parallel), expected) << schedule->name();
+    }
 }
 
 // Asked of one rank alone, after its second step.
