@@ -93,14 +93,15 @@ std::int64_t row_bytes(const MatrixView& view) { return storage(view.columns, vi
 Status exchange_over_ep(const OpContext& c, CommTask& task) {
   const RoutingState& state = c.routing();
   const bool out = c.op().kind == OpKind::kDispatch;
+  const RowPiece& piece = c.tensor(c.op().inputs[0]).rows.piece;
   for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
     MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
     std::vector<std::int64_t> send(static_cast<std::size_t>(state.ep));
     std::vector<std::int64_t> receive(static_cast<std::size_t>(state.ep));
     for (int member = 0; member < state.ep; ++member) {
       const auto m = static_cast<std::size_t>(member);
-      send[m] = state.sent(state.i, member, state.j) * row_bytes(y.view);
-      receive[m] = state.sent(member, state.i, state.j) * row_bytes(y.view);
+      send[m] = state.sent(state.i, member, state.j, piece) * row_bytes(y.view);
+      receive[m] = state.sent(member, state.i, state.j, piece) * row_bytes(y.view);
       if (!out) std::swap(send[m], receive[m]);
     }
     task.requests.push_back(c.rank().comm.all_to_all_v(
@@ -114,13 +115,14 @@ Status exchange_over_ep(const OpContext& c, CommTask& task) {
 Status exchange_with_shards(const OpContext& c, CommTask& task) {
   const RoutingState& state = c.routing();
   const bool out = c.op().kind == OpKind::kDispatch;
+  const RowPiece& piece = c.tensor(c.op().inputs[0]).rows.piece;
   for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
     MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
     std::vector<std::int64_t> send;
     std::vector<std::int64_t> receive;
     for (const RoutingState::Member& member : state.members) {
-      send.push_back(state.sent(state.i, member.i, state.j) * row_bytes(y.view));
-      receive.push_back(state.sent(member.i, state.i, member.j) * row_bytes(y.view));
+      send.push_back(state.sent(state.i, member.i, state.j, piece) * row_bytes(y.view));
+      receive.push_back(state.sent(member.i, state.i, member.j, piece) * row_bytes(y.view));
     }
     if (!out) std::swap(send, receive);
     task.requests.push_back(c.rank().comm.all_to_all_v(
@@ -148,12 +150,13 @@ Result<CommTask> start_gather_of_shares(const OpContext& c) {
 // What arrived at each shard goes to all shards, or the partial results back, summed.
 Status share_over_esp(const OpContext& c, CommTask& task) {
   const RoutingState& state = c.routing();
+  const RowPiece& piece = c.tensor(c.op().inputs[0]).rows.piece;
   for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
     MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
     std::vector<std::int64_t> blocks;
     const bool gather = c.op().kind == OpKind::kAllGather;
     for (int shard = 0; shard < state.esp; ++shard)
-      blocks.push_back(state.arrived(shard) * (gather ? row_bytes(y.view) : y.view.columns));
+      blocks.push_back(state.arrived(shard, piece) * (gather ? row_bytes(y.view) : y.view.columns));
     Communicator& comm = c.rank().comm;
     const Channel channel = channel_of(c.op().stream);
     const auto input = readable(keep(task, c.in_buffer(operand)));

@@ -56,7 +56,7 @@ Status run_linear(const OpContext& c) {
 Status run_experts(const OpContext& c) {
   ComputeBackend& backend = c.rank().backend;
   const DeviceStream stream = c.rank().stream;
-  const std::vector<std::int64_t> rows = c.routing().expert_row_counts();
+  const std::vector<std::int64_t> rows = c.routing().expert_row_counts(c.tensor(c.op().inputs[0]).rows.piece);
   if (c.op().kind == OpKind::kGroupedGemmWgrad) {
     MOESIM_ASSIGN(const MatrixView gw, c.weight_gradient(0));
     return backend.grouped_gemm_wgrad(stream, {c.in(0), c.in(1), gw, rows});
@@ -287,6 +287,8 @@ Status run_compute(const OpContext& c) {
     case OpKind::kSumReplicas:
     case OpKind::kSplitColumns:
     case OpKind::kJoinColumns:
+    case OpKind::kSplitRows:
+    case OpKind::kJoinRows:
     case OpKind::kTakeShare: return run_routing(c);
     case OpKind::kOptimizerStep: return run_optimizer(c);
     default:

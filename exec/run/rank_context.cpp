@@ -136,10 +136,10 @@ std::int64_t OpContext::row_count(const RowCount& rows) const {
   switch (rows.source) {
     case RowSource::kFixed: return rows.count;
     case RowSource::kGated: return routing().gated();
-    case RowSource::kRouted: return routing().routed();
-    case RowSource::kRoutedShards: return routing().routed() * routing().esp;
-    case RowSource::kArrived: return routing().arrived(routing().j);
-    case RowSource::kArrivedShards: return routing().arrived_shards();
+    case RowSource::kRouted: return routing().routed(rows.piece);
+    case RowSource::kRoutedShards: return routing().routed(rows.piece) * routing().esp;
+    case RowSource::kArrived: return routing().arrived(routing().j, rows.piece);
+    case RowSource::kArrivedShards: return routing().arrived_shards(rows.piece);
   }
   return 0;
 }

@@ -160,11 +160,18 @@ Status run_unpermute_grad(const OpContext& c) {
                                          {c.routing().map, c.in(0), std::nullopt, std::nullopt, gy.view, std::nullopt});
 }
 
-Status run_sort(const OpContext& c) {
+// Rows by whom they are for: pieces, the ranks that share them out, or the ranks they came from.
+std::vector<std::int64_t> rows_to_sort(const OpContext& c) {
   const RoutingState& state = c.routing();
-  const bool among_sharers = c.tensor(c.op().inputs[0]).rows.source == RowSource::kGated;
-  const std::vector<std::int64_t> counts = among_sharers ? state.rows_by_sharer() : state.rows_by_source();
-  const std::int64_t experts = among_sharers ? state.experts : state.local_experts();
+  const RowCount& rows = c.tensor(c.op().inputs[0]).rows;
+  if (!c.op().cut.whole()) return state.rows_by_piece(c.op().cut.by, c.op().cut.of);
+  return rows.source == RowSource::kGated ? state.rows_by_sharer() : state.rows_by_source(rows.piece);
+}
+
+Status run_sort(const OpContext& c) {
+  const bool before_dispatch = !c.op().cut.whole() || c.tensor(c.op().inputs[0]).rows.source == RowSource::kGated;
+  const std::vector<std::int64_t> counts = rows_to_sort(c);
+  const std::int64_t experts = before_dispatch ? c.routing().experts : c.routing().local_experts();
   const RowOrder order = c.op().to_source != 0 ? RowOrder::kBySource : RowOrder::kByExpert;
   for (int i = 0; i < c.op().inputs.size(); ++i) {
     MOESIM_ASSIGN(const StoredTensor y, c.out(i));
@@ -182,7 +189,7 @@ std::int64_t first_of_share(const OpContext& c) {
   const RoutingState& state = c.routing();
   std::int64_t first = 0;
   for (int before = 0; before < place; ++before)
-    first += rows.source == RowSource::kGated ? state.share(before) : state.arrived(before);
+    first += rows.source == RowSource::kGated ? state.share(before) : state.arrived(before, rows.piece);
   return first;
 }
 
@@ -216,6 +223,29 @@ Status run_join_columns(const OpContext& c) {
   return {};
 }
 
+Status run_split_rows(const OpContext& c) {
+  std::int64_t row = 0;
+  for (int piece = 0; piece < c.op().outputs.size(); ++piece) {
+    MOESIM_ASSIGN(const StoredTensor y, c.out(piece));
+    const MatrixView part = row_range(c.in(0), row, y.view.rows);
+    MOESIM_TRY(c.rank().backend.copy(c.rank().stream, y.view.data, part.data, y.buffer->size()));
+    row += y.view.rows;
+  }
+  return {};
+}
+
+Status run_join_rows(const OpContext& c) {
+  MOESIM_ASSIGN(const StoredTensor y, c.out(0));
+  std::int64_t row = 0;
+  for (int piece = 0; piece < c.op().inputs.size(); ++piece) {
+    const MatrixView x = c.in(piece);
+    const MatrixView part = row_range(y.view, row, x.rows);
+    MOESIM_TRY(c.rank().backend.copy(c.rank().stream, part.data, x.data, storage(x.rows * x.columns, x.type)));
+    row += x.rows;
+  }
+  return {};
+}
+
 // One part for each rank of the group: the copies whose experts it has a shard of.
 Status run_replicate(const OpContext& c) {
   RankContext& rank = c.rank();
@@ -223,10 +253,11 @@ Status run_replicate(const OpContext& c) {
   for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
     const MatrixView x = c.in(operand);
     MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
+    const RowPiece& piece = c.tensor(c.op().inputs[operand]).rows.piece;
     std::int64_t row = 0;
     for (const RoutingState::Member& member : state.members) {
-      const std::int64_t rows = state.routed_to(member.i);
-      const MatrixView from = row_range(x, state.first_routed(member.i), rows);
+      const std::int64_t rows = state.routed_to(member.i, piece);
+      const MatrixView from = row_range(x, state.first_routed(member.i, piece), rows);
       const MatrixView to = row_range(y.view, row, rows);
       MOESIM_TRY(rank.backend.copy(rank.stream, to.data, from.data, storage(rows * x.columns, x.type)));
       row += rows;
@@ -242,12 +273,13 @@ Status run_sum_replicas(const OpContext& c) {
   for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
     const MatrixView x = c.in(operand);
     MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
+    const RowPiece& piece = c.tensor(c.op().inputs[operand]).rows.piece;
     std::vector<bool> begun(static_cast<std::size_t>(state.ep), false);
     std::int64_t row = 0;
     for (const RoutingState::Member& member : state.members) {
-      const std::int64_t rows = state.routed_to(member.i);
+      const std::int64_t rows = state.routed_to(member.i, piece);
       const MatrixView part = row_range(x, row, rows);
-      const MatrixView sum = row_range(y.view, state.first_routed(member.i), rows);
+      const MatrixView sum = row_range(y.view, state.first_routed(member.i, piece), rows);
       row += rows;
       if (begun[static_cast<std::size_t>(member.i)]) {
         MOESIM_TRY(rank.backend.add(rank.stream, {sum, part, sum}));
@@ -273,6 +305,8 @@ Status run_routing(const OpContext& c) {
     case OpKind::kTakeShare: return run_take_share(c);
     case OpKind::kSplitColumns: return run_split_columns(c);
     case OpKind::kJoinColumns: return run_join_columns(c);
+    case OpKind::kSplitRows: return run_split_rows(c);
+    case OpKind::kJoinRows: return run_join_rows(c);
     case OpKind::kReplicate: return run_replicate(c);
     case OpKind::kSumReplicas: return run_sum_replicas(c);
     default: return run_sort(c);

@@ -6,9 +6,7 @@
 
 namespace moesim {
 
-std::int64_t RoutingState::routed() const {
-  return std::accumulate(own_counts.begin(), own_counts.end(), std::int64_t{0});
-}
+std::int64_t RoutingState::routed(const RowPiece& piece) const { return first_routed(ep, piece); }
 
 std::int64_t RoutingState::gated() const {
   return std::accumulate(gated_counts.begin(), gated_counts.end(), std::int64_t{0});
@@ -27,34 +25,44 @@ std::vector<std::int64_t> RoutingState::rows_by_sharer() const {
   return rows;
 }
 
-std::int64_t RoutingState::sent(int from, int to, int shard) const {
+std::int64_t RoutingState::sent(int from, int to, int shard, const RowPiece& piece) const {
   std::int64_t sum = 0;
-  for (std::int64_t e = to * local_experts(); e < (to + 1) * local_experts(); ++e) sum += count(from, shard, e);
+  for (std::int64_t e = to * local_experts(); e < (to + 1) * local_experts(); ++e) sum += count(from, shard, e, piece);
   return sum;
 }
 
-std::int64_t RoutingState::first_routed(int to) const {
-  return std::accumulate(own_counts.begin(), own_counts.begin() + to * local_experts(), std::int64_t{0});
-}
-
-std::int64_t RoutingState::arrived(int shard) const {
+std::int64_t RoutingState::first_routed(int to, const RowPiece& piece) const {
   std::int64_t sum = 0;
-  for (int from = 0; from < ep; ++from) sum += sent(from, i, shard);
+  for (std::int64_t e = 0; e < to * local_experts(); ++e) sum += own(e, piece);
   return sum;
 }
 
-std::int64_t RoutingState::arrived_shards() const {
-  if (path == CopyPath::kShardsApart) return arrived(j);
+std::vector<std::int64_t> RoutingState::rows_by_piece(CutBy by, int pieces) const {
+  std::vector<std::int64_t> rows;
+  for (int index = 0; index < pieces; ++index)
+    for (std::int64_t e = 0; e < experts; ++e)
+      rows.push_back(own(e, {by, static_cast<std::int16_t>(index), static_cast<std::int16_t>(pieces)}));
+  return rows;
+}
+
+std::int64_t RoutingState::arrived(int shard, const RowPiece& piece) const {
   std::int64_t sum = 0;
-  for (int shard = 0; shard < esp; ++shard) sum += arrived(shard);
+  for (int from = 0; from < ep; ++from) sum += sent(from, i, shard, piece);
   return sum;
 }
 
-std::vector<std::int64_t> RoutingState::rows_by_source() const {
+std::int64_t RoutingState::arrived_shards(const RowPiece& piece) const {
+  if (path == CopyPath::kShardsApart) return arrived(j, piece);
+  std::int64_t sum = 0;
+  for (int shard = 0; shard < esp; ++shard) sum += arrived(shard, piece);
+  return sum;
+}
+
+std::vector<std::int64_t> RoutingState::rows_by_source(const RowPiece& piece) const {
   std::vector<std::int64_t> rows;
   const auto append = [&](int from, int shard) {
     for (std::int64_t e = i * local_experts(); e < (i + 1) * local_experts(); ++e)
-      rows.push_back(count(from, shard, e));
+      rows.push_back(count(from, shard, e, piece));
   };
   if (path == CopyPath::kToEveryShard) {
     for (const Member& member : members) append(member.i, member.j);
@@ -67,8 +75,8 @@ std::vector<std::int64_t> RoutingState::rows_by_source() const {
   return rows;
 }
 
-std::vector<std::int64_t> RoutingState::expert_row_counts() const {
-  const std::vector<std::int64_t> by_source = rows_by_source();
+std::vector<std::int64_t> RoutingState::expert_row_counts(const RowPiece& piece) const {
+  const std::vector<std::int64_t> by_source = rows_by_source(piece);
   const auto local = static_cast<std::size_t>(local_experts());
   std::vector<std::int64_t> rows(local, 0);
   for (std::size_t k = 0; k < by_source.size(); ++k) rows[k % local] += by_source[k];

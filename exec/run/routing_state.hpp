@@ -12,6 +12,7 @@
 #include "exec/compute/routing_args.hpp"
 #include "exec/run/device_memory.hpp"
 #include "sim/plan/layout.hpp"
+#include "sim/program/row_piece.hpp"
 
 namespace moesim {
 
@@ -44,27 +45,37 @@ struct RoutingState {
 
   [[nodiscard]] bool known() const { return !counts.empty(); }
   [[nodiscard]] std::int64_t local_experts() const { return experts / ep; }
-  [[nodiscard]] std::int64_t gated() const;   // copies this rank's gate made
-  [[nodiscard]] std::int64_t routed() const;  // copies this rank sends
+  [[nodiscard]] std::int64_t gated() const;                        // copies this rank's gate made
+  [[nodiscard]] std::int64_t routed(const RowPiece& piece) const;  // copies this rank sends
   // Copies that a sharer sends, and by [sharer][expert].
   [[nodiscard]] std::int64_t share(int of) const;
   [[nodiscard]] std::vector<std::int64_t> rows_by_sharer() const;
   // Copies that EP member `from` sends to member `to` among the ranks of shard `shard`.
-  [[nodiscard]] std::int64_t sent(int from, int to, int shard) const;
+  [[nodiscard]] std::int64_t sent(int from, int to, int shard, const RowPiece& piece) const;
   // The first of this rank's rows that go to EP member `to`.
-  [[nodiscard]] std::int64_t first_routed(int to) const;
-  [[nodiscard]] std::int64_t routed_to(int to) const { return first_routed(to + 1) - first_routed(to); }
+  [[nodiscard]] std::int64_t first_routed(int to, const RowPiece& piece) const;
+  [[nodiscard]] std::int64_t routed_to(int to, const RowPiece& piece) const {
+    return first_routed(to + 1, piece) - first_routed(to, piece);
+  }
+  // [piece][expert] of this rank's rows, for `pieces` pieces.
+  [[nodiscard]] std::vector<std::int64_t> rows_by_piece(CutBy by, int pieces) const;
   // Copies that reach the member with shard `shard` of this rank's experts.
-  [[nodiscard]] std::int64_t arrived(int shard) const;
-  [[nodiscard]] std::int64_t arrived_shards() const;
+  [[nodiscard]] std::int64_t arrived(int shard, const RowPiece& piece) const;
+  [[nodiscard]] std::int64_t arrived_shards(const RowPiece& piece) const;
   // By local expert: what this rank computes.
-  [[nodiscard]] std::vector<std::int64_t> expert_row_counts() const;
+  [[nodiscard]] std::vector<std::int64_t> expert_row_counts(const RowPiece& piece) const;
   // [source][local expert] of the rows before they are sorted by expert, sources in the order of arrival.
-  [[nodiscard]] std::vector<std::int64_t> rows_by_source() const;
+  [[nodiscard]] std::vector<std::int64_t> rows_by_source(const RowPiece& piece) const;
 
  private:
-  [[nodiscard]] std::int64_t count(int from, int shard, std::int64_t expert) const {
-    return counts[static_cast<std::size_t>((shard * ep + from) * experts + expert)];
+  // Of this rank's copies for an expert, those in the piece.
+  [[nodiscard]] std::int64_t own(std::int64_t expert, const RowPiece& piece) const {
+    return rows_in_piece(piece, own_counts[static_cast<std::size_t>(expert)], i,
+                         static_cast<int>(expert / local_experts()), ep);
+  }
+  [[nodiscard]] std::int64_t count(int from, int shard, std::int64_t expert, const RowPiece& piece) const {
+    const std::int32_t rows = counts[static_cast<std::size_t>((shard * ep + from) * experts + expert)];
+    return rows_in_piece(piece, rows, from, static_cast<int>(expert / local_experts()), ep);
   }
 };
 

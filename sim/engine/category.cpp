@@ -61,6 +61,8 @@ Category category_of(const Op& op) {
     case OpKind::kSumReplicas:
     case OpKind::kSplitColumns:
     case OpKind::kJoinColumns:
+    case OpKind::kSplitRows:
+    case OpKind::kJoinRows:
     case OpKind::kTakeShare: return Category::kRouting;
     case OpKind::kOptimizerStep: return Category::kOptimizer;
     case OpKind::kEmbedding:

@@ -34,7 +34,9 @@ EntityPricer::EntityPricer(const Program& program, const CostModel& costs, std::
   int moe_layers = 0;
   for (int layer = 0; layer < program.model.layer_count(); ++layer)
     moe_index_.push_back(program.model.layer(LayerId(layer)).moe ? moe_layers++ : -1);
-  if (loads_ != nullptr) busiest_.assign(static_cast<std::size_t>(moe_layers * loads_->variants()), -1);
+  if (loads_ == nullptr) return;
+  piece_loads_.emplace(*loads_);
+  busiest_.assign(static_cast<std::size_t>(moe_layers * loads_->variants()), -1);
 }
 
 const GroupTopology& EntityPricer::topology(GroupKind kind) {
@@ -65,37 +67,42 @@ int EntityPricer::busiest_member(int moe_layer, int variant) {
   return known;
 }
 
+const GroupLoads& EntityPricer::loads_of(const RowPiece& piece) { return piece_loads_->of(piece); }
+
 RoutedRows EntityPricer::routed_rows(const Op& op, const Chunk& chunk, int variant) {
   if (loads_ == nullptr || !op.layer.valid() || moe_index(op) < 0 || !depends_on_routing(op, chunk)) return {};
   const int layer = moe_index(op);
   const int i = busiest_member(layer, variant);
+  const GroupLoads& loads = loads_of(piece_of(op, chunk));
   RoutedRows rows;
-  rows.per_expert = loads_->expert_rows(layer, variant, i);
-  rows.arrived_shards = loads_->arrived_shards(layer, variant, i);
-  rows.gated = loads_->gated(layer, variant, i, shard_);
-  rows.routed = loads_->routed(layer, variant, i, shard_);
+  rows.per_expert = loads.expert_rows(layer, variant, i);
+  rows.arrived_shards = loads.arrived_shards(layer, variant, i);
+  rows.gated = loads.gated(layer, variant, i, shard_);
+  rows.routed = loads.routed(layer, variant, i, shard_);
   rows.routed_shards = rows.routed * esp_;
   if (esp_ == 1) {
     rows.arrived = rows.arrived_shards;
   } else {
     for (int j = 0; j < esp_; ++j)
-      if (!member_ || j == shard_) rows.arrived = std::max(rows.arrived, loads_->arrived(layer, variant, i, j));
+      if (!member_ || j == shard_) rows.arrived = std::max(rows.arrived, loads.arrived(layer, variant, i, j));
   }
   return rows;
 }
 
-const ExchangeLoad& EntityPricer::exchange_load(int layer, int variant, int j, const GroupTopology& group) {
-  if (loads_of_shards_.empty()) loads_of_shards_.resize(busiest_.size() * static_cast<std::size_t>(esp_));
-  auto& known = loads_of_shards_[static_cast<std::size_t>((layer * loads_->variants() + variant) * esp_ + j)];
+const ExchangeLoad& EntityPricer::exchange_load(int layer, int variant, int j, const RowPiece& piece,
+                                                const GroupTopology& group) {
+  ExchangeLoads& of_piece = loads_of_shards_[piece];
+  if (of_piece.empty()) of_piece.resize(busiest_.size() * static_cast<std::size_t>(esp_));
+  auto& known = of_piece[static_cast<std::size_t>((layer * loads_->variants() + variant) * esp_ + j)];
   if (!known) {
-    loads_->send_matrix(layer, variant, j, rows_);
+    loads_of(piece).send_matrix(layer, variant, j, rows_);
     known = costs_.exchange_load(group, {rows_, loads_->ep()});
   }
   return *known;
 }
 
 // Between the ranks of a shard: the slowest shard counts where one entity stands for all.
-CommCost EntityPricer::exchange_over_ep(int layer, int variant, Bytes row_bytes) {
+CommCost EntityPricer::exchange_over_ep(int layer, int variant, const RowPiece& piece, Bytes row_bytes) {
   if (exchange_groups_.empty()) exchange_groups_.resize(static_cast<std::size_t>(esp_));
   CommCost worst;
   for (int j = 0; j < esp_; ++j) {
@@ -106,7 +113,7 @@ CommCost EntityPricer::exchange_over_ep(int layer, int variant, Bytes row_bytes)
       for (int i = 0; i < loads_->ep(); ++i) ranks.push_back(rank(i, j));
       group = &costs_.topology(ranks);
     }
-    CommCost cost = costs_.all_to_all_v(*group, exchange_load(layer, variant, j, *group), row_bytes);
+    CommCost cost = costs_.all_to_all_v(*group, exchange_load(layer, variant, j, piece, *group), row_bytes);
     count_sharers(cost, *group);
     if (cost.time > worst.time) worst = cost;
   }
@@ -114,12 +121,13 @@ CommCost EntityPricer::exchange_over_ep(int layer, int variant, Bytes row_bytes)
 }
 
 // Between all ranks of the group, every shard with its own copy.
-CommCost EntityPricer::exchange_with_shards(int layer, int variant, Bytes row_bytes) {
+CommCost EntityPricer::exchange_with_shards(int layer, int variant, const RowPiece& piece, Bytes row_bytes) {
   const GroupTopology& group = costs_.topology(group_);
-  if (loads_to_shards_.empty()) loads_to_shards_.resize(busiest_.size());
-  auto& known = loads_to_shards_[static_cast<std::size_t>(layer * loads_->variants() + variant)];
+  ExchangeLoads& of_piece = loads_to_shards_[piece];
+  if (of_piece.empty()) of_piece.resize(busiest_.size());
+  auto& known = of_piece[static_cast<std::size_t>(layer * loads_->variants() + variant)];
   if (!known) {
-    loads_->send_matrix_to_shards(layer, variant, rows_);
+    loads_of(piece).send_matrix_to_shards(layer, variant, rows_);
     known = costs_.exchange_load(group, {rows_, loads_->ep() * esp_});
   }
   CommCost cost = costs_.all_to_all_v(group, *known, row_bytes);
@@ -131,10 +139,11 @@ CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int vari
   MOESIM_ASSERT(loads_ != nullptr);
   const int layer = moe_index(op);
   const std::int64_t row_bytes = token_row_bytes(op, chunk).count();
-  const auto [entry, fresh] = exchanges_.try_emplace({layer, variant, op.group, row_bytes});
+  const RowPiece piece = piece_of(op, chunk);
+  const auto [entry, fresh] = exchanges_.try_emplace({layer, variant, op.group, piece, row_bytes});
   if (!fresh) return entry->second;
-  entry->second = op.group == GroupKind::kEpEsp ? exchange_with_shards(layer, variant, Bytes(row_bytes))
-                                                : exchange_over_ep(layer, variant, Bytes(row_bytes));
+  entry->second = op.group == GroupKind::kEpEsp ? exchange_with_shards(layer, variant, piece, Bytes(row_bytes))
+                                                : exchange_over_ep(layer, variant, piece, Bytes(row_bytes));
   return entry->second;
 }
 

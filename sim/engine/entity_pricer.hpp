@@ -33,11 +33,12 @@ class EntityPricer {
  private:
   [[nodiscard]] RankId rank(int i, int j) const { return group_[static_cast<std::size_t>(i * esp_ + j)]; }
   [[nodiscard]] const GroupTopology& topology(GroupKind kind);
+  [[nodiscard]] const GroupLoads& loads_of(const RowPiece& piece);
   [[nodiscard]] RoutedRows routed_rows(const Op& op, const Chunk& chunk, int variant);
   [[nodiscard]] int busiest_member(int moe_layer, int variant);
   [[nodiscard]] CommCost token_exchange(const Op& op, const Chunk& chunk, int variant);
-  [[nodiscard]] CommCost exchange_over_ep(int layer, int variant, Bytes row_bytes);
-  [[nodiscard]] CommCost exchange_with_shards(int layer, int variant, Bytes row_bytes);
+  [[nodiscard]] CommCost exchange_over_ep(int layer, int variant, const RowPiece& piece, Bytes row_bytes);
+  [[nodiscard]] CommCost exchange_with_shards(int layer, int variant, const RowPiece& piece, Bytes row_bytes);
   [[nodiscard]] int moe_index(const Op& op) const { return moe_index_[op.layer.index()]; }
 
   const Program& program_;
@@ -57,16 +58,20 @@ class EntityPricer {
     int layer;
     int variant;
     GroupKind group;
+    RowPiece piece;
     std::int64_t row_bytes;
     auto operator<=>(const ExchangeKey&) const = default;
   };
   // Dispatch and combine of a layer carry the same rows with other bytes.
-  [[nodiscard]] const ExchangeLoad& exchange_load(int layer, int variant, int j, const GroupTopology& group);
+  [[nodiscard]] const ExchangeLoad& exchange_load(int layer, int variant, int j, const RowPiece& piece,
+                                                  const GroupTopology& group);
 
   std::map<ExchangeKey, CommCost> exchanges_;
-  std::vector<std::optional<ExchangeLoad>> loads_of_shards_;  // [moe_layer][variant][shard]
-  std::vector<std::optional<ExchangeLoad>> loads_to_shards_;  // [moe_layer][variant]
-  std::vector<std::int64_t> rows_;                            // a matrix of copies from rank to rank
+  using ExchangeLoads = std::vector<std::optional<ExchangeLoad>>;
+  std::map<RowPiece, ExchangeLoads> loads_of_shards_;  // [moe_layer][variant][shard]
+  std::map<RowPiece, ExchangeLoads> loads_to_shards_;  // [moe_layer][variant]
+  std::optional<PieceLoads> piece_loads_;
+  std::vector<std::int64_t> rows_;  // a matrix of copies from rank to rank
 };
 
 }  // namespace moesim

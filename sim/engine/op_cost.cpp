@@ -129,6 +129,8 @@ Cost traffic_cost(const CostModel& costs, int device, const Op& op, const Chunk&
     if (!table) work.written += bytes_of(tensor, rows);
   }
   if (op.kind == OpKind::kTakeShare) work.read = work.written;
+  if (op.kind == OpKind::kSplitRows) work.written = work.read;
+  if (op.kind == OpKind::kJoinRows) work.read = work.written;
   if (op.kind == OpKind::kAdd && op.payload_elements > 0) {  // of two gradient buckets
     work.read = storage(op.payload_elements, op.payload_type) * 2;
     work.written = storage(op.payload_elements, op.payload_type);
@@ -158,6 +160,14 @@ std::int64_t rows_of(const Tensor& tensor, const RoutedRows& rows) {
   return 0;
 }
 
+RowPiece piece_of(const Op& op, const Chunk& chunk) {
+  if (op.kind == OpKind::kSplitRows || op.kind == OpKind::kJoinRows) return {};
+  for (const OperandList* list : {&op.inputs, &op.outputs})
+    for (const TensorId id : *list)
+      if (!operand(chunk, id).rows.piece.whole()) return operand(chunk, id).rows.piece;
+  return {};
+}
+
 bool depends_on_routing(const Op& op, const Chunk& chunk) {
   const auto routed = [&](TensorId id) { return operand(chunk, id).rows.source != RowSource::kFixed; };
   return std::any_of(op.inputs.begin(), op.inputs.end(), routed) ||
@@ -175,7 +185,9 @@ int kernels_of(const Op& op) {
     case OpKind::kTopK: return 4;           // scores, top-k, normalisation, map from experts to tokens
     case OpKind::kTopKGrad: return 2;       // scatter to the chosen experts, gradient of the scores
     case OpKind::kPermute:
-    case OpKind::kSortByExpert: return 2;      // places of the rows, copy of the rows
+    case OpKind::kSortByExpert: return 2;               // places of the rows, copy of the rows
+    case OpKind::kSplitRows: return op.outputs.size();  // a copy of each piece
+    case OpKind::kJoinRows: return op.inputs.size();
     case OpKind::kCrossEntropy: return 3;      // maximum, exponentials and their sum, logit of the label
     case OpKind::kCrossEntropyGrad: return 2;  // probabilities less the label, conversion from FP32
     default: return 1;  // GEMMs (also grouped: the law is of one grouped kernel), fused element-wise kernels

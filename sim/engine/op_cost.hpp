@@ -8,7 +8,7 @@
 
 namespace moesim {
 
-// Row counts that depend on the gate, for the rank that is priced.
+// Row counts that depend on the gate, for the rank that is priced; of the piece that the operation works on.
 struct RoutedRows {
   std::int64_t gated = 0;
   std::int64_t routed = 0;
@@ -20,6 +20,9 @@ struct RoutedRows {
 
 // True when a size of the operation depends on the gate, so that its cost differs by micro-batch.
 [[nodiscard]] bool depends_on_routing(const Op& op, const Chunk& chunk);
+
+// The piece of a layer's copies that its rows are; of an operation that cuts or joins them: the whole.
+[[nodiscard]] RowPiece piece_of(const Op& op, const Chunk& chunk);
 
 // Rows of a tensor for this rank and micro-batch.
 [[nodiscard]] std::int64_t rows_of(const Tensor& tensor, const RoutedRows& rows);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <utility>
 
 #include "base/error.hpp"
@@ -138,6 +139,10 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
     std::vector<TensorId> weights;
   };
   Bucket buckets[2] = {{GroupKind::kDpCp, 0, &left.dense, {}, {}}, {GroupKind::kEdp, 0, &left.expert, {}, {}}};
+  // Rows in pieces add to a gradient several times; it is ready after the last.
+  std::map<TensorId, std::size_t> last_addition;
+  for (std::size_t i = 0; i < ops.size(); ++i)
+    if (ops[i].phase == Phase::kBackwardWeight) last_addition[ops[i].outputs[0]] = i;
   std::vector<Op> result;
   std::vector<std::int32_t> moved_to(ops.size());
   std::int32_t last_gradient = -1;
@@ -149,6 +154,7 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
     if (adds_to_vector_gradient(op)) last_gradient = moved_to[i];
     if (op.phase != Phase::kBackwardWeight) continue;
     last_gradient = moved_to[i];
+    if (last_addition[op.outputs[0]] != i) continue;
     for (Bucket& bucket : buckets) {
       const Tensor& gradient = chunk.tensors[op.outputs[0].index()];
       if (gradient.replicas != bucket.replicas) continue;

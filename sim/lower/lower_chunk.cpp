@@ -17,7 +17,7 @@ TensorId lower_layer(ChunkBuilder& b, TensorId x, LayerId id, const MoeSchedule&
   if (layer.dense) {
     y = lower_ffn(b, normed, *layer.dense, FfnPlace::kDense);
   } else {
-    MoeLayerBuilder moe(b, *layer.moe, schedule.division(b.plan()));
+    MoeLayerBuilder moe(b, *layer.moe, schedule.division(b.plan()), moe_degree(schedule, b.plan()));
     y = schedule.forward(moe, normed);
   }
   if (layer.norms >= 4) y = b.norm("ffn.out_norm", y);
@@ -65,7 +65,7 @@ Result<ChunkOps> lower_chunk(const Plan& plan, const ModelShape& model, const La
   }
   for (int layer = chunk.first_layer; layer < chunk.last_layer; ++layer) {
     if (const auto& moe = model.layer(LayerId(layer)).moe) {
-      MOESIM_TRY(schedule->check(plan, *moe));
+      MOESIM_TRY(check_moe_schedule(*schedule, plan, *moe));
     }
   }
   for (int layer = chunk.first_layer; layer < chunk.last_layer; ++layer)
@@ -84,11 +84,11 @@ Result<ChunkOps> lower_moe_block(const Plan& plan, const ModelShape& model, cons
   const LayerId id(chunk.first_layer);
   const std::optional<MoeShape>& shape = model.layer(id).moe;
   MOESIM_ASSERT(shape.has_value());
-  MOESIM_TRY(schedule->check(plan, *shape));
+  MOESIM_TRY(check_moe_schedule(*schedule, plan, *shape));
   ChunkBuilder b(plan, model, layout, recipe, chunk);
   chunk.input = b.external("chunk.input", {rows_outside_tp(plan)}, model.hidden);
   b.begin_layer(id, chunk.input);
-  MoeLayerBuilder moe(b, *shape, schedule->division(b.plan()));
+  MoeLayerBuilder moe(b, *shape, schedule->division(b.plan()), moe_degree(*schedule, plan));
   chunk.output = schedule->forward(moe, chunk.input);
   b.end_layer();
   return chunk_ops(b, WeightGradients::kInline, chunk);

@@ -73,11 +73,10 @@ TensorId MoeLayerBuilder::gather_shares(TensorId x) {
 
 namespace {
 
-// As many pieces as overlap well without many short messages, of those that the width divides by.
-int pieces_of(std::int64_t columns) {
-  for (const int pieces : {4, 2})
-    if (columns % pieces == 0) return pieces;
-  return 1;
+// At most so many pieces, of equal width.
+int pieces_of(std::int64_t columns, int most) {
+  while (columns % most != 0) --most;
+  return most;
 }
 
 }  // namespace
@@ -86,7 +85,7 @@ RoutedTokens MoeLayerBuilder::dispatch_shares(const RoutedTokens& x) {
   const GroupKind group = plan().sizes().esp > 1 ? GroupKind::kEpEsp : GroupKind::kEp;
   const RoutedTokens sorted = b_.sort_by_share("moe.sort_shares", x);
   std::vector<TensorId> pieces =
-      b_.split_columns("moe.split_copies", sorted.tokens, pieces_of(b_.tensor(x.tokens).columns));
+      b_.split_columns("moe.split_copies", sorted.tokens, pieces_of(b_.tensor(x.tokens).columns, degree_));
   RoutedTokens first{pieces[0], sorted.weights};  // the weights of the copies travel with it
   first = b_.take_share("moe.share_out", first, GroupKind::kTp);
   if (group == GroupKind::kEpEsp) first = b_.replicate("moe.replicate", first);
@@ -102,7 +101,7 @@ RoutedTokens MoeLayerBuilder::dispatch_shares(const RoutedTokens& x) {
 
 TensorId MoeLayerBuilder::combine_shares(TensorId x) {
   const GroupKind group = plan().sizes().esp > 1 ? GroupKind::kEpEsp : GroupKind::kEp;
-  std::vector<TensorId> pieces = b_.split_columns("moe.split_results", x, pieces_of(b_.tensor(x).columns));
+  std::vector<TensorId> pieces = b_.split_columns("moe.split_results", x, pieces_of(b_.tensor(x).columns, degree_));
   for (TensorId& piece : pieces) piece = b_.combine("moe.combine", piece, group);
   for (TensorId& piece : pieces) {
     if (group == GroupKind::kEpEsp) piece = b_.sum_replicas("moe.sum_replicas", piece);
@@ -110,6 +109,16 @@ TensorId MoeLayerBuilder::combine_shares(TensorId x) {
   }
   return b_.sort_shares_by_expert("moe.sort_shares_back", b_.join_columns("moe.join_results", pieces));
 }
+
+std::vector<RoutedTokens> MoeLayerBuilder::cut(const RoutedTokens& x, CutBy by, int pieces) {
+  const std::vector<TensorId> tokens = b_.split_rows("moe.cut", x.tokens, by, pieces);
+  const std::vector<TensorId> weights = b_.split_rows("moe.cut_weights", x.weights, by, pieces);
+  std::vector<RoutedTokens> result;
+  for (std::size_t i = 0; i < tokens.size(); ++i) result.push_back({tokens[i], weights[i]});
+  return result;
+}
+
+TensorId MoeLayerBuilder::join(const std::vector<TensorId>& pieces) { return b_.join_rows("moe.join", pieces); }
 
 RoutedTokens MoeLayerBuilder::replicate(const RoutedTokens& x) { return b_.replicate("moe.replicate", x); }
 
@@ -136,9 +145,11 @@ TensorId MoeLayerBuilder::experts(const RoutedTokens& x) {
                          .replicas = GroupKind::kEdp,
                          .bias = shape_.expert.bias,
                          .bias_on_every_shard = true};
-  const TensorId raised = b_.linear("experts.up", x.tokens, up);
+  if (!up_.valid()) up_ = b_.linear_weight("experts.up", up);
+  const TensorId raised = b_.linear("experts.up", x.tokens, up, up_);
   const TensorId activated = b_.weighted_activation("experts.activation", {raised, x.weights}, shape_.expert.gated);
-  return b_.linear("experts.down", activated, down);
+  if (!down_.valid()) down_ = b_.linear_weight("experts.down", down);
+  return b_.linear("experts.down", activated, down, down_);
 }
 
 TensorId MoeLayerBuilder::experts_summed(const RoutedTokens& x) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "sim/program/chunk_builder.hpp"
 
@@ -9,11 +10,12 @@ namespace moesim {
 
 class MoeLayerBuilder {
  public:
-  MoeLayerBuilder(ChunkBuilder& builder, const MoeShape& shape, CopyDivision division)
-      : b_(builder), shape_(shape), division_(division) {}
+  MoeLayerBuilder(ChunkBuilder& builder, const MoeShape& shape, CopyDivision division, int degree)
+      : b_(builder), shape_(shape), division_(division), degree_(degree) {}
 
   [[nodiscard]] const MoeShape& shape() const { return shape_; }
   [[nodiscard]] const Plan& plan() const { return b_.plan(); }
+  [[nodiscard]] int degree() const { return degree_; }  // pieces that copies are cut into
   [[nodiscard]] std::int64_t local_experts() const { return shape_.experts / plan().sizes().ep; }
 
   // Tokens of this rank's own out of the layer's input, and the layer's output out of theirs. With sequence parallelism they are
@@ -33,15 +35,18 @@ class MoeLayerBuilder {
   RoutedTokens permute(TensorId x, TensorId gate);  // token copies in the order of their experts
   RoutedTokens share_out(const RoutedTokens& x);    // of copies that the TP ranks made alike, this rank's share
   TensorId gather_shares(TensorId x);               // and all of them again, in the order of their experts
-  // The way to the experts and back over EP x ESP with what shares need before and after, in pieces of columns: while one piece
-  // is gathered over TP the next is exchanged (Parm's SAA), here of the results, backwards of the gradients of the copies.
+  // The way to the experts and back over EP x ESP with what shares need before and after, in degree() pieces of columns, or as many
+  // as their number divides by: while one piece is gathered over TP the next is exchanged (Parm's SAA), here of the results, backwards of the gradients of the copies.
   RoutedTokens dispatch_shares(const RoutedTokens& x);
   TensorId combine_shares(TensorId x);
+  // The copies in so many pieces, each on its way by itself (row_piece.hpp), and the results of all again.
+  std::vector<RoutedTokens> cut(const RoutedTokens& x, CutBy by, int pieces);
+  TensorId join(const std::vector<TensorId>& pieces);
   RoutedTokens replicate(const RoutedTokens& x);                  // a copy for each shard of its expert
   RoutedTokens dispatch(const RoutedTokens& x, GroupKind group);  // to the ranks of their experts
   RoutedTokens share(const RoutedTokens& x, GroupKind group);     // all-gather: every shard needs every copy
   RoutedTokens sort_by_expert(const RoutedTokens& x);             // needed when a rank holds several experts
-  TensorId experts(const RoutedTokens& x);                        // the local experts' (shard of the) FFN
+  TensorId experts(const RoutedTokens& x);  // the local experts' (shard of the) FFN, of every piece
   // The same where all shards have the same rows: summed over ESP, by an all-reduce inside the experts (Megatron's f and g).
   TensorId experts_summed(const RoutedTokens& x);
   TensorId sum_alike(TensorId x);  // partial results of shards that have the same rows, summed for all of them
@@ -60,7 +65,9 @@ class MoeLayerBuilder {
   ChunkBuilder& b_;
   const MoeShape& shape_;
   CopyDivision division_;
+  int degree_;
   std::int64_t tokens_ = 0;  // rows of the gate's input
+  TensorId up_, down_;       // weights of the experts, where a piece has met them
 };
 
 }  // namespace moesim

@@ -22,6 +22,10 @@ class ParmS2 final : public MoeSchedule {
   }
   Status check(const Plan&, const MoeShape&) const override { return {}; }
   CopyDivision division(const Plan&) const override { return CopyDivision::kShareOfEachExpert; }
+  std::vector<int> degrees(const Plan& plan) const override {
+    return plan.sizes().tp > 1 && plan.sizes().ep * plan.sizes().esp > 1 ? std::vector<int>{4, 2, 1}
+                                                                         : std::vector<int>{1};
+  }
   // With one rank to a group there is nothing to share out.
   std::string_view same_as(const Plan& plan) const override {
     if (plan.sizes().tp > 1) return {};

@@ -8,6 +8,7 @@
 
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/error.hpp"
 #include "sim/lower/moe_layer_builder.hpp"
@@ -26,10 +27,17 @@ class MoeSchedule {
   [[nodiscard]] virtual CopyDivision division(const Plan&) const { return CopyDivision::kOwnTokens; }
   // The name of a schedule whose program is the same under this plan, so that a search looks at one of them; empty: none.
   [[nodiscard]] virtual std::string_view same_as(const Plan&) const { return {}; }
+  // Into how many pieces it can cut copies under this plan, what it does unless the plan says otherwise first. A search tries
+  // them all; forward() finds the number in MoeLayerBuilder::degree().
+  [[nodiscard]] virtual std::vector<int> degrees(const Plan&) const { return {1}; }
   [[nodiscard]] virtual TensorId forward(MoeLayerBuilder& builder, TensorId x) const = 0;
 };
 
 [[nodiscard]] std::span<const MoeSchedule* const> moe_schedules();
+// Whether it can run the layer, and in as many pieces as the plan says.
+[[nodiscard]] Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape);
+// The plan's number of pieces, or the schedule's own.
+[[nodiscard]] int moe_degree(const MoeSchedule& schedule, const Plan& plan);
 [[nodiscard]] Result<const MoeSchedule*> find_moe_schedule(std::string_view name);
 
 }  // namespace moesim

@@ -1,6 +1,7 @@
 // The list of MoE-layer schedules. Adding one: write its file, add it here.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
@@ -9,17 +10,31 @@
 #include "sim/lower/moe_deepspeed_moe.hpp"
 #include "sim/lower/moe_deepspeed_v0.hpp"
 #include "sim/lower/moe_deepspeed_v1.hpp"
+#include "sim/lower/moe_fsmoe.hpp"
 #include "sim/lower/moe_megatron_a2a.hpp"
 #include "sim/lower/moe_parm_s1.hpp"
 #include "sim/lower/moe_parm_s2.hpp"
+#include "sim/lower/moe_pipemoe.hpp"
 #include "sim/lower/moe_schedule.hpp"
 
 namespace moesim {
 
 std::span<const MoeSchedule* const> moe_schedules() {
-  static const std::array kSchedules = {&megatron_a2a(),  &parm_s1(),      &parm_s2(),
-                                        &deepspeed_moe(), &deepspeed_v0(), &deepspeed_v1()};
+  static const std::array kSchedules = {&megatron_a2a(), &parm_s1(),      &parm_s2(), &deepspeed_moe(),
+                                        &deepspeed_v0(), &deepspeed_v1(), &pipemoe(), &fsmoe()};
   return kSchedules;
+}
+
+Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape) {
+  MOESIM_TRY(schedule.check(plan, shape));
+  const std::vector<int> degrees = schedule.degrees(plan);
+  if (plan.moe_degree == 0 || std::ranges::find(degrees, plan.moe_degree) != degrees.end()) return {};
+  return usage_error(fmt::format("{} cannot cut token copies into {} pieces here", schedule.name(), plan.moe_degree),
+                     fmt::format("set \"moe_degree\" to {}, or to 0 for the first of these", fmt::join(degrees, ", ")));
+}
+
+int moe_degree(const MoeSchedule& schedule, const Plan& plan) {
+  return plan.moe_degree > 0 ? plan.moe_degree : schedule.degrees(plan).front();
 }
 
 Result<const MoeSchedule*> find_moe_schedule(std::string_view name) {

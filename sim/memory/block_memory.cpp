@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 #include <utility>
-
-#include "sim/program/group_loads.hpp"
 
 namespace moesim {
 int pass_of(BlockKind kind) {
@@ -40,34 +39,51 @@ std::vector<bool> weights_with_gradient_operations(const Chunk& chunk) {
   return has;
 }
 
+std::vector<RowPiece> pieces_of(std::span<const Chunk> chunks) {
+  std::set<RowPiece> pieces = {RowPiece{}};
+  for (const Chunk& chunk : chunks)
+    for (const Tensor& tensor : chunk.tensors)
+      if (!tensor.rows.piece.whole()) pieces.insert(tensor.rows.piece);
+  return {pieces.begin(), pieces.end()};
+}
+
+LayerRows largest_rows(const GroupLoads& loads, int moe_layer) {
+  LayerRows rows;
+  for (int variant = 0; variant < loads.variants(); ++variant)
+    for (int i = 0; i < loads.ep(); ++i) {
+      rows.arrived_shards = std::max(rows.arrived_shards, loads.arrived_shards(moe_layer, variant, i));
+      for (int j = 0; j < loads.esp(); ++j) {
+        rows.gated = std::max(rows.gated, loads.gated(moe_layer, variant, i, j));
+        rows.routed = std::max(rows.routed, loads.routed(moe_layer, variant, i, j));
+        if (loads.esp() > 1) rows.arrived = std::max(rows.arrived, loads.arrived(moe_layer, variant, i, j));
+      }
+    }
+  if (loads.esp() == 1) rows.arrived = rows.arrived_shards;
+  return rows;
+}
+
 LargestRows largest_rows(const Program& program) {
   LargestRows largest;
   const auto layers = static_cast<std::size_t>(program.model.layer_count());
-  largest.gated.assign(layers, 0);
-  largest.routed.assign(layers, 0);
-  largest.arrived.assign(layers, 0);
-  largest.arrived_shards.assign(layers, 0);
-  largest.esp = program.plan.sizes().esp;
-  if (program.loads->moe_layers == 0) return largest;
   const ParallelSizes& sizes = program.plan.sizes();
+  const std::vector<RowPiece> pieces = pieces_of(program.chunks);
+  for (const RowPiece& piece : pieces) largest.of_piece[piece].resize(layers);
+  largest.esp = sizes.esp;
+  if (program.loads->moe_layers == 0) return largest;
   for (const LoadClass& one : load_classes(*program.layout, *program.loads)) {
-    const GroupLoads loads(*program.loads, one.sources, sizes.ep, sizes.esp);
-    for (std::size_t layer = 0, moe = 0; layer < layers; ++layer) {
-      if (!program.model.layer(LayerId(static_cast<std::int32_t>(layer))).moe) continue;
-      for (int variant = 0; variant < loads.variants(); ++variant)
-        for (int i = 0; i < sizes.ep; ++i) {
-          const int index = static_cast<int>(moe);
-          largest.arrived_shards[layer] =
-              std::max(largest.arrived_shards[layer], loads.arrived_shards(index, variant, i));
-          for (int j = 0; j < sizes.esp; ++j) {
-            largest.gated[layer] = std::max(largest.gated[layer], loads.gated(index, variant, i, j));
-            largest.routed[layer] = std::max(largest.routed[layer], loads.routed(index, variant, i, j));
-            if (sizes.esp > 1)
-              largest.arrived[layer] = std::max(largest.arrived[layer], loads.arrived(index, variant, i, j));
-          }
-        }
-      if (sizes.esp == 1) largest.arrived[layer] = largest.arrived_shards[layer];
-      ++moe;
+    const GroupLoads whole(*program.loads, one.sources, sizes.ep, sizes.esp);
+    PieceLoads loads(whole);
+    for (const RowPiece& piece : pieces) {
+      int moe = 0;
+      for (std::size_t layer = 0; layer < layers; ++layer) {
+        if (!program.model.layer(LayerId(static_cast<std::int32_t>(layer))).moe) continue;
+        const LayerRows rows = largest_rows(loads.of(piece), moe++);
+        LayerRows& most = largest.of_piece[piece][layer];
+        most.gated = std::max(most.gated, rows.gated);
+        most.routed = std::max(most.routed, rows.routed);
+        most.arrived = std::max(most.arrived, rows.arrived);
+        most.arrived_shards = std::max(most.arrived_shards, rows.arrived_shards);
+      }
     }
   }
   return largest;
@@ -76,14 +92,14 @@ LargestRows largest_rows(const Program& program) {
 Bytes largest_bytes(const Tensor& tensor, const LargestRows& rows) {
   std::int64_t count = tensor.rows.count;
   if (tensor.rows.source != RowSource::kFixed) {
-    const std::size_t layer = tensor.layer.index();
+    const LayerRows& layer = rows.of_piece.at(tensor.rows.piece)[tensor.layer.index()];
     switch (tensor.rows.source) {
       case RowSource::kFixed: break;
-      case RowSource::kGated: count = rows.gated[layer]; break;
-      case RowSource::kRouted: count = rows.routed[layer]; break;
-      case RowSource::kRoutedShards: count = rows.routed[layer] * rows.esp; break;
-      case RowSource::kArrived: count = rows.arrived[layer]; break;
-      case RowSource::kArrivedShards: count = rows.arrived_shards[layer]; break;
+      case RowSource::kGated: count = layer.gated; break;
+      case RowSource::kRouted: count = layer.routed; break;
+      case RowSource::kRoutedShards: count = layer.routed * rows.esp; break;
+      case RowSource::kArrived: count = layer.arrived; break;
+      case RowSource::kArrivedShards: count = layer.arrived_shards; break;
     }
   }
   return storage(count * tensor.columns * tensor.groups, tensor.type);
@@ -149,6 +165,7 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
     for (const TensorId id : op.inputs) last_use[{op.second_half, id.value()}] = i;
     for (const TensorId id : op.outputs) last_use.try_emplace({op.second_half, id.value()}, i);
   }
+  std::set<std::pair<int, TensorId>> added_to;        // of these, those that rows in pieces add to several times
   std::array<std::int64_t, kGroupKinds> unreduced{};  // ZeRO 2 and 3: gradients until their bucket is scattered
   std::array<std::array<std::vector<std::int64_t>, kGroupKinds>, 2> gathered;  // by half; each has layers of its own
   const auto hold = [&](std::int64_t bytes) {
@@ -165,7 +182,7 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
       if (tensor.is_transient()) hold(largest_bytes(tensor, rows).count());
       if (tensor.role == TensorRole::kWeightGradient &&
           program.plan.zero_of(tensor.replicas) >= ZeroStage::kGradients &&
-          program.layout->group_size(tensor.replicas) > 1) {
+          program.layout->group_size(tensor.replicas) > 1 && added_to.insert({op.second_half, id}).second) {
         hold(tensor.bytes().count());
         unreduced[static_cast<std::size_t>(tensor.replicas)] += tensor.bytes().count();
       }

@@ -2,21 +2,33 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <span>
 #include <vector>
 
+#include "sim/program/group_loads.hpp"
 #include "sim/program/program.hpp"
 
 namespace moesim {
 
-// Rows that depend on the gate, at their largest, by MoE layer; index by model layer, zero rows for dense layers.
+// Rows of a MoE layer that depend on the gate, each at its largest over ranks and micro-batches.
+struct LayerRows {
+  std::int64_t gated = 0;
+  std::int64_t routed = 0;
+  std::int64_t arrived = 0;
+  std::int64_t arrived_shards = 0;
+};
+// The layer with number `moe_layer` among the MoE layers, in one group of ranks.
+[[nodiscard]] LayerRows largest_rows(const GroupLoads& loads, int moe_layer);
+
+// By piece and model layer; zero rows for dense layers.
 struct LargestRows {
-  std::vector<std::int64_t> gated;
-  std::vector<std::int64_t> routed;
-  std::vector<std::int64_t> arrived;
-  std::vector<std::int64_t> arrived_shards;
+  std::map<RowPiece, std::vector<LayerRows>> of_piece;
   int esp = 1;
 };
 [[nodiscard]] LargestRows largest_rows(const Program& program);
+// The pieces that the tensors of these chunks are cut into, the whole among them.
+[[nodiscard]] std::vector<RowPiece> pieces_of(std::span<const Chunk> chunks);
 [[nodiscard]] Bytes largest_bytes(const Tensor& tensor, const LargestRows& rows);
 
 // Gathered parameters of ZeRO 3 at a time: the layer that runs and the one fetched ahead.

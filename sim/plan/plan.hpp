@@ -27,6 +27,8 @@ enum class Recompute : std::uint8_t {
 // 2 gradients as well, 3 parameters as well.
 enum class ZeroStage : std::uint8_t { kNone = 0, kOptimizer = 1, kGradients = 2, kParameters = 3 };
 
+constexpr int kMostMoePieces = 8;  // that a MoE schedule cuts token copies into
+
 struct Plan {
   LayoutSpec layout;
   bool sequence_parallel = true;  // along TP; without effect when tp == 1
@@ -42,6 +44,7 @@ struct Plan {
   std::vector<int> stage_layers;
 
   std::string moe_schedule = "megatron-a2a";  // a name of sim/lower/moe_schedules.hpp
+  int moe_degree = 0;                         // pieces that it cuts copies into; 0: what MoeSchedule::degrees has first
   double capacity_factor = 0;                 // 0: dropless
   bool pad_to_capacity = false;
 

@@ -140,6 +140,7 @@ Status read_options(JsonReader& root, Plan& plan) {
   MOESIM_ASSIGN(plan.sequence_parallel, root.bool_or("sequence_parallel", plan.sequence_parallel));
   MOESIM_ASSIGN(plan.stage_layers, read_stage_layers(root));
   MOESIM_ASSIGN(plan.moe_schedule, root.string_or("moe_schedule", plan.moe_schedule));
+  MOESIM_ASSIGN(plan.moe_degree, small_int_or(root, "moe_degree", plan.moe_degree, 0, kMostMoePieces));
   MOESIM_ASSIGN(plan.capacity_factor, root.double_or("capacity_factor", plan.capacity_factor, 0, kLargestCapacity));
   MOESIM_ASSIGN(plan.pad_to_capacity, root.bool_or("pad_to_capacity", plan.pad_to_capacity));
   MOESIM_ASSIGN(plan.recompute, read_recompute(root, plan.recompute));
@@ -210,6 +211,7 @@ std::string plan_to_json(const PlanFile& file, int indent) {
   json["pipeline"] = plan.pipeline;
   if (!plan.stage_layers.empty()) json["stage_layers"] = plan.stage_layers;
   json["moe_schedule"] = plan.moe_schedule;
+  json["moe_degree"] = plan.moe_degree;
   json["capacity_factor"] = plan.capacity_factor;
   json["pad_to_capacity"] = plan.pad_to_capacity;
   json["recompute"] = recompute_name(plan.recompute);

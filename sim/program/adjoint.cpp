@@ -1,6 +1,7 @@
 #include "sim/program/adjoint.hpp"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "base/error.hpp"
@@ -120,13 +121,17 @@ class AdjointWriter {
     set_gradient(tensor, sum);
   }
 
+  // Pieces of rows that met one weight add to one gradient.
   TensorId weight_gradient(TensorId weight) {
+    const auto known = weight_gradients_.find(weight);
+    if (known != weight_gradients_.end()) return known->second;
     const Tensor original = chunk_.tensors[weight.index()];
     const TensorId id = builder_.make(original.name, TensorRole::kWeightGradient, builder_.recipe().gradient,
                                       original.rows, original.columns, original.groups, original.replicas);
     chunk_.tensors[id.index()].layer = original.layer;
     chunk_.tensors[id.index()].tied = original.tied;
     chunk_.tensors[id.index()].gradient_of = weight;
+    weight_gradients_.emplace(weight, id);
     return id;
   }
 
@@ -225,8 +230,10 @@ class AdjointWriter {
       case OpKind::kReduceScatter: conjugate(op, OpKind::kAllGather); break;
       case OpKind::kDispatch: conjugate(op, OpKind::kCombine); break;
       case OpKind::kCombine: conjugate(op, OpKind::kDispatch); break;
-      case OpKind::kSplitColumns: join_gradients(op); break;
-      case OpKind::kJoinColumns: split_gradient(op); break;
+      case OpKind::kSplitColumns: join_gradients(op, OpKind::kJoinColumns); break;
+      case OpKind::kJoinColumns: split_gradient(op, OpKind::kSplitColumns); break;
+      case OpKind::kSplitRows: join_gradients(op, OpKind::kJoinRows); break;
+      case OpKind::kJoinRows: split_gradient(op, OpKind::kSplitRows); break;
       case OpKind::kReplicate: conjugate(op, OpKind::kSumReplicas); break;
       case OpKind::kSumReplicas: conjugate(op, OpKind::kReplicate); break;
       case OpKind::kScale: scale(op, entry.gradient_factor); break;
@@ -283,20 +290,21 @@ class AdjointWriter {
     }
     Op& adjoint = emit(input_ops_, OpKind::kSortByExpert, Phase::kBackwardInput, op, gys, gxs);
     adjoint.to_source = static_cast<std::int8_t>(1 - op.to_source);
+    adjoint.cut = op.cut;
   }
 
-  void join_gradients(const Op& op) {
+  void join_gradients(const Op& op, OpKind join) {
     OperandList pieces;
     for (const TensorId out : op.outputs) pieces.push_back(gradient(out));
     const TensorId gx = gradient_like(op.inputs[0]);
-    emit(input_ops_, OpKind::kJoinColumns, Phase::kBackwardInput, op, pieces, {gx});
+    emit(input_ops_, join, Phase::kBackwardInput, op, pieces, {gx});
     contribute(op.inputs[0], gx, op);
   }
 
-  void split_gradient(const Op& op) {
+  void split_gradient(const Op& op, OpKind split) {
     OperandList pieces;
     for (const TensorId in : op.inputs) pieces.push_back(gradient_like(in));
-    emit(input_ops_, OpKind::kSplitColumns, Phase::kBackwardInput, op, {gradient(op.outputs[0])}, pieces);
+    emit(input_ops_, split, Phase::kBackwardInput, op, {gradient(op.outputs[0])}, pieces);
     for (int i = 0; i < pieces.size(); ++i) contribute(op.inputs[i], pieces[i], op);
   }
 
@@ -326,6 +334,7 @@ class AdjointWriter {
   std::vector<std::int32_t> producer_;  // tape entry by tensor; -1: from outside
   std::vector<bool> kept_;              // or made again already
   std::vector<TensorId> gradients_;     // by tensor
+  std::map<TensorId, TensorId> weight_gradients_;
   std::vector<Op> input_ops_;
   std::vector<Op> weight_ops_;
 };

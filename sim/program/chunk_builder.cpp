@@ -31,11 +31,12 @@ Op& ChunkBuilder::record(OpKind kind, std::string_view name, OperandList inputs,
 }
 
 RowCount ChunkBuilder::scaled_rows(RowCount rows, std::int64_t times, std::int64_t divided_by) const {
-  const RowCount scaled{rows.count * times / divided_by, rows.source};
+  const RowCount scaled{rows.count * times / divided_by, rows.source, rows.piece};
   if (rows.source == RowSource::kFixed) return scaled;
   // Routed rows: sharing them over ESP makes them another quantity of the load table, not a multiple.
-  if (times > 1) return {scaled.count, RowSource::kArrivedShards};
-  if (divided_by > 1) return {scaled.count, plan_.sizes().ep > 1 ? RowSource::kArrived : RowSource::kRouted};
+  if (times > 1) return {scaled.count, RowSource::kArrivedShards, rows.piece};
+  if (divided_by > 1)
+    return {scaled.count, plan_.sizes().ep > 1 ? RowSource::kArrived : RowSource::kRouted, rows.piece};
   return scaled;
 }
 
@@ -95,8 +96,19 @@ TensorId ChunkBuilder::to_compute_format(std::string_view name, TensorId x) {
 }
 
 TensorId ChunkBuilder::linear(std::string_view name, TensorId x, const LinearShape& shape) {
+  return linear(name, x, shape, linear_weight(name, shape));
+}
+
+TensorId ChunkBuilder::linear(std::string_view name, TensorId x, const LinearShape& shape, TensorId weight) {
   const bool expert = shape.replicas == GroupKind::kEdp;
   const TensorId operand = shape.high_precision ? x : to_compute_format(name, x);
+  const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, tensor(operand).rows, shape.out);
+  record(expert ? OpKind::kGroupedGemm : OpKind::kGemm, name, {operand, weight}, {y});
+  return y;
+}
+
+TensorId ChunkBuilder::linear_weight(std::string_view name, const LinearShape& shape) {
+  const bool expert = shape.replicas == GroupKind::kEdp;
   const DType stored = shape.high_precision && recipe_.weight == DType::kFp8 ? DType::kBf16 : recipe_.weight;
   const RowCount rows{shape.transposed ? shape.out : shape.in};
   const std::int64_t columns = shape.transposed ? shape.in : shape.out;
@@ -110,9 +122,7 @@ TensorId ChunkBuilder::linear(std::string_view name, TensorId x, const LinearSha
     if (!expert) set_copies(bias, shape.bias_on_every_shard ? OnTp::kSame : shape.on_tp, shape.tp_copies);
     chunk_.tensors[bias.index()].same_on_esp = expert && shape.bias_on_every_shard;
   }
-  const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, tensor(operand).rows, shape.out);
-  record(expert ? OpKind::kGroupedGemm : OpKind::kGemm, name, {operand, weight}, {y});
-  return y;
+  return weight;
 }
 
 TensorId ChunkBuilder::rotary(std::string_view name, TensorId qkv, const HeadNorms& norms) {
@@ -254,18 +264,18 @@ TensorId ChunkBuilder::enter_replicated(std::string_view name, TensorId x, Group
 RowCount ChunkBuilder::shared_rows(RowCount rows, GroupKind group) const {
   const std::int64_t count = rows.count / layout_.group_size(group);
   switch (rows.source) {
-    case RowSource::kGated: return {count, RowSource::kRouted};
-    case RowSource::kArrivedShards: return {count, RowSource::kArrived};
-    default: return {count, rows.source};
+    case RowSource::kGated: return {count, RowSource::kRouted, rows.piece};
+    case RowSource::kArrivedShards: return {count, RowSource::kArrived, rows.piece};
+    default: return {count, rows.source, rows.piece};
   }
 }
 
 RowCount ChunkBuilder::gathered_rows(RowCount rows, GroupKind group) const {
   const std::int64_t count = rows.count * layout_.group_size(group);
   switch (rows.source) {
-    case RowSource::kRouted: return {count, RowSource::kGated};
-    case RowSource::kArrived: return {count, RowSource::kArrivedShards};
-    default: return {count, rows.source};
+    case RowSource::kRouted: return {count, RowSource::kGated, rows.piece};
+    case RowSource::kArrived: return {count, RowSource::kArrivedShards, rows.piece};
+    default: return {count, rows.source, rows.piece};
   }
 }
 
@@ -324,7 +334,8 @@ TensorId ChunkBuilder::scale_gradient(std::string_view name, TensorId x, float f
 
 RoutedTokens ChunkBuilder::dispatch(std::string_view name, const RoutedTokens& x, GroupKind group) {
   const RowSource source = group == GroupKind::kEpEsp ? RowSource::kArrivedShards : RowSource::kArrived;
-  const RoutedTokens y = like(name, x, {tensor(x.tokens).rows.count, source});
+  const RowCount sent = tensor(x.tokens).rows;
+  const RoutedTokens y = like(name, x, {sent.count, source, sent.piece});
   Op& op = record(OpKind::kDispatch, name, {x.tokens, x.weights}, {y.tokens, y.weights});
   op.group = group;
   op.stream = Stream::kEp;
@@ -334,7 +345,8 @@ RoutedTokens ChunkBuilder::dispatch(std::string_view name, const RoutedTokens& x
 TensorId ChunkBuilder::dispatch(std::string_view name, TensorId x, GroupKind group) {
   const Tensor input = tensor(x);
   const RowSource source = group == GroupKind::kEpEsp ? RowSource::kArrivedShards : RowSource::kArrived;
-  const TensorId y = make(name, TensorRole::kActivation, input.type, {input.rows.count, source}, input.columns);
+  const TensorId y =
+      make(name, TensorRole::kActivation, input.type, {input.rows.count, source, input.rows.piece}, input.columns);
   Op& op = record(OpKind::kDispatch, name, {x}, {y});
   op.group = group;
   op.stream = Stream::kEp;
@@ -344,7 +356,8 @@ TensorId ChunkBuilder::dispatch(std::string_view name, TensorId x, GroupKind gro
 TensorId ChunkBuilder::combine(std::string_view name, TensorId x, GroupKind group) {
   const Tensor input = tensor(x);
   const RowSource source = group == GroupKind::kEpEsp ? RowSource::kRoutedShards : RowSource::kRouted;
-  const TensorId y = make(name, TensorRole::kActivation, input.type, {input.rows.count, source}, input.columns);
+  const TensorId y =
+      make(name, TensorRole::kActivation, input.type, {input.rows.count, source, input.rows.piece}, input.columns);
   Op& op = record(OpKind::kCombine, name, {x}, {y});
   op.group = group;
   op.stream = Stream::kEp;
@@ -352,7 +365,8 @@ TensorId ChunkBuilder::combine(std::string_view name, TensorId x, GroupKind grou
 }
 
 RoutedTokens ChunkBuilder::replicate(std::string_view name, const RoutedTokens& x) {
-  const RowCount rows{tensor(x.tokens).rows.count * plan_.sizes().esp, RowSource::kRoutedShards};
+  const RowCount once = tensor(x.tokens).rows;
+  const RowCount rows{once.count * plan_.sizes().esp, RowSource::kRoutedShards, once.piece};
   const RoutedTokens y = like(name, x, rows);
   record(OpKind::kReplicate, name, {x.tokens, x.weights}, {y.tokens, y.weights});
   return y;
@@ -360,7 +374,7 @@ RoutedTokens ChunkBuilder::replicate(std::string_view name, const RoutedTokens& 
 
 TensorId ChunkBuilder::replicate(std::string_view name, TensorId x) {
   const Tensor input = tensor(x);
-  const RowCount rows{input.rows.count * plan_.sizes().esp, RowSource::kRoutedShards};
+  const RowCount rows{input.rows.count * plan_.sizes().esp, RowSource::kRoutedShards, input.rows.piece};
   const TensorId y = make(name, TensorRole::kActivation, input.type, rows, input.columns);
   record(OpKind::kReplicate, name, {x}, {y});
   return y;
@@ -389,9 +403,44 @@ TensorId ChunkBuilder::join_columns(std::string_view name, const std::vector<Ten
   return y;
 }
 
+std::vector<TensorId> ChunkBuilder::split_rows(std::string_view name, TensorId x, CutBy by, int pieces) {
+  const Tensor input = tensor(x);
+  MOESIM_ASSERT(pieces <= kMostMoePieces && input.rows.source == RowSource::kRouted && input.rows.piece.whole());
+  const TensorId ordered = make(name, TensorRole::kActivation, input.type, input.rows, input.columns);
+  Op& sort = record(OpKind::kSortByExpert, name, {x}, {ordered});
+  sort.to_source = 1;
+  sort.cut = {by, 0, static_cast<std::int16_t>(pieces)};
+  std::vector<TensorId> parts;
+  OperandList outputs;
+  for (int piece = 0; piece < pieces; ++piece) {
+    const RowCount rows{share_of(input.rows.count, piece, pieces),
+                        input.rows.source,
+                        {by, static_cast<std::int16_t>(piece), static_cast<std::int16_t>(pieces)}};
+    parts.push_back(make(name, TensorRole::kActivation, input.type, rows, input.columns));
+    outputs.push_back(parts.back());
+  }
+  record(OpKind::kSplitRows, name, {ordered}, outputs);
+  return parts;
+}
+
+TensorId ChunkBuilder::join_rows(std::string_view name, const std::vector<TensorId>& pieces) {
+  RowCount rows{0, tensor(pieces.front()).rows.source};
+  OperandList inputs;
+  for (const TensorId piece : pieces) {
+    rows.count += tensor(piece).rows.count;
+    inputs.push_back(piece);
+  }
+  const Tensor part = tensor(pieces.front());
+  const TensorId ordered = make(name, TensorRole::kActivation, part.type, rows, part.columns);
+  record(OpKind::kJoinRows, name, inputs, {ordered});
+  const TensorId y = make(name, TensorRole::kActivation, part.type, rows, part.columns);
+  record(OpKind::kSortByExpert, name, {ordered}, {y}).cut = {part.rows.piece.by, 0, part.rows.piece.of};
+  return y;
+}
+
 TensorId ChunkBuilder::sum_replicas(std::string_view name, TensorId x) {
   const Tensor input = tensor(x);
-  const RowCount rows{input.rows.count / plan_.sizes().esp, RowSource::kRouted};
+  const RowCount rows{input.rows.count / plan_.sizes().esp, RowSource::kRouted, input.rows.piece};
   const TensorId y = make(name, TensorRole::kActivation, input.type, rows, input.columns);
   record(OpKind::kSumReplicas, name, {x}, {y});
   return y;

@@ -70,6 +70,9 @@ class ChunkBuilder {
   // `weight_columns`: how many of the columns the norm covers; 0 for all.
   TensorId norm(std::string_view name, TensorId x, std::int64_t weight_columns = 0);
   TensorId linear(std::string_view name, TensorId x, const LinearShape& shape);
+  // The same in two steps, for rows that meet one weight in several pieces.
+  TensorId linear_weight(std::string_view name, const LinearShape& shape);
+  TensorId linear(std::string_view name, TensorId x, const LinearShape& shape, TensorId weight);
   // Positions, and norms before them.
   TensorId rotary(std::string_view name, TensorId qkv, const HeadNorms& norms);
   // A small parameter of its own (attention sinks, routing bias).
@@ -120,6 +123,10 @@ class ChunkBuilder {
   static constexpr int kMostPieces = 7;  // operands of an operation, less the whole
   std::vector<TensorId> split_columns(std::string_view name, TensorId x, int pieces);
   TensorId join_columns(std::string_view name, const std::vector<TensorId>& pieces);
+  // Copies of this rank by piece (row_piece.hpp), at most kMostMoePieces of them; until they are joined each piece is exchanged and
+  // computed by itself, so that one travels while another is computed.
+  std::vector<TensorId> split_rows(std::string_view name, TensorId x, CutBy by, int pieces);
+  TensorId join_rows(std::string_view name, const std::vector<TensorId>& pieces);
   // The head of a model whose embedding table is also its output matrix: on the chunk of the embedding without storage of its
   // own, elsewhere a second copy of the table.
   TensorId tied_linear(std::string_view name, TensorId x, std::int64_t out);

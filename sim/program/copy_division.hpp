@@ -18,6 +18,7 @@
 #include "sim/plan/layout.hpp"
 #include "sim/plan/plan.hpp"
 #include "sim/program/routed_loads.hpp"
+#include "sim/program/row_piece.hpp"
 
 namespace moesim {
 
@@ -27,11 +28,6 @@ enum class CopyDivision : std::uint8_t {
   kAllOfTpGroup,       // the TP ranks gate the same tokens, each sends all copies, to its shard of the experts
   kAllOfEspGroup,      // the same after the ESP ranks have gathered each other's tokens, repeated ones among them
 };
-
-// Rows of `rows` that member `member` of `members` takes when they are shared out: 5 over 2 are 2 and 3.
-[[nodiscard]] constexpr std::int64_t share_of(std::int64_t rows, int member, int members) {
-  return rows * (member + 1) / members - rows * member / members;
-}
 
 // `own`: what each rank's own tokens choose, with the plan's capacity applied. The same object where nothing changes.
 [[nodiscard]] std::shared_ptr<const RoutedLoads> divide_copies(std::shared_ptr<const RoutedLoads> own, const Plan& plan,

@@ -64,6 +64,38 @@ GroupLoads::GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int e
   for (std::vector<std::int64_t>* table : {&expert_rows_, &routed_, &arrived_}) repeat_first_layer(*table);
 }
 
+GroupLoads GroupLoads::cut(const RowPiece& piece) const {
+  // Whose copies go how far depends on where a source stands, so that each rank becomes a source of its own.
+  const bool by_place = piece.by == CutBy::kDistance;
+  auto table = std::make_shared<RoutedLoads>(*loads_);
+  table->chosen.clear();
+  table->kept.clear();
+  std::vector<int> sources = sources_;
+  if (by_place) {
+    table->sources = static_cast<int>(sources_.size());
+    std::iota(sources.begin(), sources.end(), 0);
+  }
+  table->counts.clear();
+  for (int layer = 0; layer < loads_->moe_layers; ++layer)
+    for (int variant = 0; variant < loads_->variants; ++variant)
+      for (int source = 0; source < table->sources; ++source) {
+        const int row = by_place ? sources_[static_cast<std::size_t>(source)] : source;
+        const std::span<const std::int32_t> counts = loads_->row(layer, variant, row);
+        for (int expert = 0; expert < loads_->experts; ++expert)
+          table->counts.push_back(static_cast<std::int32_t>(rows_in_piece(
+              piece, counts[static_cast<std::size_t>(expert)], by_place ? source / esp_ : 0, expert / local_, ep_)));
+      }
+  GroupLoads result(*table, std::move(sources), ep_, esp_);
+  result.cut_ = std::move(table);
+  return result;
+}
+
+const GroupLoads& PieceLoads::of(const RowPiece& piece) {
+  if (piece.whole()) return whole_;
+  const auto known = pieces_.find(piece);
+  return known != pieces_.end() ? known->second : pieces_.emplace(piece, whole_.cut(piece)).first->second;
+}
+
 void GroupLoads::send_matrix(int layer, int variant, int j, std::vector<std::int64_t>& matrix) const {
   const auto ep = static_cast<std::size_t>(ep_);
   matrix.resize(ep * ep);

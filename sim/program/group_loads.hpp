@@ -7,11 +7,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "sim/plan/layout.hpp"
 #include "sim/program/routed_loads.hpp"
+#include "sim/program/row_piece.hpp"
 
 namespace moesim {
 
@@ -19,6 +22,9 @@ class GroupLoads {
  public:
   // `sources[i * esp + j]` is the load-table source of rank (i, j).
   GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int ep, int esp);
+
+  // The same group with the copies of one piece alone.
+  [[nodiscard]] GroupLoads cut(const RowPiece& piece) const;
 
   [[nodiscard]] int ep() const { return ep_; }
   [[nodiscard]] int esp() const { return esp_; }
@@ -54,6 +60,7 @@ class GroupLoads {
     return loads_->row(layer, variant, sources_[static_cast<std::size_t>(i * esp_ + j)]);
   }
 
+  std::shared_ptr<const RoutedLoads> cut_;  // of a piece, its table
   const RoutedLoads* loads_;
   std::vector<int> sources_;
   int ep_;
@@ -62,6 +69,17 @@ class GroupLoads {
   std::vector<std::int64_t> expert_rows_;  // [slot][expert]
   std::vector<std::int64_t> routed_;       // [slot][i][j]
   std::vector<std::int64_t> arrived_;      // [slot][i][j]
+};
+
+// The loads of a group and of its pieces, each worked out when it is first asked for.
+class PieceLoads {
+ public:
+  explicit PieceLoads(const GroupLoads& whole) : whole_(whole) {}
+  [[nodiscard]] const GroupLoads& of(const RowPiece& piece);
+
+ private:
+  const GroupLoads& whole_;
+  std::map<RowPiece, GroupLoads> pieces_;
 };
 
 // Groups of a stage that see the same loads are played once: each class names the groups it stands for.

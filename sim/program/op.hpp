@@ -48,6 +48,8 @@ enum class OpKind : std::uint8_t {
   kTakeShare,         // X -> Y                        this rank's share of rows that its group has alike
   kSplitColumns,      // X -> Y1, Y2...                pieces of as many columns each
   kJoinColumns,       // X1, X2... -> Y                and the whole of them
+  kSplitRows,         // Y -> Y1, Y2...                copies in the order of pieces, each piece by itself
+  kJoinRows,          // Y1, Y2... -> Y                and one behind the other
   kScale,             // X -> Y                        times Op::factor
   kAllGather,         // X -> Y      over `group`, rows times group size (or gathered weights)
   kReduceScatter,     // X -> Y      over `group`, rows divided by group size
@@ -103,7 +105,8 @@ struct Op {
   std::int32_t after = -1;    // one more dependency: an earlier op of the same block; -1: none
   std::int32_t bucket = -1;   // gradient and parameter buckets of data parallelism: index into Program::buckets
   float factor = 1;           // kScale
-  std::int8_t to_source = 0;  // kSortByExpert: 1: back into the order of arrival
+  std::int8_t to_source = 0;  // kSortByExpert: 1: back into the order of arrival, of shares or of pieces
+  RowPiece cut = {};          // kSortByExpert: how the pieces are cut, where it is about those
 };
 
 }  // namespace moesim

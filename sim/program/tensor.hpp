@@ -8,6 +8,7 @@
 #include "base/ids.hpp"
 #include "models/precision.hpp"
 #include "sim/plan/layout.hpp"
+#include "sim/program/row_piece.hpp"
 
 namespace moesim {
 
@@ -27,6 +28,7 @@ enum class RowSource : std::uint8_t {
 struct RowCount {
   std::int64_t count = 0;
   RowSource source = RowSource::kFixed;
+  RowPiece piece = {};  // of copies on their way between the gate and its sum: which of them
   bool operator==(const RowCount&) const = default;
 };
 

@@ -128,27 +128,27 @@ class TableMaker {
     return block_memory(program_, program_.blocks[1], carried, least_rows()).peak;
   }
 
-  LargestRows least_rows() const {
+  // The least that any layer has of what its busiest rank computes and the first rank sends.
+  LargestRows least_rows() {
     LargestRows rows;
     const auto layers = static_cast<std::size_t>(program_.model.layer_count());
-    std::int64_t gated = 0;
-    std::int64_t routed = 0;
-    std::int64_t arrived = 0;
-    for (int layer = 0; routing_.group() != nullptr && layer < program_.loads->moe_layers; ++layer) {
-      std::int64_t most = 0;
-      for (int i = 0; i < routing_.group()->ep(); ++i)
-        most = std::max(most, routing_.group()->arrived_shards(layer, 0, i));
-      arrived = layer == 0 ? most : std::min(arrived, most);
-      const std::int64_t sent = routing_.group()->routed(layer, 0, 0, 0);
-      routed = layer == 0 ? sent : std::min(routed, sent);
-      const std::int64_t made = routing_.group()->gated(layer, 0, 0, 0);
-      gated = layer == 0 ? made : std::min(gated, made);
-    }
-    rows.gated.assign(layers, gated);
-    rows.routed.assign(layers, routed);
-    rows.arrived.assign(layers, routing_.group() != nullptr && routing_.group()->esp() > 1 ? 0 : arrived);
-    rows.arrived_shards.assign(layers, arrived);
     rows.esp = program_.plan.sizes().esp;
+    for (const RowPiece& piece : pieces_of(program_.chunks)) {
+      LayerRows least;
+      for (int layer = 0; routing_.group() != nullptr && layer < program_.loads->moe_layers; ++layer) {
+        const GroupLoads& loads = routing_.loads_of(piece);
+        LayerRows of_layer{loads.gated(layer, 0, 0, 0), loads.routed(layer, 0, 0, 0), 0, 0};
+        for (int i = 0; i < loads.ep(); ++i)
+          of_layer.arrived_shards = std::max(of_layer.arrived_shards, loads.arrived_shards(layer, 0, i));
+        if (loads.esp() == 1) of_layer.arrived = of_layer.arrived_shards;
+        if (layer == 0) least = of_layer;
+        least.gated = std::min(least.gated, of_layer.gated);
+        least.routed = std::min(least.routed, of_layer.routed);
+        least.arrived = std::min(least.arrived, of_layer.arrived);
+        least.arrived_shards = std::min(least.arrived_shards, of_layer.arrived_shards);
+      }
+      rows.of_piece[piece].assign(layers, least);
+    }
     return rows;
   }
 
@@ -224,21 +224,23 @@ class TableMaker {
     }
   }
 
-  std::int64_t largest_bytes(const Tensor& tensor, LayerId layer) const {
+  // Of shards the first counts alone, and of what arrives at one of several nothing: a lower bound.
+  std::int64_t largest_bytes(const Tensor& tensor, LayerId layer) {
     std::int64_t rows = tensor.rows.count;
     if (tensor.rows.source != RowSource::kFixed && routing_.group() != nullptr) {
       const LayerId of = layer.valid() ? layer : tensor.layer;
       int moe = 0;
       for (int i = 0; i < of.value(); ++i) moe += program_.model.layer(LayerId(i)).moe ? 1 : 0;
+      const GroupLoads& loads = routing_.loads_of(tensor.rows.piece);
       rows = 0;
-      for (int i = 0; i < routing_.group()->ep(); ++i) {
+      for (int i = 0; i < loads.ep(); ++i) {
         if (tensor.rows.source == RowSource::kArrivedShards ||
-            (tensor.rows.source == RowSource::kArrived && routing_.group()->esp() == 1))
-          rows = std::max(rows, routing_.group()->arrived_shards(moe, 0, i));
-        if (tensor.rows.source == RowSource::kGated) rows = std::max(rows, routing_.group()->gated(moe, 0, i, 0));
-        if (tensor.rows.source == RowSource::kRouted) rows = std::max(rows, routing_.group()->routed(moe, 0, i, 0));
+            (tensor.rows.source == RowSource::kArrived && loads.esp() == 1))
+          rows = std::max(rows, loads.arrived_shards(moe, 0, i));
+        if (tensor.rows.source == RowSource::kGated) rows = std::max(rows, loads.gated(moe, 0, i, 0));
+        if (tensor.rows.source == RowSource::kRouted) rows = std::max(rows, loads.routed(moe, 0, i, 0));
         if (tensor.rows.source == RowSource::kRoutedShards)
-          rows = std::max(rows, routing_.group()->routed(moe, 0, i, 0) * routing_.group()->esp());
+          rows = std::max(rows, loads.routed(moe, 0, i, 0) * loads.esp());
       }
     }
     return storage(rows * tensor.columns * tensor.groups, tensor.type).count();

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "sim/engine/op_cost.hpp"
+
 namespace moesim {
 
 RoutingPrices::RoutingPrices(const Layout& layout, std::shared_ptr<const RoutedLoads> own,
@@ -10,7 +12,9 @@ RoutingPrices::RoutingPrices(const Layout& layout, std::shared_ptr<const RoutedL
   const LoadClass busiest = load_classes(layout, *loads_).front();
   for (const int position : busiest.members.front())
     ranks_.push_back(layout.stage_ranks(StageId(0))[static_cast<std::size_t>(position)]);
-  if (loads_->moe_layers > 0) group_.emplace(*loads_, busiest.sources, layout.sizes().ep, layout.sizes().esp);
+  if (loads_->moe_layers == 0) return;
+  group_.emplace(*loads_, busiest.sources, layout.sizes().ep, layout.sizes().esp);
+  pieces_.emplace(*group_);
 }
 
 std::vector<double>& RoutingPrices::seconds(const Op& op, const Chunk& chunk, int layers) {
@@ -21,8 +25,8 @@ std::vector<double>& RoutingPrices::seconds(const Op& op, const Chunk& chunk, in
   };
   const auto [columns_in, type_in] = shape(op.inputs);
   const auto [columns_out, type_out] = shape(op.outputs);
-  std::vector<double>& known =
-      seconds_[{op.kind, op.group, op.name.data(), columns_in, type_in, columns_out, type_out}];
+  std::vector<double>& known = seconds_[{op.kind, op.group, op.name.data(), columns_in, type_in, columns_out, type_out,
+                                         piece_of(op, chunk), op.inputs.size() + op.outputs.size()}];
   if (known.empty()) known.assign(static_cast<std::size_t>(layers), -1);
   return known;
 }

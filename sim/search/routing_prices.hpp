@@ -19,24 +19,31 @@ class RoutingPrices {
   // Of the busiest class of groups in stage 0. Every layout this serves later must put those groups on the same ranks.
   // `own`: what each rank's own tokens choose; `loads`: what the schedule makes of it (copy_division.hpp).
   RoutingPrices(const Layout& layout, std::shared_ptr<const RoutedLoads> own, std::shared_ptr<const RoutedLoads> loads);
+  RoutingPrices(const RoutingPrices&) = delete;  // pieces refer to the group
+  RoutingPrices& operator=(const RoutingPrices&) = delete;
 
   [[nodiscard]] const std::shared_ptr<const RoutedLoads>& own() const { return own_; }
   [[nodiscard]] const std::shared_ptr<const RoutedLoads>& loads() const { return loads_; }
   // The group's ranks, [i * esp + j].
   [[nodiscard]] const std::vector<RankId>& ranks() const { return ranks_; }
   [[nodiscard]] const GroupLoads* group() const { return group_ ? &*group_ : nullptr; }
+  [[nodiscard]] const GroupLoads& loads_of(const RowPiece& piece) {
+    return pieces_->of(piece);
+  }  // where there is a group
 
   // Seconds of this operation by model layer, negative where not known yet. The reference stays good.
   [[nodiscard]] std::vector<double>& seconds(const Op& op, const Chunk& chunk, int layers);
 
  private:
-  // An operation by its group, its name and the width and type of what it reads and writes; its rows come from the loads.
-  using Key = std::tuple<OpKind, GroupKind, const char*, std::int64_t, DType, std::int64_t, DType>;
+  // An operation by its group, its name, the width and type of what it reads and writes, and how many operands
+  // that are; its rows come from the loads.
+  using Key = std::tuple<OpKind, GroupKind, const char*, std::int64_t, DType, std::int64_t, DType, RowPiece, int>;
 
   std::shared_ptr<const RoutedLoads> own_;
   std::shared_ptr<const RoutedLoads> loads_;
   std::vector<RankId> ranks_;
   std::optional<GroupLoads> group_;
+  std::optional<PieceLoads> pieces_;
   std::map<Key, std::vector<double>> seconds_;
 };
 

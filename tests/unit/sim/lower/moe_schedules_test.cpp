@@ -145,6 +145,61 @@ std::vector<std::string_view> communication_of(const Program& program, BlockKind
   return names;
 }
 
+// 64 tokens of a rank, top-2: 128 copies, in two pieces of 64, which all go out before the first comes back.
+TEST(PipeMoe, SendsAllPiecesBeforeTheFirstComesBack) {
+  Plan plan = plan_with("pipemoe", {.dp = 4, .ep = 4});
+  plan.moe_degree = 2;
+  const Program program = lowered(plan, small_moe());
+  const auto piece = [](RowSource source, int index) {
+    return RowCount{64, source, {CutBy::kShare, static_cast<std::int16_t>(index), 2}};
+  };
+  const RowCount routed{128, RowSource::kRouted};
+  const std::vector<Step> forward = copies_of(program, BlockKind::kForward, LayerId(3));
+  ASSERT_EQ(forward.size(), 16U);
+  expect_step(forward[0], OpKind::kPermute, {64, kTokens}, routed, GroupKind::kSelf);
+  expect_step(forward[1], OpKind::kSortByExpert, routed, routed, GroupKind::kSelf);
+  expect_step(forward[2], OpKind::kSplitRows, routed, piece(RowSource::kRouted, 0), GroupKind::kSelf);
+  EXPECT_EQ(forward[4].kind, OpKind::kSplitRows);  // of the weights
+  for (int i = 0; i < 2; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    expect_step(forward[5 + at], OpKind::kDispatch, piece(RowSource::kRouted, i), piece(RowSource::kArrived, i),
+                GroupKind::kEp);
+    expect_step(forward[7 + 3 * at], OpKind::kSortByExpert, piece(RowSource::kArrived, i),
+                piece(RowSource::kArrived, i), GroupKind::kSelf);
+    expect_step(forward[9 + 3 * at], OpKind::kCombine, piece(RowSource::kArrived, i), piece(RowSource::kRouted, i),
+                GroupKind::kEp);
+  }
+  expect_step(forward[13], OpKind::kJoinRows, piece(RowSource::kRouted, 0), routed, GroupKind::kSelf);
+  expect_step(forward[15], OpKind::kUnpermute, routed, {64, kTokens}, GroupKind::kSelf);
+  // Both pieces meet the same two weights, and backwards add to the same two gradients.
+  const Block& backward = block_of(program, BlockKind::kBackward);
+  std::map<TensorId, int> additions;
+  for (const Op& op : backward.ops)
+    if (op.kind == OpKind::kGroupedGemmWgrad && op.layer == LayerId(3)) ++additions[op.outputs[0]];
+  EXPECT_THAT(additions, testing::ElementsAre(testing::Pair(testing::_, 2), testing::Pair(testing::_, 2)));
+}
+
+// While one piece is computed the next is gathered inside the node.
+TEST(FsMoe, GathersAPieceAheadOfTheExperts) {
+  Plan plan = plan_with("fsmoe", {.tp = 2, .dp = 2, .ep = 2, .esp = 2});
+  plan.moe_degree = 2;
+  EXPECT_THAT(communication_of(lowered(plan, small_moe()), BlockKind::kForward, LayerId(3)),
+              testing::ElementsAre("moe.dispatch", "moe.dispatch", "moe.share", "moe.share", "moe.sum_shards",
+                                   "moe.combine", "moe.sum_shards", "moe.combine"));
+  EXPECT_THAT(communication_of(lowered(plan, small_moe()), BlockKind::kBackward, LayerId(3)),
+              testing::ElementsAre("moe.combine", "moe.sum_shards", "moe.combine", "moe.sum_shards", "moe.share",
+                                   "moe.share", "moe.dispatch", "moe.dispatch"));
+}
+
+TEST(MoeSchedules, ADegreeThatAScheduleDoesNotHaveIsRefused) {
+  Plan plan = plan_with("megatron-a2a", {.dp = 4, .ep = 4});
+  plan.moe_degree = 4;
+  const Status status = check_moe_schedule(*find_moe_schedule("megatron-a2a").value(), plan, *small_moe().first_moe());
+  ASSERT_FALSE(status.has_value());
+  EXPECT_THAT(status.error().what, testing::HasSubstr("megatron-a2a cannot cut token copies into 4 pieces"));
+  EXPECT_THAT(status.error().hint, testing::HasSubstr("set \"moe_degree\" to 1"));
+}
+
 // 64 tokens of each TP rank, gathered over the two shards with all that is alike: 256 copies, twice what S1 sends in all.
 TEST(DeepSpeed, ParmsBaselineGathersSumsAndRepeats) {
   Plan plan = plan_with("deepspeed-moe", {.tp = 2, .dp = 2, .ep = 2, .esp = 2});
@@ -199,18 +254,25 @@ TEST(MoeSchedules, ThoseThatCallThemselvesTheSameAreTheSame) {
     for (const ParallelSizes& sizes :
          {ParallelSizes{.dp = 4, .ep = 4}, ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2},
           ParallelSizes{.tp = 2, .dp = 2, .ep = 4}, ParallelSizes{.dp = 2, .esp = 2}}) {
-      const Plan plan = plan_with(schedule->name(), sizes);
-      const std::string_view other = schedule->same_as(plan);
-      if (other.empty() || !schedule->check(plan, *small_moe().first_moe())) continue;
-      ++compared;
-      const Program own = lowered(plan, small_moe());
-      const Program same = lowered(plan_with(other, sizes), small_moe());
-      ASSERT_EQ(own.blocks.size(), same.blocks.size());
-      for (std::size_t b = 0; b < own.blocks.size(); ++b) {
-        ASSERT_EQ(own.blocks[b].ops.size(), same.blocks[b].ops.size());
-        for (std::size_t i = 0; i < own.blocks[b].ops.size(); ++i) {
-          EXPECT_EQ(own.blocks[b].ops[i].kind, same.blocks[b].ops[i].kind);
-          EXPECT_EQ(own.blocks[b].ops[i].name, same.blocks[b].ops[i].name);
+      Plan plan = plan_with(schedule->name(), sizes);
+      if (!schedule->check(plan, *small_moe().first_moe())) continue;
+      for (const int degree : schedule->degrees(plan)) {
+        plan.moe_degree = degree;
+        const std::string_view other = schedule->same_as(plan);
+        if (other.empty()) continue;
+        ++compared;
+        const Program own = lowered(plan, small_moe());
+        Plan of_other = plan_with(other, sizes);
+        const std::vector<int> degrees = find_moe_schedule(other).value()->degrees(of_other);
+        of_other.moe_degree = std::ranges::find(degrees, degree) != degrees.end() ? degree : 0;
+        const Program same = lowered(of_other, small_moe());
+        ASSERT_EQ(own.blocks.size(), same.blocks.size());
+        for (std::size_t b = 0; b < own.blocks.size(); ++b) {
+          ASSERT_EQ(own.blocks[b].ops.size(), same.blocks[b].ops.size());
+          for (std::size_t i = 0; i < own.blocks[b].ops.size(); ++i) {
+            EXPECT_EQ(own.blocks[b].ops[i].kind, same.blocks[b].ops[i].kind);
+            EXPECT_EQ(own.blocks[b].ops[i].name, same.blocks[b].ops[i].name);
+          }
         }
       }
     }
@@ -235,24 +297,33 @@ TEST(MoeSchedules, CopiesGoOutAndComeBackOnce) {
   for (const MoeSchedule* schedule : moe_schedules())
     for (const ParallelSizes& sizes :
          {ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}, ParallelSizes{.dp = 4, .ep = 4}}) {
-      const Program program = lowered(plan_with(schedule->name(), sizes), small_moe());
+      const Plan plan = plan_with(schedule->name(), sizes);
+      if (!schedule->check(plan, *small_moe().first_moe())) continue;
+      const Program program = lowered(plan, small_moe());
       for (const BlockKind pass : {BlockKind::kForward, BlockKind::kBackward}) {
         const std::vector<Step> steps = copies_of(program, pass, LayerId(5));
         std::map<OpKind, int> count;
-        std::map<OpKind, std::int64_t> columns;
+        std::map<OpKind, std::int64_t> columns;  // on average over the rows
+        std::map<OpKind, std::map<RowPiece, std::int64_t>> rows;
         for (const Step& step : steps) {
           ++count[step.kind];
-          columns[step.kind] += step.columns;
+          columns[step.kind] += step.columns * step.in.count;
+          rows[step.kind][step.in.piece] = step.in.count;
         }
-        // Whole or in pieces of columns.
-        EXPECT_EQ(columns[OpKind::kDispatch], small_moe().hidden) << schedule->name();
-        EXPECT_EQ(columns[OpKind::kCombine], small_moe().hidden) << schedule->name();
+        // Whole, in pieces of columns or in pieces of rows.
+        for (const OpKind exchange : {OpKind::kDispatch, OpKind::kCombine}) {
+          std::int64_t sum = 0;
+          for (const auto& [piece, of_piece] : rows[exchange]) sum += of_piece;
+          EXPECT_GT(sum, 0) << schedule->name();
+          EXPECT_EQ(columns[exchange], small_moe().hidden * sum) << schedule->name();
+        }
         EXPECT_EQ(count[OpKind::kReplicate], count[OpKind::kSumReplicas]) << schedule->name();
         ASSERT_FALSE(steps.empty());
         EXPECT_EQ(steps.front().in, steps.back().out) << schedule->name();
         for (std::size_t i = 1; i < steps.size(); ++i)
-          if (steps[i].columns == steps[i - 1].columns && count[OpKind::kSplitColumns] == 0 &&
-              steps[i].kind != OpKind::kSortByExpert && steps[i - 1].kind != OpKind::kSortByExpert) {
+          if (steps[i].columns == steps[i - 1].columns &&
+              count[OpKind::kSplitColumns] + count[OpKind::kSplitRows] == 0 && steps[i].kind != OpKind::kSortByExpert &&
+              steps[i - 1].kind != OpKind::kSortByExpert) {
             EXPECT_EQ(steps[i].in, steps[i - 1].out) << schedule->name() << ' ' << steps[i].name;
           }
       }
