@@ -89,7 +89,8 @@ inline Plan plan_of(const ParallelSizes& sizes, int micro_batches) {
 // A pipeline by name on `pp` stages: virtual stages as the schedule holds them (2 where it leaves the choice).
 inline Plan with_pipeline(Plan plan, std::string_view name) {
   plan.pipeline = std::string(name);
-  plan.layout.sizes.vpp = name == "interleaved" ? 2 : find_pipeline_schedule(name).value()->chunks_per_stage(1);
+  plan.layout.sizes.vpp =
+      name.starts_with("interleaved") ? 2 : find_pipeline_schedule(name).value()->chunks_per_stage(1);
   return plan;
 }
 
