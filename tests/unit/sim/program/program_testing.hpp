@@ -141,6 +141,7 @@ inline Program lowered(const Plan& plan, const ModelShape& model, std::shared_pt
   return program ? std::move(*program) : Program{};
 }
 
-constexpr std::string_view kPipelines[] = {"gpipe", "1f1b", "interleaved", "zb1p", "zbv", "dualpipe", "dualpipev"};
+constexpr std::string_view kPipelines[] = {"gpipe",     "1f1b",         "interleaved",        "zb1p", "zbv", "dualpipe",
+                                           "dualpipev", "1f1b-overlap", "interleaved-overlap"};
 
 }  // namespace moesim
