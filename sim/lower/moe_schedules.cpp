@@ -21,9 +21,9 @@
 namespace moesim {
 
 std::span<const MoeSchedule* const> moe_schedules() {
-  static const std::array kSchedules = {&megatron_a2a(),       &parm_s1(),      &parm_s2(),
-                                        &deepspeed_moe(),      &deepspeed_v0(), &deepspeed_v1(),
-                                        &megatron_allgather(), &pipemoe(),      &fsmoe()};
+  static const std::array kSchedules = {&megatron_a2a(),     &parm_s1(),      &parm_s2(),      &deepspeed_moe(),
+                                        &deepspeed_moe_ar(), &deepspeed_v0(), &deepspeed_v1(), &megatron_allgather(),
+                                        &pipemoe(),          &fsmoe()};
   return kSchedules;
 }
 
