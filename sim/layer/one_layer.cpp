@@ -145,7 +145,7 @@ Result<Program> lower_layer(const LayerCase& layer, std::string_view schedule, c
   const Plan& plan = program.plan;
   MOESIM_ASSIGN(const MoeSchedule* found, find_moe_schedule(schedule));
   program.division = found->division(plan);
-  program.loads = divide_copies(layer.loads, plan, *program.layout, program.division);
+  program.loads = loads_of_schedule(*found, layer.loads, plan, layer.model, *program.layout);
   Chunk& chunk = program.chunks.emplace_back();
   chunk.stage = StageId(0);
   chunk.last_layer = 1;

@@ -177,7 +177,7 @@ Status CandidateMaker::make_tables(const Need& need, std::size_t group,
     if (!routing) {
       MOESIM_ASSIGN(auto loads, loads_of(plan));
       MOESIM_ASSIGN(const MoeSchedule* schedule, find_moe_schedule(plan.moe_schedule));
-      auto divided = divide_copies(loads, plan, *layout, schedule->division(plan));
+      auto divided = model_.first_moe() == nullptr ? loads : loads_of_schedule(*schedule, loads, plan, model_, *layout);
       routing.emplace(*layout, std::move(loads), std::move(divided));
     }
     MOESIM_ASSIGN(tables[static_cast<std::size_t>(index)], LayerTable::make(plan, layout, model_, costs_, *routing));
