@@ -54,6 +54,7 @@ std::int64_t RoutingState::arrived(int shard, const RowPiece& piece) const {
 }
 
 std::int64_t RoutingState::arrived_shards(const RowPiece& piece) const {
+  if (path == CopyPath::kNotAtAll) return gated();
   if (path == CopyPath::kShardsApart) return arrived(j, piece);
   std::int64_t sum = 0;
   for (int shard = 0; shard < esp; ++shard) sum += arrived(shard, piece);
@@ -78,6 +79,7 @@ std::vector<std::int64_t> RoutingState::rows_by_source(const RowPiece& piece) co
 }
 
 std::vector<std::int64_t> RoutingState::expert_row_counts(const RowPiece& piece) const {
+  if (path == CopyPath::kNotAtAll) return {gated_counts.begin(), gated_counts.end()};
   if (piece.by == CutBy::kShadow) {
     std::vector<std::int64_t> rows;
     for (std::int64_t e = 0; e < experts; ++e)

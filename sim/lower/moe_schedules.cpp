@@ -15,6 +15,7 @@
 #include "sim/lower/moe_fsmoe.hpp"
 #include "sim/lower/moe_janus.hpp"
 #include "sim/lower/moe_megatron_a2a.hpp"
+#include "sim/lower/moe_megatron_allgather.hpp"
 #include "sim/lower/moe_parm_s1.hpp"
 #include "sim/lower/moe_parm_s2.hpp"
 #include "sim/lower/moe_pipemoe.hpp"
@@ -23,9 +24,10 @@
 namespace moesim {
 
 std::span<const MoeSchedule* const> moe_schedules() {
-  static const std::array kSchedules = {&megatron_a2a(), &parm_s1(),      &parm_s2(), &deepspeed_moe(),
-                                        &deepspeed_v0(), &deepspeed_v1(), &pipemoe(), &fsmoe(),
-                                        &fastmoe(), &fastermoe(), &janus()};
+  static const std::array kSchedules = {&megatron_a2a(),       &parm_s1(),      &parm_s2(),
+                                        &deepspeed_moe(),      &deepspeed_v0(), &deepspeed_v1(),
+                                        &megatron_allgather(), &pipemoe(),      &fsmoe(),
+                                        &fastmoe(),            &fastermoe(),    &janus()};
   return kSchedules;
 }
 
