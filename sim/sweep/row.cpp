@@ -30,7 +30,7 @@ const std::vector<TypedColumn>& typed_columns() {
       {{"cluster", Unit::kNone, "cluster", "As given"}, Type::kWord},
       {{"nodes", Unit::kNone, "nodes", "Hosts"}, Type::kWhole},
       {{"trace", Unit::kNone, "trace", "As given; balanced: none"}, Type::kWord},
-      {{"trace_origin", Unit::kNone, "trace origin", "recorded, or synthetic: made up by a generator"}, Type::kWord},
+      {{"trace_origin", Unit::kNone, "trace origin", "recorded, synthetic (made up by a generator) or what-if (rewritten)"}, Type::kWord},
       {{"tp", Unit::kNone, "TP", "Tensor parallelism"}, Type::kWhole},
       {{"cp", Unit::kNone, "CP", "Context parallelism"}, Type::kWhole},
       {{"pp", Unit::kNone, "PP", "Pipeline stages"}, Type::kWhole},

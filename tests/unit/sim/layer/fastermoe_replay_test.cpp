@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 
+#include "sim/engine/op_cost.hpp"
 #include "tests/unit/sim/layer/layer_testing.hpp"
 
 namespace moesim {
