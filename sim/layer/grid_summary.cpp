@@ -1,6 +1,7 @@
 #include "sim/layer/grid_summary.hpp"
 
 #include <algorithm>
+#include <map>
 #include <string_view>
 
 #include "sim/layer/compare_layers.hpp"
@@ -64,6 +65,17 @@ std::optional<RuleSummary> summarize_rule(const GridTimes& times) {
   return rule;
 }
 
+std::vector<DegreeCount> count_degrees(const GridTimes& times) {
+  std::vector<DegreeCount> counts;
+  for (std::size_t s = 0; s < times.schedules.size(); ++s) {
+    std::map<int, int> layers;
+    for (std::size_t layer = 0; layer < times.layers(); ++layer)
+      if (times.timed(layer, s)) ++layers[times.degrees[times.place(layer, s)]];
+    for (const auto& [degree, count] : layers) counts.push_back({s, degree, count});
+  }
+  return counts;
+}
+
 }  // namespace
 
 GridSummary summarize_grid(const LayerGrid& grid, const GridTimes& times, std::size_t baseline) {
@@ -84,6 +96,7 @@ GridSummary summarize_grid(const LayerGrid& grid, const GridTimes& times, std::s
     summary.cells.push_back(std::move(cell));
   }
   finish_means(summary.all);
+  summary.degrees = count_degrees(times);
   summary.rule = summarize_rule(times);
   return summary;
 }

@@ -28,6 +28,13 @@ struct CellSummary {
   std::vector<SpeedUps> schedules;  // as GridTimes::schedules
 };
 
+// Of how many layers a number of pieces is a schedule's best.
+struct DegreeCount {
+  std::size_t schedule = 0;
+  int degree = 1;
+  int layers = 0;
+};
+
 // Over the layers that S1 and S2 both have a time for.
 struct RuleSummary {
   int layers = 0;
@@ -39,6 +46,7 @@ struct RuleSummary {
 struct GridSummary {
   std::vector<CellSummary> cells;
   CellSummary all;
+  std::vector<DegreeCount> degrees;  // over layers that a schedule has a time for; by schedule, then number
   std::optional<RuleSummary> rule;  // nullopt: S1 and S2 are not both there
 };
 

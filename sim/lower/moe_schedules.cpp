@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <string>
 #include <vector>
 
@@ -16,14 +15,24 @@
 #include "sim/lower/moe_parm_s2.hpp"
 #include "sim/lower/moe_pipemoe.hpp"
 #include "sim/lower/moe_schedule.hpp"
+#include "sim/lower/moe_tutel.hpp"
 
 namespace moesim {
 
-std::span<const MoeSchedule* const> moe_schedules() {
-  static const std::array kSchedules = {&megatron_a2a(), &parm_s1(),      &parm_s2(), &deepspeed_moe(),
-                                        &deepspeed_v0(), &deepspeed_v1(), &pipemoe(), &fsmoe()};
-  return kSchedules;
+namespace {
+
+std::vector<const MoeSchedule*>& schedule_list() {
+  static std::vector<const MoeSchedule*> list = {&megatron_a2a(), &parm_s1(),      &parm_s2(), &deepspeed_moe(),
+                                                 &deepspeed_v0(), &deepspeed_v1(), &pipemoe(), &fsmoe(),
+                                                 &tutel()};
+  return list;
 }
+
+}  // namespace
+
+std::span<const MoeSchedule* const> moe_schedules() { return schedule_list(); }
+
+void add_moe_schedule(const MoeSchedule& schedule) { schedule_list().push_back(&schedule); }
 
 Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape) {
   MOESIM_TRY(schedule.check(plan, shape));
