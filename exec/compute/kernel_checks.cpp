@@ -324,6 +324,8 @@ Status check_operands(const BuildRoutingArgs& args) {
   return Checks("build_routing")
       .fp32("probabilities", args.probabilities, map.tokens, 2 * map.top_k)
       .holds(map.capacity > 0 || map.padding == CapacityPadding::kNone, "padding needs a capacity")
+      .holds(map.first_expert >= 0 && map.first_expert + map.experts <= map.known_experts(),
+             "the map's experts are not among all experts")
       .holds(map.experts == 0 || map.expert_rows != nullptr, "expert_rows has no memory")
       .holds(map.tokens * map.top_k == 0 || map.row_of_copy != nullptr, "row_of_copy has no memory")
       .holds(map.most_rows() == 0 || map.copy_of_row != nullptr, "copy_of_row has no memory")

@@ -69,6 +69,9 @@ enum class CapacityPadding : std::uint8_t { kNone, kFull };
 // Which row of the permuted matrix holds which copy. Copy c = token * top_k + slot; rows are in the order of experts, within
 // one by token. The arrays are device memory of the caller; build_routing fills them. Host code learns the numbers of rows by
 // copying expert_rows out.
+//
+// A rank that has the tokens of others as well may have rows for its own experts only: `experts` of `all_experts`, from
+// `first_expert` on. Tokens that chose (2, 0) and (3, 1) of four, experts 2 and 3: copies 0 and 2 have rows 0 and 1.
 struct RoutingMap {
   std::int64_t tokens = 0;
   std::int64_t top_k = 1;
@@ -76,8 +79,11 @@ struct RoutingMap {
   std::int64_t capacity = 0;                         // rows an expert takes, the first come; 0: all
   CapacityPadding padding = CapacityPadding::kNone;  // kFull: every expert gets `capacity` rows, the rest of them zeros
   std::int32_t* expert_rows = nullptr;               // [experts]
-  std::int32_t* row_of_copy = nullptr;               // [tokens * top_k]; -1: dropped
+  std::int32_t* row_of_copy = nullptr;               // [tokens * top_k]; -1: dropped, or for an expert elsewhere
   std::int32_t* copy_of_row = nullptr;               // [most_rows()]; -1: padding
+  std::int64_t first_expert = 0;
+  std::int64_t all_experts = 0;  // 0: as many as `experts`
+  [[nodiscard]] std::int64_t known_experts() const { return all_experts > 0 ? all_experts : experts; }
   [[nodiscard]] std::int64_t most_rows() const {
     return padding == CapacityPadding::kFull ? experts * capacity : tokens * top_k;
   }

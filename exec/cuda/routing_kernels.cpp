@@ -29,9 +29,11 @@ Status check_limits(const MatrixView& logits) {
 
 gpu::Copies copies_of(const RoutingMap& map) { return {map.tokens, map.top_k, map.row_of_copy, map.copy_of_row}; }
 
-// Rows that the map has, as far as is known without asking the device: copies that a capacity drops are not.
+// Rows that the map has, as far as is known without asking the device: copies that a capacity drops, and those of experts
+// elsewhere, are not.
 std::int64_t rows_of(const RoutingMap& map, const MatrixView& permuted) {
-  const bool some_dropped = map.capacity > 0 && map.padding == CapacityPadding::kNone;
+  const bool some_dropped =
+      (map.capacity > 0 && map.padding == CapacityPadding::kNone) || map.known_experts() > map.experts;
   return some_dropped && permuted.rows <= map.most_rows() ? permuted.rows : map.most_rows();
 }
 
@@ -112,6 +114,8 @@ Status CudaBackend::build_routing(DeviceStream stream, const BuildRoutingArgs& a
                       .tokens = map.tokens,
                       .top_k = map.top_k,
                       .experts = map.experts,
+                      .first_expert = map.first_expert,
+                      .all_experts = map.known_experts(),
                       .capacity = map.capacity,
                       .padded = map.padding == CapacityPadding::kFull,
                       .rows = map.most_rows(),

@@ -50,10 +50,20 @@ Status run_top_k_grad(const OpContext& c) {
   return rank.backend.top_k_grad(rank.stream, args);
 }
 
+// Whether a permutation picks, of the tokens of all ranks of the group, the copies for this rank's experts.
+bool picks_local_copies(const OpContext& c) {
+  return c.tensor(c.op().outputs[0]).rows.source == RowSource::kArrivedShards;
+}
+
 // A gate that sees tokens of others as well: those rows of it that are this rank's own, so that each token is told of once.
-MatrixView own_rows(const RankContext& rank, const MatrixView& gated) {
+MatrixView own_rows(const OpContext& c, const MatrixView& gated) {
+  const RankContext& rank = c.rank();
   MatrixView of_group = gated;
   const ParallelSizes& sizes = rank.program.plan.sizes();
+  if (picks_local_copies(c)) {
+    const std::int64_t rows = gated.rows / (sizes.ep * sizes.esp);
+    return row_range(gated, rows * rank.program.layout->index_in_group(GroupKind::kEpEsp, rank.rank), rows);
+  }
   if (rank.program.division == CopyDivision::kOwnTokens) return gated;
   if (rank.program.division == CopyDivision::kAllOfEspGroup) {
     const std::int64_t rows = gated.rows / sizes.esp;
@@ -94,9 +104,12 @@ Status make_map(const OpContext& c, RoutingState& state) {
     const Layout::Coordinates& at = rank.program.layout->at(member);
     state.members.push_back({at.ep, at.esp});
   }
+  const bool local = picks_local_copies(c);
   state.map.tokens = probabilities.rows;
   state.map.top_k = moe.top_k;
-  state.map.experts = moe.experts;
+  state.map.experts = local ? state.local_experts() : moe.experts;
+  state.map.first_expert = local ? state.i * state.local_experts() : 0;
+  state.map.all_experts = moe.experts;
   if (plan.capacity_factor > 0) {
     state.map.capacity = expert_capacity(plan.capacity_factor, probabilities.rows, moe.top_k, moe.experts);
     state.map.padding = plan.pad_to_capacity ? CapacityPadding::kFull : CapacityPadding::kNone;
@@ -108,7 +121,7 @@ Status make_map(const OpContext& c, RoutingState& state) {
   state.map.row_of_copy = state.row_of_copy->as<std::int32_t>();
   state.map.copy_of_row = state.copy_of_row->as<std::int32_t>();
   MOESIM_TRY(rank.backend.build_routing(rank.stream, {probabilities, state.map}));
-  state.gated_counts.resize(static_cast<std::size_t>(moe.experts));
+  state.gated_counts.resize(static_cast<std::size_t>(state.map.experts));
   MOESIM_TRY(
       rank.backend.copy_out(rank.stream, state.gated_counts.data(), state.map.expert_rows, state.expert_rows->size()));
   MOESIM_TRY(rank.backend.synchronize(rank.stream));
@@ -120,10 +133,14 @@ Status make_map(const OpContext& c, RoutingState& state) {
   for (const std::int32_t count : state.gated_counts)
     state.own_counts.push_back(static_cast<std::int32_t>(share_of(count, state.sharer, state.sharers)));
   GateChoice choice{c.op().layer, c.micro_batch(), state.gated_counts};
-  if (plan.capacity_factor > 0 || rank.program.division != CopyDivision::kOwnTokens) {
-    MOESIM_ASSIGN(choice.counts, chosen_counts(c, own_rows(rank, probabilities)));
+  if (plan.capacity_factor > 0 || rank.program.division != CopyDivision::kOwnTokens || local) {
+    MOESIM_ASSIGN(choice.counts, chosen_counts(c, own_rows(c, probabilities)));
   }
   rank.choices.push_back(std::move(choice));
+  if (local) {
+    state.path = CopyPath::kNotAtAll;
+    return {};
+  }
   if (state.ep == 1 && (state.esp == 1 || rank.program.loads->shards_apart)) {  // nothing will be exchanged
     state.path = state.esp == 1 ? CopyPath::kOverEp : CopyPath::kShardsApart;
     for (int shard = 0; shard < state.esp; ++shard)

@@ -52,6 +52,7 @@ std::int64_t RoutingState::arrived(int shard, const RowPiece& piece) const {
 }
 
 std::int64_t RoutingState::arrived_shards(const RowPiece& piece) const {
+  if (path == CopyPath::kNotAtAll) return gated();
   if (path == CopyPath::kShardsApart) return arrived(j, piece);
   std::int64_t sum = 0;
   for (int shard = 0; shard < esp; ++shard) sum += arrived(shard, piece);
@@ -76,6 +77,7 @@ std::vector<std::int64_t> RoutingState::rows_by_source(const RowPiece& piece) co
 }
 
 std::vector<std::int64_t> RoutingState::expert_row_counts(const RowPiece& piece) const {
+  if (path == CopyPath::kNotAtAll) return {gated_counts.begin(), gated_counts.end()};
   const std::vector<std::int64_t> by_source = rows_by_source(piece);
   const auto local = static_cast<std::size_t>(local_experts());
   std::vector<std::int64_t> rows(local, 0);

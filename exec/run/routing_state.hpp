@@ -20,6 +20,7 @@ enum class CopyPath : std::uint8_t {
   kOverEp,        // to one shard, then shared by all
   kToEveryShard,  // to each shard from the source
   kShardsApart,   // to one shard, which computes these alone
+  kNotAtAll,      // every rank has the tokens of all and the copies for its own experts
 };
 
 struct RoutingState {
@@ -31,7 +32,8 @@ struct RoutingState {
   std::vector<std::int32_t> gated_counts;
   int sharers = 1, sharer = 0;
 
-  // The counts of all ranks of the group, [j][i][expert]; empty until they have been exchanged.
+  // The counts of all ranks of the group, [j][i][expert]; empty until they have been exchanged, or where no copies travel: then
+  // gated_counts has those of this rank's experts.
   std::vector<std::int32_t> counts;
   int ep = 1, esp = 1;  // of the group
   int i = 0, j = 0;     // this rank
@@ -43,7 +45,7 @@ struct RoutingState {
   CopyPath path = CopyPath::kOverEp;
   std::int64_t experts = 0;
 
-  [[nodiscard]] bool known() const { return !counts.empty(); }
+  [[nodiscard]] bool known() const { return !counts.empty() || path == CopyPath::kNotAtAll; }
   [[nodiscard]] std::int64_t local_experts() const { return experts / ep; }
   [[nodiscard]] std::int64_t gated() const;                        // copies this rank's gate made
   [[nodiscard]] std::int64_t routed(const RowPiece& piece) const;  // copies this rank sends

@@ -34,6 +34,7 @@ std::string_view category_description(Category category) {
 }
 
 Category category_of(const Op& op) {
+  if (op.kind == OpKind::kReduceGrads && op.stream == Stream::kEp) return Category::kDpComm;
   switch (op.stream) {
     case Stream::kTp: return Category::kTpComm;
     case Stream::kCp: return Category::kCpComm;

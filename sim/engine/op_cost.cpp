@@ -128,6 +128,11 @@ Cost traffic_cost(const CostModel& costs, int device, const Op& op, const Chunk&
     const bool table = op.kind == OpKind::kEmbeddingGrad;
     if (!table) work.written += bytes_of(tensor, rows);
   }
+  // Of tokens that were gathered from all ranks only those with a copy here are read.
+  if (op.kind == OpKind::kPermute || op.kind == OpKind::kUnpermuteGrad) {
+    const Bytes tokens = bytes_of(operand(chunk, op.inputs[0]), rows);
+    work.read += std::min(tokens, bytes_of(operand(chunk, op.outputs[0]), rows)) - tokens;
+  }
   if (op.kind == OpKind::kTakeShare) work.read = work.written;
   if (op.kind == OpKind::kSplitRows) work.written = work.read;
   if (op.kind == OpKind::kJoinRows) work.read = work.written;

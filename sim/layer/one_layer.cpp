@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "sim/lower/grad_placement.hpp"
 #include "sim/lower/grad_sync.hpp"
 #include "sim/lower/lower_chunk.hpp"
 #include "sim/lower/moe_schedule.hpp"
@@ -166,6 +167,7 @@ Result<Program> lower_layer(const LayerCase& layer, const Plan& plan, const Laye
   begin_after_everything(backward);
   if (options.gradients == LayerGradients::kReduced) {
     add_grad_reductions(backward, chunk, plan, *program.layout, WhichPass::kLastBackward, program.buckets);
+    if (plan.grad_placement == GradPlacement::kBetweenExchanges) place_between_exchanges(backward);
     add_sums_over_tp(backward, chunk, plan);
   }
   program.blocks.push_back({BlockKind::kBackward, 0, -1, std::move(backward)});

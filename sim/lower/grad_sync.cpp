@@ -62,6 +62,33 @@ DType gradient_type(const Chunk& chunk) {
   return DType::kFp32;
 }
 
+// Which whole gradients of ZeRO 2 and 3 a rank may have at a time: see kBucketsBehind.
+class PassingBuckets {
+ public:
+  // `op` adds to a gradient of this group. Where that begins a bucket, it waits.
+  void add_to(Op& op, GroupKind replicas) {
+    bool& filling = filling_[static_cast<std::size_t>(replicas)];
+    if (std::exchange(filling, true)) return;
+    if (std::exchange(begun_, true)) {
+      if (reductions_.size() <= kBucketsBehind) return;
+      MOESIM_ASSERT(op.after < 0);
+      op.after = reductions_[reductions_.size() - 1 - kBucketsBehind];
+    } else {
+      op.wait_streams |= stream_bit(Stream::kDp);
+    }
+  }
+  // The group's bucket goes, with the operation at this place.
+  void gone(GroupKind replicas, std::int32_t reduction) {
+    filling_[static_cast<std::size_t>(replicas)] = false;
+    reductions_.push_back(reduction);
+  }
+
+ private:
+  std::array<bool, kGroupKinds> filling_{};
+  bool begun_ = false;
+  std::vector<std::int32_t> reductions_;
+};
+
 // The parameters of one layer (or of the embedding, or the head) that one group replicates.
 struct WeightPart {
   GroupKind replicas = GroupKind::kDpCp;
@@ -130,6 +157,7 @@ std::int64_t elements_summed_over_tp(const Chunk& chunk, int tp) {
 void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& plan, const Layout& layout,
                          WhichPass pass, std::vector<WeightBucket>& lists) {
   const DType type = gradient_type(chunk);
+  PassingBuckets passing;
   LocalParameters left = local_parameters(chunk);
   struct Bucket {
     GroupKind replicas;
@@ -143,6 +171,9 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
   std::map<TensorId, std::size_t> last_addition;
   for (std::size_t i = 0; i < ops.size(); ++i)
     if (ops[i].phase == Phase::kBackwardWeight) last_addition[ops[i].outputs[0]] = i;
+  const auto passes = [&](const Tensor& gradient) {
+    return plan.zero_of(gradient.replicas) >= ZeroStage::kGradients && layout.group_size(gradient.replicas) > 1;
+  };
   std::vector<Op> result;
   std::vector<std::int32_t> moved_to(ops.size());
   std::int32_t last_gradient = -1;
@@ -150,6 +181,10 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
     Op op = ops[i];
     if (op.after >= 0) op.after = moved_to[static_cast<std::size_t>(op.after)];
     moved_to[i] = static_cast<std::int32_t>(result.size());
+    if (op.phase == Phase::kBackwardWeight) {
+      const Tensor& gradient = chunk.tensors[op.outputs[0].index()];
+      if (passes(gradient)) passing.add_to(op, gradient.replicas);
+    }
     result.push_back(op);
     if (adds_to_vector_gradient(op)) last_gradient = moved_to[i];
     if (op.phase != Phase::kBackwardWeight) continue;
@@ -167,6 +202,8 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
           reduces_in(plan.zero_of(bucket.replicas), pass, plan.overlap_grad_reduce)) {
         result.push_back(bucket_op(OpKind::kReduceGrads, bucket.replicas, bucket.ready, type, last_gradient));
         result.back().bucket = add_bucket(lists, chunk, bucket.weights);
+        if (plan.zero_of(bucket.replicas) >= ZeroStage::kGradients)
+          passing.gone(bucket.replicas, static_cast<std::int32_t>(result.size()) - 1);
       }
       bucket.full.insert(bucket.full.end(), bucket.weights.begin(), bucket.weights.end());
       bucket.weights.clear();
@@ -223,10 +260,8 @@ void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& pla
       }
       layer_start = static_cast<std::int32_t>(result.size());
     }
-    if (gathered >= 0) {
-      MOESIM_ASSERT(op.after < 0);
-      op.after = gathered;  // gathers run in order, so the last one stands for all
-    }
+    // The stream runs in order, so the last one stands for all, and for a reduction that the operation waited for.
+    if (gathered >= 0) op.after = gathered;
     moved_to[i] = static_cast<std::int32_t>(result.size());
     result.push_back(op);
   }

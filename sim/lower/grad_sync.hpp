@@ -4,6 +4,12 @@
 //   ZeRO 2    reduce-scatter in every backward pass (only the shard of the gradients is kept)
 //   ZeRO 3    as 2, and each layer's parameters are gathered before use in every pass
 // Dense parameters are shared by the DP x CP group, expert parameters by EDP; both have a ZeRO stage of their own.
+//
+// With ZeRO 2 and 3 a whole gradient is there from the operation that first adds to it until its bucket has been reduced. What
+// computes must not run ahead of the reductions, or the memory that ZeRO saves is used up by gradients that wait: the first
+// operation of a bucket waits until all reductions issued before it have ended but the last kBucketsBehind, and that of a
+// pass until all of the passes before it have. FSDP2 does the same by waiting for the reduce-scatter before the last.
+// Example, buckets A, B, C of one pass: B fills while A is reduced; C begins when A has been.
 #pragma once
 
 #include <vector>
@@ -11,6 +17,9 @@
 #include "sim/program/program.hpp"
 
 namespace moesim {
+
+// Reductions of a pass that may still run when the next bucket begins to fill.
+constexpr std::size_t kBucketsBehind = 1;
 
 enum class WhichPass { kEvery, kFirstForward, kLastBackward };
 

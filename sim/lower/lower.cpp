@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "sim/lower/grad_placement.hpp"
 #include "sim/lower/grad_sync.hpp"
 #include "sim/lower/lower_chunk.hpp"
 #include "sim/lower/moe_schedule.hpp"
@@ -127,7 +128,10 @@ class ProgramAssembler {
       wait_for_unread_results(list, ops.forward, chunk);
       wait_for_handed_over(list, chunk, +1, chunk.output_gradient);
       add_transfer(list, OpKind::kSend, chunk, -1, chunk.input_gradient, Phase::kBackwardInput);
-      if (!split()) add_grad_reductions(list, chunk, plan, layout, pass, program_.buckets);
+      if (!split()) {
+        add_grad_reductions(list, chunk, plan, layout, pass, program_.buckets);
+        if (plan.grad_placement == GradPlacement::kBetweenExchanges) place_between_exchanges(list);
+      }
       add_param_gathers(list, chunk, plan, layout, WhichPass::kEvery, program_.buckets);
       return list;
     };

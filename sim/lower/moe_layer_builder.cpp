@@ -60,6 +60,21 @@ RoutedTokens MoeLayerBuilder::permute(TensorId x, TensorId gate) {
   return b_.permute("moe.permute", x, gate, shape_.top_k, shared ? RowSource::kGated : RowSource::kRouted);
 }
 
+MoeLayerBuilder::GatheredTokens MoeLayerBuilder::gather_everything(TensorId x, TensorId gate) {
+  return {b_.all_gather("moe.gather_all_tokens", x, GroupKind::kEpEsp, Stream::kEp),
+          b_.all_gather("moe.gather_all_choices", gate, GroupKind::kEpEsp, Stream::kEp)};
+}
+
+// As many copies as the experts of a rank get on average: those of its own tokens, once for each shard.
+RoutedTokens MoeLayerBuilder::permute_local(const GatheredTokens& all) {
+  return b_.permute("moe.permute_local", all.tokens, all.gate, shape_.top_k, RowSource::kArrivedShards);
+}
+
+TensorId MoeLayerBuilder::unpermute_local(TensorId y, const GatheredTokens& all) {
+  const TensorId sums = b_.unpermute("moe.unpermute_local", y, all.gate, b_.tensor(all.tokens).rows.count);
+  return b_.reduce_scatter("moe.sum_all", sums, GroupKind::kEpEsp, Stream::kEp);
+}
+
 RoutedTokens MoeLayerBuilder::share_out(const RoutedTokens& x) {
   if (plan().sizes().tp == 1) return x;
   return b_.take_share("moe.share_out", b_.sort_by_share("moe.sort_shares", x), GroupKind::kTp);

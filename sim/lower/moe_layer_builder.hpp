@@ -33,8 +33,16 @@ class MoeLayerBuilder {
   // Who goes where and with what weight, from the router: [tokens, 2 * top_k].
   TensorId gate(TensorId x);
   RoutedTokens permute(TensorId x, TensorId gate);  // token copies in the order of their experts
-  RoutedTokens share_out(const RoutedTokens& x);    // of copies that the TP ranks made alike, this rank's share
-  TensorId gather_shares(TensorId x);               // and all of them again, in the order of their experts
+  // The tokens of all ranks of the EP x ESP group with what their gates chose, and of their copies those for the experts of this
+  // rank; the partial sums of all ranks' tokens, each rank's own added up.
+  struct GatheredTokens {
+    TensorId tokens, gate;
+  };
+  GatheredTokens gather_everything(TensorId x, TensorId gate);
+  RoutedTokens permute_local(const GatheredTokens& all);
+  TensorId unpermute_local(TensorId y, const GatheredTokens& all);
+  RoutedTokens share_out(const RoutedTokens& x);  // of copies that the TP ranks made alike, this rank's share
+  TensorId gather_shares(TensorId x);             // and all of them again, in the order of their experts
   // The way to the experts and back over EP x ESP with what shares need before and after, in degree() pieces of columns, or as many
   // as their number divides by: while one piece is gathered over TP the next is exchanged (Parm's SAA), here of the results, backwards of the gradients of the copies.
   RoutedTokens dispatch_shares(const RoutedTokens& x);

@@ -11,6 +11,7 @@
 #include "sim/lower/moe_deepspeed_v1.hpp"
 #include "sim/lower/moe_fsmoe.hpp"
 #include "sim/lower/moe_megatron_a2a.hpp"
+#include "sim/lower/moe_megatron_allgather.hpp"
 #include "sim/lower/moe_parm_s1.hpp"
 #include "sim/lower/moe_parm_s2.hpp"
 #include "sim/lower/moe_pipemoe.hpp"
@@ -18,13 +19,12 @@
 #include "sim/lower/moe_tutel.hpp"
 
 namespace moesim {
-
 namespace {
 
 std::vector<const MoeSchedule*>& schedule_list() {
-  static std::vector<const MoeSchedule*> list = {&megatron_a2a(), &parm_s1(),      &parm_s2(), &deepspeed_moe(),
-                                                 &deepspeed_v0(), &deepspeed_v1(), &pipemoe(), &fsmoe(),
-                                                 &tutel()};
+  static std::vector<const MoeSchedule*> list = {
+      &megatron_a2a(), &megatron_allgather(), &parm_s1(), &parm_s2(), &deepspeed_moe(),
+      &deepspeed_v0(), &deepspeed_v1(),       &pipemoe(), &fsmoe(),   &tutel()};
   return list;
 }
 

@@ -165,30 +165,53 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
     for (const TensorId id : op.inputs) last_use[{op.second_half, id.value()}] = i;
     for (const TensorId id : op.outputs) last_use.try_emplace({op.second_half, id.value()}, i);
   }
-  std::set<std::pair<int, TensorId>> added_to;        // of these, those that rows in pieces add to several times
-  std::array<std::int64_t, kGroupKinds> unreduced{};  // ZeRO 2 and 3: gradients until their bucket is scattered
+  // ZeRO 2 and 3: gradients until their bucket goes, and then until something waits for its reduction.
+  // By half and weight; rows in pieces add to a gradient several times.
+  std::map<std::pair<int, TensorId>, std::int64_t> unreduced;
+  struct Reduction {
+    std::size_t op = 0;
+    std::int64_t bytes = 0;
+  };
+  std::vector<Reduction> reductions;
   std::array<std::array<std::vector<std::int64_t>, kGroupKinds>, 2> gathered;  // by half; each has layers of its own
   const auto hold = [&](std::int64_t bytes) {
     held += bytes;
     memory.peak = std::max(memory.peak, held);
+    if (!memory.waits_for_reductions) memory.peak_in_front = std::max(memory.peak_in_front, held);
+  };
+  const auto reduced = [&](std::size_t last) {  // all that were issued up to there: a stream runs in order
+    std::erase_if(reductions, [&](const Reduction& reduction) {
+      if (reduction.op <= last) held -= reduction.bytes;
+      return reduction.op <= last;
+    });
   };
   for (std::size_t i = 0; i < block.ops.size(); ++i) {
     const Op& op = block.ops[i];
     const Chunk& chunk = program.chunk_of(block, op);
     const CarriedTensors& lives = carried[static_cast<std::size_t>(chunk.index)];
     const int pass = pass_of_op(block, op);
+    if (op.stream == Stream::kCompute && (op.wait_streams & stream_bit(Stream::kDp)) != 0) {
+      reduced(i);
+      memory.waits_for_reductions = true;
+    }
+    if (op.stream == Stream::kCompute && op.after >= 0 &&
+        block.ops[static_cast<std::size_t>(op.after)].stream == Stream::kDp)
+      reduced(static_cast<std::size_t>(op.after));
     for (const TensorId id : op.outputs) {
       const Tensor& tensor = chunk.tensors[id.index()];
       if (tensor.is_transient()) hold(largest_bytes(tensor, rows).count());
       if (tensor.role == TensorRole::kWeightGradient &&
           program.plan.zero_of(tensor.replicas) >= ZeroStage::kGradients &&
-          program.layout->group_size(tensor.replicas) > 1 && added_to.insert({op.second_half, id}).second) {
+          program.layout->group_size(tensor.replicas) > 1 &&
+          unreduced.try_emplace({op.second_half, tensor.gradient_of}, tensor.bytes().count()).second)
         hold(tensor.bytes().count());
-        unreduced[static_cast<std::size_t>(tensor.replicas)] += tensor.bytes().count();
-      }
     }
     const auto group = static_cast<std::size_t>(op.group);
-    if (op.kind == OpKind::kReduceGrads) held -= std::exchange(unreduced[group], 0);
+    if (op.kind == OpKind::kReduceGrads && op.bucket >= 0) {
+      Reduction& reduction = reductions.emplace_back(Reduction{i, 0});
+      for (const TensorId weight : program.buckets[static_cast<std::size_t>(op.bucket)].weights)
+        if (const auto gradient = unreduced.extract({op.second_half, weight})) reduction.bytes += gradient.mapped();
+    }
     if (op.kind == OpKind::kGatherParams && program.plan.zero_of(op.group) == ZeroStage::kParameters) {
       std::vector<std::int64_t>& layers = gathered[op.second_half != 0 ? 1 : 0][group];
       if (layers.size() >= kGatheredLayers) held -= layers[layers.size() - kGatheredLayers];
@@ -205,7 +228,9 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
     for (const TensorId id : op.inputs) release(id);
     for (const TensorId id : op.outputs) release(id);
   }
-  for (const std::int64_t bytes : unreduced) held -= bytes;
+  for (const auto& [gradient, bytes] : unreduced) held -= bytes;
+  for (const Reduction& reduction : reductions) memory.in_reduction += reduction.bytes;
+  held -= memory.in_reduction;
   for (const auto& half : gathered)
     for (const auto& layers : half)
       for (std::size_t i = layers.size() - std::min(layers.size(), kGatheredLayers); i < layers.size(); ++i)

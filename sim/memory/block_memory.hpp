@@ -38,9 +38,14 @@ constexpr std::size_t kGatheredLayers = 2;
 // gradients add up beside another operation.
 [[nodiscard]] std::vector<bool> weights_with_gradient_operations(const Chunk& chunk);
 
+// All bytes are above what other passes had saved when the block began. Gradients of ZeRO 2 and 3 whose reduction may not have
+// ended when the block does are apart: the first pass that waits for them (sim/lower/grad_sync.hpp) frees them.
 struct BlockMemory {
-  std::int64_t change = 0;  // bytes held after the block minus before: what it saved for later or released
-  std::int64_t peak = 0;    // highest bytes during the block, above what was held before it
+  std::int64_t change = 0;         // held after the block: what it saved for later less what it released
+  std::int64_t peak = 0;           // highest during the block
+  std::int64_t peak_in_front = 0;  // highest before it waits for the reductions of earlier passes
+  std::int64_t in_reduction = 0;   // gradients of its own that are being reduced when it ends
+  bool waits_for_reductions = false;
 };
 
 // Which tensors of a chunk pass from one of its blocks to a later one of the same micro-batch, or to the next chunk.

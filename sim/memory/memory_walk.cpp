@@ -61,20 +61,23 @@ MemoryReport walk_memory(const Program& program) {
     for (const Chunk& chunk : program.chunks)
       if (chunk.stage.index() == stage) add_static(program, chunk, memory);
     std::int64_t held = 0;
+    std::int64_t in_reduction = 0;  // whole gradients that earlier calls have handed over
     std::int64_t highest = -1;
     std::vector<int> in_flight(program.chunks.size(), 0);  // forward done, backward not
     std::vector<int> in_flight_at_peak = in_flight;
     for (const Call& call : program.stages[stage].calls) {
       const Block& block = program.blocks[static_cast<std::size_t>(call.block)];
       const BlockMemory& pass = blocks[static_cast<std::size_t>(call.block)];
-      memory.activation_by_call.push_back(Bytes(held + pass.peak));
-      if (held + pass.peak > highest) {
-        highest = held + pass.peak;
+      const std::int64_t working = std::max(pass.peak, in_reduction + pass.peak_in_front);
+      memory.activation_by_call.push_back(Bytes(held + working));
+      if (held + working > highest) {
+        highest = held + working;
         memory.saved_activations = Bytes(held);
-        memory.working = Bytes(pass.peak);
+        memory.working = Bytes(working);
         in_flight_at_peak = in_flight;
       }
       held += pass.change;
+      in_reduction = pass.in_reduction + (pass.waits_for_reductions ? 0 : in_reduction);
       if (pass_of(block.kind) == 0) ++in_flight[static_cast<std::size_t>(block.chunk)];
       if (pass_of(block.kind) == 1) --in_flight[static_cast<std::size_t>(block.chunk)];
       if (block.kind == BlockKind::kPair) --in_flight[static_cast<std::size_t>(block.second_chunk)];

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "sim/pipeline/interleaved_turns.hpp"
 #include "sim/pipeline/schedule.hpp"
 
 namespace moesim {
@@ -37,31 +38,17 @@ class Interleaved final : public PipelineSchedule {
     const int warm_up = std::min(2 * (shape.stages - 1 - stage) + (shape.chunks_per_stage - 1) * shape.stages, total);
     std::vector<Slot> slots;
     slots.reserve(2 * static_cast<std::size_t>(total));
-    for (int k = 0; k < warm_up; ++k) slots.push_back(forward(k, stage, shape));
+    const auto forward = [&](int k) {
+      const InterleavedTurn turn = forward_turn(k, stage, shape);
+      slots.push_back({SlotKind::kForward, turn.chunk, turn.micro_batch});
+    };
+    for (int k = 0; k < warm_up; ++k) forward(k);
     for (int k = 0; k < total; ++k) {
-      if (k + warm_up < total) slots.push_back(forward(k + warm_up, stage, shape));
-      slots.push_back(backward(k, stage, shape));
+      if (k + warm_up < total) forward(k + warm_up);
+      const InterleavedTurn turn = backward_turn(k, stage, shape);
+      slots.push_back({SlotKind::kBackward, turn.chunk, turn.micro_batch});
     }
     return slots;
-  }
-
- private:
-  // The k-th piece of work: p micro-batches through the first chunk, the same p through the next, and so on.
-  struct Turn {
-    int chunk;
-    int micro_batch;
-  };
-  static Turn turn(int k, const PipelineShape& shape) {
-    const int p = shape.stages, per_round = p * shape.chunks_per_stage;
-    return {k % per_round / p, k / per_round * p + k % p};
-  }
-  static Slot forward(int k, int stage, const PipelineShape& shape) {
-    const Turn t = turn(k, shape);
-    return {SlotKind::kForward, t.chunk * shape.stages + stage, t.micro_batch};
-  }
-  static Slot backward(int k, int stage, const PipelineShape& shape) {
-    const Turn t = turn(k, shape);
-    return {SlotKind::kBackward, (shape.chunks_per_stage - 1 - t.chunk) * shape.stages + stage, t.micro_batch};
   }
 };
 

@@ -18,10 +18,19 @@ const PipelineSchedule& zb1p();
 const PipelineSchedule& zbv();
 const PipelineSchedule& dualpipe();
 const PipelineSchedule& dualpipev();
+const PipelineSchedule& one_f_one_b_overlap();  // overlapped.cpp
+const PipelineSchedule& interleaved_overlap();
 
 std::span<const PipelineSchedule* const> pipeline_schedules() {
-  static const std::array kSchedules = {&one_f_one_b(), &gpipe(),    &interleaved(), &zb1p(),
-                                        &zbv(),         &dualpipe(), &dualpipev()};
+  static const std::array kSchedules = {&one_f_one_b(),
+                                        &gpipe(),
+                                        &interleaved(),
+                                        &zb1p(),
+                                        &zbv(),
+                                        &dualpipe(),
+                                        &dualpipev(),
+                                        &one_f_one_b_overlap(),
+                                        &interleaved_overlap()};
   return kSchedules;
 }
 

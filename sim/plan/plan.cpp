@@ -28,6 +28,10 @@ Status check_own_split(const std::vector<int>& layers, int stages, int model_lay
 
 }  // namespace
 
+std::string_view grad_placement_name(GradPlacement placement) {
+  return placement == GradPlacement::kAsReady ? "as-ready" : "between-exchanges";
+}
+
 std::string_view recompute_name(Recompute recompute) {
   switch (recompute) {
     case Recompute::kNone: return "none";

@@ -27,6 +27,13 @@ enum class Recompute : std::uint8_t {
 // 2 gradients as well, 3 parameters as well.
 enum class ZeroStage : std::uint8_t { kNone = 0, kOptimizer = 1, kGradients = 2, kParameters = 3 };
 
+// Where the last backward passes reduce gradients (sim/lower/grad_placement.hpp).
+enum class GradPlacement : std::uint8_t {
+  kAsReady,           // on a stream of their own
+  kBetweenExchanges,  // between the exchanges of the MoE layers that follow
+};
+[[nodiscard]] std::string_view grad_placement_name(GradPlacement placement);
+
 constexpr int kMostMoePieces = 8;  // that a MoE schedule cuts token copies into
 
 struct Plan {
@@ -53,7 +60,8 @@ struct Plan {
   ZeroStage zero_expert = ZeroStage::kOptimizer;
   std::int64_t grad_bucket_elements = 40'000'000;  // a reduction starts when this many gradients are ready
   bool overlap_grad_reduce = true;                 // during the last backward passes; otherwise after them
-  bool overlap_param_gather = true;                // ZeRO 1/2: during the first forward passes; otherwise before them
+  GradPlacement grad_placement = GradPlacement::kAsReady;
+  bool overlap_param_gather = true;  // ZeRO 1/2: during the first forward passes; otherwise before them
 
   [[nodiscard]] const ParallelSizes& sizes() const { return layout.sizes; }
   [[nodiscard]] int micro_batches() const {  // per data-parallel rank and step

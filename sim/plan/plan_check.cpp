@@ -100,6 +100,15 @@ Status check_options(const Plan& plan) {
         fmt::format("capacity factor is {}, expected 0 (dropless) or a positive number", plan.capacity_factor));
   if (plan.pad_to_capacity && plan.capacity_factor == 0)
     return invalid_input("pad_to_capacity needs a capacity factor", {}, "set capacity_factor, or drop pad_to_capacity");
+  if (plan.grad_placement == GradPlacement::kBetweenExchanges) {
+    if (!plan.overlap_grad_reduce)
+      return invalid_input("grad_placement between-exchanges needs reductions that overlap with the backward pass", {},
+                           "set overlap_grad_reduce to true, or grad_placement to as-ready");
+    if (std::max(plan.zero_dense, plan.zero_expert) >= ZeroStage::kGradients)
+      return invalid_input(
+          "grad_placement between-exchanges holds gradients back, which ZeRO 2 and 3 have no memory for", {},
+          "set zero_dense and zero_expert to 0 or 1, or grad_placement to as-ready");
+  }
   if (plan.grad_bucket_elements < 1)
     return invalid_input(fmt::format("gradient bucket of {} elements, expected at least 1", plan.grad_bucket_elements));
   return {};

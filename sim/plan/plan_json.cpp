@@ -113,6 +113,18 @@ Result<Recompute> read_recompute(JsonReader& root, Recompute fallback) {
                        fmt::format("one of {}", fmt::join(names, ", ")));
 }
 
+Result<GradPlacement> read_grad_placement(JsonReader& root, GradPlacement fallback) {
+  MOESIM_ASSIGN(const std::string word, root.string_or("grad_placement", std::string(grad_placement_name(fallback))));
+  std::vector<std::string> names;
+  for (const GradPlacement placement : {GradPlacement::kAsReady, GradPlacement::kBetweenExchanges}) {
+    if (grad_placement_name(placement) == word) return placement;
+    names.emplace_back(grad_placement_name(placement));
+  }
+  return root.error_at("grad_placement",
+                       fmt::format("unknown placement of gradient reductions '{}'{}", word, did_you_mean(word, names)),
+                       fmt::format("one of {}", fmt::join(names, ", ")));
+}
+
 Result<ZeroStage> read_zero(JsonReader& root, std::string_view key, ZeroStage fallback) {
   MOESIM_ASSIGN(const std::int64_t stage, root.int_or(key, static_cast<int>(fallback), 0, 3));
   return static_cast<ZeroStage>(stage);
@@ -149,6 +161,7 @@ Status read_options(JsonReader& root, Plan& plan) {
   MOESIM_ASSIGN(plan.grad_bucket_elements,
                 root.int_or("grad_bucket_elements", plan.grad_bucket_elements, 1, kLargestBucket));
   MOESIM_ASSIGN(plan.overlap_grad_reduce, root.bool_or("overlap_grad_reduce", plan.overlap_grad_reduce));
+  MOESIM_ASSIGN(plan.grad_placement, read_grad_placement(root, plan.grad_placement));
   MOESIM_ASSIGN(plan.overlap_param_gather, root.bool_or("overlap_param_gather", plan.overlap_param_gather));
   return {};
 }
@@ -219,6 +232,7 @@ std::string plan_to_json(const PlanFile& file, int indent) {
   json["zero_expert"] = static_cast<int>(plan.zero_expert);
   json["grad_bucket_elements"] = plan.grad_bucket_elements;
   json["overlap_grad_reduce"] = plan.overlap_grad_reduce;
+  json["grad_placement"] = grad_placement_name(plan.grad_placement);
   json["overlap_param_gather"] = plan.overlap_param_gather;
   // A source name from the command line may not be UTF-8; a file must be.
   return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

@@ -183,7 +183,9 @@ TensorId ChunkBuilder::top_k(std::string_view name, TensorId logits, std::int64_
 RoutedTokens ChunkBuilder::permute(std::string_view name, TensorId x, TensorId probabilities, std::int64_t top_k,
                                    RowSource source) {
   const Tensor input = tensor(x);
-  const RowCount rows{input.rows.count * top_k, source};
+  // For experts of this rank alone: of all that EP ranks gathered, its part.
+  const int ranks = source == RowSource::kArrivedShards ? plan_.sizes().ep : 1;
+  const RowCount rows{input.rows.count * top_k / ranks, source};
   const RoutedTokens y{make(name, TensorRole::kActivation, input.type, rows, input.columns),
                        make("gate.row_weight", TensorRole::kActivation, DType::kFp32, rows, 1)};
   record(OpKind::kPermute, name, {x, probabilities}, {y.tokens, y.weights});

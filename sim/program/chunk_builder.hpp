@@ -86,7 +86,8 @@ class ChunkBuilder {
   TensorId add(std::string_view name, TensorId a, TensorId b);
   // `bias`: what is added to the scores for the choice alone; may be invalid.
   TensorId top_k(std::string_view name, TensorId logits, std::int64_t k, TensorId bias = {});
-  // `source`: kGated where the ranks of a group share the copies out, else kRouted.
+  // `source`: kGated where the ranks of a group share the copies out, kArrivedShards for the copies of all ranks' tokens that go to
+  // experts of this rank, else kRouted.
   RoutedTokens permute(std::string_view name, TensorId x, TensorId probabilities, std::int64_t top_k, RowSource source);
   TensorId unpermute(std::string_view name, TensorId y, TensorId probabilities, std::int64_t tokens);
   RoutedTokens sort_by_expert(std::string_view name, const RoutedTokens& y);

@@ -57,6 +57,7 @@ const std::vector<TypedColumn>& typed_columns() {
       {{"grad_bucket_elements", Unit::kNone, "bucket", "Gradients per reduction"}, Type::kWhole},
       {{"overlap_grad_reduce", Unit::kNone, "overlap reduce", "Gradient reduction beside the backward pass"},
        Type::kYesNo},
+      {{"grad_placement", Unit::kNone, "reductions", "Where the last backward passes reduce gradients"}, Type::kWord},
       {{"overlap_param_gather", Unit::kNone, "overlap gather", "Parameter gathering beside the forward pass"},
        Type::kYesNo},
       {{"step_time_s", Unit::kSeconds, "step time", "Of one training step"}, Type::kNumber},
@@ -90,7 +91,8 @@ void append_plan(const PlanFile& file, const PointSources& sources, SweepRow& ro
               text_or_none(fmt::format("{}", fmt::join(plan.stage_layers, " "))), plan.moe_schedule,
               std::int64_t{plan.moe_degree}, plan.capacity_factor, plan.pad_to_capacity, std::string(recompute_name(plan.recompute)),
               std::int64_t{static_cast<int>(plan.zero_dense)}, std::int64_t{static_cast<int>(plan.zero_expert)},
-              plan.grad_bucket_elements, plan.overlap_grad_reduce, plan.overlap_param_gather});
+              plan.grad_bucket_elements, plan.overlap_grad_reduce,
+              std::string(grad_placement_name(plan.grad_placement)), plan.overlap_param_gather});
 }
 
 void append_metrics(const StepMetrics& m, SweepRow& row) {

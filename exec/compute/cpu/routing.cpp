@@ -11,12 +11,15 @@ namespace moesim {
 namespace {
 
 constexpr std::int32_t kNone = -1;
+constexpr std::int32_t kElsewhere = -2;
 
-// The expert of a copy as top_k left it, or -1 where the number is no expert of the map.
+// The expert of a copy as top_k left it, counted from the first of the map; kNone where the number is no expert.
 std::int32_t expert_of(const BuildRoutingArgs& args, std::int64_t copy) {
   const std::int64_t k = args.map.top_k;
   const float id = fp32_row(args.probabilities, copy / k)[k + copy % k];
-  return id >= 0.0F && id < static_cast<float>(args.map.experts) ? static_cast<std::int32_t>(id) : kNone;
+  if (!(id >= 0.0F && id < static_cast<float>(args.map.known_experts()))) return kNone;
+  const std::int64_t expert = static_cast<std::int64_t>(id) - args.map.first_expert;
+  return expert >= 0 && expert < args.map.experts ? static_cast<std::int32_t>(expert) : kElsewhere;
 }
 
 }  // namespace
@@ -30,7 +33,7 @@ Status CpuBackend::build_routing(DeviceStream, const BuildRoutingArgs& args) {
     const std::int32_t expert = expert_of(args, c);
     MOESIM_TRY(
         Checks("build_routing").holds(expert != kNone, "probabilities name an expert that there is not").status());
-    ++rows[static_cast<std::size_t>(expert)];
+    if (expert != kElsewhere) ++rows[static_cast<std::size_t>(expert)];
   }
   std::vector<std::int64_t> next(rows.size());  // free row by expert
   std::vector<std::int64_t> end(rows.size());   // where rows for copies end
@@ -45,8 +48,9 @@ Status CpuBackend::build_routing(DeviceStream, const BuildRoutingArgs& args) {
   }
   std::fill_n(map.copy_of_row, map.most_rows(), kNone);
   for (std::int64_t c = 0; c < copies; ++c) {
-    const auto e = static_cast<std::size_t>(expert_of(args, c));
-    if (next[e] == end[e]) {
+    const std::int32_t expert = expert_of(args, c);
+    const auto e = static_cast<std::size_t>(expert);
+    if (expert == kElsewhere || next[e] == end[e]) {
       map.row_of_copy[c] = kNone;
       continue;
     }

@@ -14,9 +14,15 @@ struct Work {
   std::int32_t* histogram;  // [slabs][experts]: copies; then the row of the first copy of the slab
 };
 
+constexpr std::int32_t kNone = -1;       // the number is no expert
+constexpr std::int32_t kElsewhere = -2;  // of another rank
+
+// Counted from the first expert that has rows.
 __device__ std::int32_t expert_of(const RoutingPlan& plan, std::int64_t copy) {
   const float id = fp32_at(plan.probabilities, copy / plan.top_k, plan.top_k + copy % plan.top_k);
-  return id >= 0.0F && id < static_cast<float>(plan.experts) ? static_cast<std::int32_t>(id) : -1;
+  if (!(id >= 0.0F && id < static_cast<float>(plan.all_experts))) return kNone;
+  const std::int64_t expert = static_cast<std::int64_t>(id) - plan.first_expert;
+  return expert >= 0 && expert < plan.experts ? static_cast<std::int32_t>(expert) : kElsewhere;
 }
 
 __global__ void clear_kernel(std::int32_t* numbers, std::int64_t count, std::int32_t value) {
@@ -27,9 +33,9 @@ __global__ void count_kernel(RoutingPlan plan, Work work) {
   const std::int64_t copies = plan.tokens * plan.top_k;
   for (std::int64_t copy = thread_of_row(); copy < copies; copy += threads_of_row()) {
     const std::int32_t expert = expert_of(plan, copy);
-    if (expert < 0)
+    if (expert == kNone)
       atomicAdd(work.wrong, 1);
-    else
+    else if (expert != kElsewhere)
       atomicAdd(&work.histogram[copy / kSlab * plan.experts + expert], 1);
   }
 }
@@ -90,7 +96,7 @@ __global__ void assign_kernel(RoutingPlan plan, Work work) {
   const std::int64_t copies = plan.tokens * plan.top_k;
   for (std::int64_t slab = blockIdx.x; slab * kSlab < copies; slab += gridDim.x) {
     const std::int64_t copy = slab * kSlab + threadIdx.x;
-    const std::int32_t expert = copy < copies ? expert_of(plan, copy) : -1;
+    const std::int32_t expert = copy < copies ? expert_of(plan, copy) : kNone;
     experts[threadIdx.x] = expert;
     __syncthreads();
     if (expert >= 0) {
@@ -99,6 +105,8 @@ __global__ void assign_kernel(RoutingPlan plan, Work work) {
       const bool kept = row < work.end[expert];
       plan.row_of_copy[copy] = kept ? row : -1;
       if (kept) plan.copy_of_row[row] = static_cast<std::int32_t>(copy);
+    } else if (expert == kElsewhere) {
+      plan.row_of_copy[copy] = -1;
     }
     __syncthreads();  // the experts have been read
   }

@@ -9,7 +9,9 @@ struct RoutingPlan {
   Operand probabilities;  // ids in columns [top_k, 2 top_k)
   std::int64_t tokens = 0;
   std::int64_t top_k = 1;
-  std::int64_t experts = 0;
+  std::int64_t experts = 0;  // that have rows: from first_expert on, of all_experts
+  std::int64_t first_expert = 0;
+  std::int64_t all_experts = 0;
   std::int64_t capacity = 0;  // 0: all
   bool padded = false;        // every expert gets `capacity` rows
   std::int64_t rows = 0;      // of copy_of_row

@@ -32,17 +32,24 @@ void add_order(MegatronFlags& out, const Plan& plan) {
     out.notes.emplace_back("not expressed: device_map; order the hosts and devices of the launcher accordingly");
 }
 
+// Megatron-LM overlaps passes of micro-batches without a pipeline, or in an interleaved one.
+bool overlaps_expert_communication(const Plan& plan) {
+  return plan.pipeline == "interleaved-overlap" || (plan.pipeline == "1f1b-overlap" && plan.sizes().pp == 1);
+}
+
 // The split of Megatron's nearest schedule: our own where it has the schedule, else that of plain 1F1B.
 void add_pipeline(MegatronFlags& out, const ModelShape& model, const Plan& plan) {
   Plan runnable = plan;
-  if (plan.pipeline != "1f1b" && plan.pipeline != "interleaved") {
+  if (overlaps_expert_communication(plan)) {
+    out.flags.add("--overlap-moe-expert-parallel-comm");
+  } else if (plan.pipeline != "1f1b" && plan.pipeline != "interleaved") {
     out.notes.push_back(
         fmt::format("not expressed: pipeline schedule {}; Megatron-LM has none, these flags run 1f1b and the "
                     "predicted time does not hold for them",
                     plan.pipeline));
     runnable.pipeline = "1f1b";
     runnable.layout.sizes.vpp = 1;
-    if (plan.pipeline != "gpipe" && plan.pipeline != "zb1p")
+    if (plan.pipeline != "gpipe" && plan.pipeline != "zb1p" && plan.pipeline != "1f1b-overlap")
       runnable.stage_layers.clear();  // these hold one chunk as well
   }
   if (runnable.sizes().pp == 1) return;

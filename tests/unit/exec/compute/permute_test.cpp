@@ -96,6 +96,21 @@ TEST(RoutingTest, PaddingFillsEveryExpert) {
   EXPECT_EQ(r.row_of_copy(), (Int32s{4, 0, 5}));
 }
 
+// The worked example of the header, and a copy for each of the experts elsewhere.
+TEST(RoutingTest, RowsForExpertsOfThisRankAlone) {
+  const DeviceMatrix p(DType::kFp32, 2, 4, {0.5, 0.5, 2.0, 0.0, 0.5, 0.5, 3.0, 1.0});
+  const DeviceIndices rows(Int32s(2, -7)), of_copy(Int32s(4, -7)), of_row(Int32s(4, -7));
+  RoutingMap map{2, 2, 2, 0, CapacityPadding::kNone, rows.data(), of_copy.data(), of_row.data()};
+  map.first_expert = 2;
+  map.all_experts = 4;
+  expect_ok(backend().build_routing(stream(), {p.view(), map}));
+  EXPECT_EQ(rows.values(), (Int32s{1, 1}));
+  EXPECT_EQ(of_copy.values(), (Int32s{0, -1, 1, -1}));
+  EXPECT_EQ(of_row.values(), (Int32s{0, 2, -1, -1}));
+  map.first_expert = 3;
+  EXPECT_THAT(refusal(backend().build_routing(stream(), {p.view(), map})), ::testing::HasSubstr("not among all"));
+}
+
 TEST(RoutingTest, RefusesAnExpertThatThereIsNot) {
   const DeviceMatrix p(DType::kFp32, 1, 2, {0.5, 3.0});
   const DeviceIndices rows(Int32s(3, -7)), of_copy(Int32s(1, -7)), of_row(Int32s(1, -7));

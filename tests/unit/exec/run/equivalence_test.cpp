@@ -153,6 +153,17 @@ TEST(Equivalence, ReductionsAndGathersBesideTheStep) {
   }
 }
 
+TEST(Equivalence, ReductionsBetweenExchanges) {
+  for (const std::string_view schedule : {"megatron-a2a", "pipemoe"}) {
+    Plan plan = tiny_plan({.pp = 2, .dp = 4, .ep = 2, .edp = 2});
+    plan.moe_schedule = schedule;
+    plan.grad_placement = GradPlacement::kBetweenExchanges;
+    plan.grad_bucket_elements = 500;
+    plan.zero_dense = plan.zero_expert = ZeroStage::kOptimizer;
+    expect_same_training(plan, tiny_moe());
+  }
+}
+
 TEST(Equivalence, ContextParallelism) {
   for (const ParallelSizes& sizes :
        {ParallelSizes{.cp = 2, .ep = 2}, ParallelSizes{.tp = 2, .cp = 2, .dp = 2, .ep = 2, .esp = 2, .edp = 2},

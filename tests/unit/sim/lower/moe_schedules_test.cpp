@@ -145,6 +145,22 @@ std::vector<std::string_view> communication_of(const Program& program, BlockKind
   return names;
 }
 
+// 32 tokens of each of 4 ranks, top-2: all 128 tokens on every rank, of whose 256 copies the experts of one EP member have half.
+TEST(MegatronAllGather, ComputesTheCopiesForItsOwnExperts) {
+  const Program program = lowered(plan_with("megatron-allgather", {.tp = 2, .dp = 2, .ep = 2, .esp = 2}), small_moe());
+  const RowCount local{128, RowSource::kArrivedShards};
+  const std::vector<Step> forward = copies_of(program, BlockKind::kForward, LayerId(3));
+  ASSERT_EQ(forward.size(), 5U);
+  expect_step(forward[0], OpKind::kAllGather, {32, kTokens}, {128, kTokens}, GroupKind::kEpEsp);
+  expect_step(forward[1], OpKind::kAllGather, {32, kTokens}, {128, kTokens}, GroupKind::kEpEsp);
+  expect_step(forward[2], OpKind::kPermute, {128, kTokens}, local, GroupKind::kSelf);
+  expect_step(forward[3], OpKind::kUnpermute, local, {128, kTokens}, GroupKind::kSelf);
+  expect_step(forward[4], OpKind::kReduceScatter, {128, kTokens}, {32, kTokens}, GroupKind::kEpEsp);
+  // Backwards the sums' gradients are gathered, and those of tokens and choices each summed for its rank.
+  EXPECT_THAT(communication_of(program, BlockKind::kBackward, LayerId(3)),
+              testing::ElementsAre("moe.sum_all", "moe.gather_all_choices", "moe.gather_all_tokens"));
+}
+
 // 64 tokens of a rank, top-2: 128 copies, in two pieces of 64, which all go out before the first comes back.
 TEST(PipeMoe, SendsAllPiecesBeforeTheFirstComesBack) {
   Plan plan = plan_with("pipemoe", {.dp = 4, .ep = 4});
@@ -309,6 +325,17 @@ TEST(MoeSchedules, CopiesGoOutAndComeBackOnce) {
           ++count[step.kind];
           columns[step.kind] += step.columns * step.in.count;
           rows[step.kind][step.in.piece] = step.in.count;
+        }
+        // Where tokens are gathered instead of copies exchanged, all of them and from all ranks.
+        if (rows[OpKind::kDispatch].empty()) {
+          EXPECT_EQ(rows[OpKind::kCombine].size(), 0U) << schedule->name();
+          const auto gathers = std::ranges::count_if(steps, [](const Step& step) {
+            return step.kind == OpKind::kAllGather && step.group == GroupKind::kEpEsp &&
+                   step.columns == small_moe().hidden && step.out.count == 4 * step.in.count;
+          });
+          EXPECT_EQ(gathers, 1) << schedule->name();
+          EXPECT_EQ(steps.front().in, steps.back().out) << schedule->name();
+          continue;
         }
         // Whole, in pieces of columns or in pieces of rows.
         for (const OpKind exchange : {OpKind::kDispatch, OpKind::kCombine}) {

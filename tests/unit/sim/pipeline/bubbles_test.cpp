@@ -94,6 +94,34 @@ TEST(Bubbles, DualPipeVIsDualPipeOfTwiceTheStages) {
   }
 }
 
+TEST(Bubbles, OverlappedOneForwardOneBackward) {
+  // p(F+B) + (m-1)F&B; stage s is idle for (p-1)(F+B), as in 1F1B, where nothing is gained.
+  for (const auto& [p, m] : {std::pair{1, 3}, {2, 3}, {4, 7}, {4, 16}, {8, 24}})
+    for (const auto& [t, pair] :
+         {std::pair{ChunkTimes{1, 1, 1}, 3.0}, {ChunkTimes{2, 2, 1}, 4.0}, {ChunkTimes{2, 3, 1}, 5.0}}) {
+      const double both = t.forward + t.input + t.weight;
+      const PipelineTimes times = played("1f1b-overlap", {p, m, 1}, t, pair);
+      EXPECT_EQ(times.total, p * both + (m - 1) * pair) << p << " " << m << " " << pair;
+      if (pair == both) {
+        EXPECT_THAT(times.bubble, Each((p - 1) * both));
+      }
+    }
+}
+
+TEST(Bubbles, OverlappedInterleavedIsInterleavedWhereNothingIsGained) {
+  for (const auto& [p, m, v] : {std::tuple{2, 4, 2}, {4, 8, 3}, {8, 16, 2}}) {
+    const PipelineTimes paired = played("interleaved-overlap", {p, m, v}, {2, 2, 1}, 5);
+    EXPECT_EQ(paired.total, played("interleaved", {p, m, v}, {2, 2, 1}).total);
+    EXPECT_LT(played("interleaved-overlap", {p, m, v}, {2, 2, 1}, 4).total, paired.total);
+  }
+}
+
+TEST(InFlight, OverlappedHoldsTwiceWhatIsAheadAndBothOfAPair) {
+  EXPECT_THAT(stage_peaks("1f1b-overlap", {4, 16, 1}), ElementsAre(8, 6, 4, 2));  // min(2(p-1-s) + 2, m)
+  EXPECT_THAT(stage_peaks("1f1b-overlap", {4, 5, 1}), ElementsAre(5, 5, 4, 2));
+  EXPECT_THAT(stage_peaks("interleaved-overlap", {2, 8, 2}), ElementsAre(6, 4));  // and (v-1)p of chunks
+}
+
 TEST(InFlight, OneForwardOneBackwardHoldsWhatIsAhead) {
   EXPECT_THAT(stage_peaks("1f1b", {4, 8, 1}), ElementsAre(4, 3, 2, 1));  // min(p-s, m)
   EXPECT_THAT(stage_peaks("1f1b", {4, 2, 1}), ElementsAre(2, 2, 2, 1));

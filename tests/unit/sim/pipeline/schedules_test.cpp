@@ -19,8 +19,8 @@ TEST(PipelineSchedules, AreFoundByTheirUniqueNames) {
     EXPECT_FALSE(schedule->description().empty());
     EXPECT_TRUE(names.insert(schedule->name()).second);
   }
-  EXPECT_EQ(names,
-            (std::set<std::string_view>{"1f1b", "gpipe", "interleaved", "zb1p", "zbv", "dualpipe", "dualpipev"}));
+  EXPECT_EQ(names, (std::set<std::string_view>{"1f1b", "gpipe", "interleaved", "zb1p", "zbv", "dualpipe", "dualpipev",
+                                               "1f1b-overlap", "interleaved-overlap"}));
 }
 
 TEST(PipelineSchedules, UnknownNameSuggestsTheNearest) {
@@ -100,9 +100,9 @@ TEST(PipelineSchedules, KeepTheContract) {
                                           << (status ? std::string() : status.error().what);
           ++checked;
         }
-  // 8 * 24 shapes for 1f1b, gpipe, zb1p, zbv; interleaved: 3 values of v and 12+8+6+4+4+3+3 pairs with p | m, p > 1;
+  // 8 * 24 shapes for 1f1b, 1f1b-overlap, gpipe, zb1p, zbv; interleaved and interleaved-overlap: 3 values of v and 12+8+6+4+4+3+3 pairs with p | m, p > 1;
   // dualpipe: even p and even m >= 2p: 11+9+7+5; dualpipev: m >= 2p: 23+21+19+17+15+13+11+9.
-  EXPECT_EQ(checked, 4 * 192 + 3 * 40 + 32 + 128);
+  EXPECT_EQ(checked, 5 * 192 + 2 * 3 * 40 + 32 + 128);
 }
 
 }  // namespace

@@ -143,6 +143,7 @@ TEST(ExportMegatron, EvenVirtualStages) {
   auto flags = parsed_args(exported(file, mixtral_like(), MegatronForm::kArgs).text);
   EXPECT_EQ(flags["--num-virtual-stages-per-pipeline-rank"], "2");
   EXPECT_FALSE(flags.contains("--pipeline-model-parallel-layout"));
+  EXPECT_FALSE(flags.contains("--overlap-moe-expert-parallel-comm"));
 }
 
 TEST(ExportMegatron, WhatItCannotDoBecomesANote) {
@@ -158,6 +159,7 @@ TEST(ExportMegatron, WhatItCannotDoBecomesANote) {
        },
        "pipeline schedule dualpipe"},
       {[](Plan& p) { p.pipeline = "gpipe"; }, "pipeline schedule gpipe"},
+      {[](Plan& p) { p.pipeline = "1f1b-overlap"; }, "pipeline schedule 1f1b-overlap"},
       {[](Plan& p) { p.moe_schedule = "parm-s1"; }, "MoE schedule parm-s1"},
       {[](Plan& p) { p.layout.order = "pp-tp-cp-ep-dp"; }, "rank order pp-tp-cp-ep-dp"},
       {[](Plan& p) { p.layout.order = "tp-cp-ep-pp-dp"; }, "refuses this rank order"},
