@@ -76,6 +76,26 @@ std::vector<DegreeCount> count_degrees(const GridTimes& times) {
   return counts;
 }
 
+std::vector<ApartSummary> summarize_apart(const GridTimes& times) {
+  std::vector<ApartSummary> all;
+  for (std::size_t s = 0; s < times.schedules.size(); ++s) {
+    ApartSummary sum{s, 0, 0, 0, 0};
+    for (std::size_t layer = 0; layer < times.layers(); ++layer) {
+      if (!times.timed(layer, s)) continue;
+      const std::size_t place = times.place(layer, s);
+      ++sum.layers;
+      if (times.passes_apart[place] >= times.seconds[place]) continue;
+      const double gain = times.seconds[place] / times.passes_apart[place] - 1;
+      ++sum.differ;
+      sum.mean_gain += gain;
+      sum.most_gain = std::max(sum.most_gain, gain);
+    }
+    if (sum.differ > 0) sum.mean_gain /= sum.differ;
+    all.push_back(sum);
+  }
+  return all;
+}
+
 }  // namespace
 
 GridSummary summarize_grid(const LayerGrid& grid, const GridTimes& times, std::size_t baseline) {
@@ -97,6 +117,7 @@ GridSummary summarize_grid(const LayerGrid& grid, const GridTimes& times, std::s
   }
   finish_means(summary.all);
   summary.degrees = count_degrees(times);
+  summary.apart = summarize_apart(times);
   summary.rule = summarize_rule(times);
   return summary;
 }

@@ -30,6 +30,9 @@ struct GridTimes {
   std::vector<GridOutcome> outcomes;  // [layer * schedules + schedule]
   std::vector<Seconds> seconds;       // the same; forward and backward, or forward alone
   std::vector<int> degrees;           // the same: in how many pieces it took that
+  // The same: what the fastest forward and the fastest backward pass add up to, if each could have a number of pieces of its own
+  // at no cost. Below `seconds` where they want different ones.
+  std::vector<Seconds> passes_apart;
   std::vector<ParmChoice> rule;       // by layer
 
   [[nodiscard]] std::size_t layers() const { return rule.size(); }

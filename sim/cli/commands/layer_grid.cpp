@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <thread>
 
 #include "base/text.hpp"
@@ -157,6 +158,19 @@ MetricTable degree_pivot(const GridSummary& summary, const GridTimes& times) {
   return table;
 }
 
+// What another number of pieces backward than forward would be worth.
+MetricTable apart_table(std::span<const ApartSummary> schedules, const GridTimes& times) {
+  MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
+                     {"layers", MetricUnit::kNone, "layers", "That it has a time for"},
+                     {"differ", MetricUnit::kNone, "want two", "Numbers of pieces, one forward and one backward"},
+                     {"gain_mean", MetricUnit::kRatio, "gain", "Of these, by the two, if changing cost nothing"},
+                     {"gain_max", MetricUnit::kRatio, "at most", "The same, of the layer with the most"}});
+  for (const ApartSummary& one : schedules)
+    table.add_row({std::string(times.schedules[one.schedule]->name()), std::int64_t{one.layers},
+                   std::int64_t{one.differ}, one.mean_gain, one.most_gain});
+  return table;
+}
+
 MetricTable rule_record(const RuleSummary& rule) {
   const std::int64_t wrong = rule.layers - rule.right;
   return record_of(
@@ -198,6 +212,12 @@ RunResult run_layer_grid(Session& session, const LayerGridRequest& request) {
   if (MetricTable pieces = degree_pivot(summary, times); !pieces.rows().empty())
     report.add_rows("pieces", "Layers by their best number of pieces", std::move(pieces)).shown =
         SectionShown::kPeopleOnly;
+  report.add_rows("passes_apart", "", apart_table(summary.apart, times)).shown = SectionShown::kMachinesOnly;
+  std::vector<ApartSummary> apart = summary.apart;
+  std::erase_if(apart, [](const ApartSummary& one) { return one.differ == 0; });
+  if (!apart.empty())
+    report.add_rows("backward_pieces", "If backward passes had a number of pieces of their own", apart_table(apart, times))
+        .shown = SectionShown::kPeopleOnly;
   if (summary.rule) {
     report.add_record("parm_rule", "Parm's rule", rule_record(*summary.rule));
     report.notes.emplace_back(kReplayOfS2);
