@@ -89,7 +89,8 @@ inline Plan plan_of(const ParallelSizes& sizes, int micro_batches) {
 // A pipeline by name on `pp` stages: virtual stages as the schedule holds them (2 where it leaves the choice).
 inline Plan with_pipeline(Plan plan, std::string_view name) {
   plan.pipeline = std::string(name);
-  plan.layout.sizes.vpp = name == "interleaved" ? 2 : find_pipeline_schedule(name).value()->chunks_per_stage(1);
+  plan.layout.sizes.vpp =
+      name.starts_with("interleaved") ? 2 : find_pipeline_schedule(name).value()->chunks_per_stage(1);
   return plan;
 }
 
@@ -140,6 +141,7 @@ inline Program lowered(const Plan& plan, const ModelShape& model, std::shared_pt
   return program ? std::move(*program) : Program{};
 }
 
-constexpr std::string_view kPipelines[] = {"gpipe", "1f1b", "interleaved", "zb1p", "zbv", "dualpipe", "dualpipev"};
+constexpr std::string_view kPipelines[] = {"gpipe",     "1f1b",         "interleaved",        "zb1p", "zbv", "dualpipe",
+                                           "dualpipev", "1f1b-overlap", "interleaved-overlap"};
 
 }  // namespace moesim

@@ -13,8 +13,8 @@ TEST(Pipelines, AllFinish) {
     for (const std::string_view pipeline : kPipelines)
       for (const int vpp : {1, 2})
         for (const int micro_batches : {1, 2, 3, 4, 7, 8, 12}) {
-          if (pipeline == "interleaved" && vpp == 1) continue;
-          if (pipeline != "interleaved" && vpp == 2) continue;
+          if (pipeline.starts_with("interleaved") && vpp == 1) continue;
+          if (!pipeline.starts_with("interleaved") && vpp == 2) continue;
           Plan plan = with_pipeline(plan_of({.pp = pp, .dp = 2, .ep = 2}, micro_batches), pipeline);
           if (!check_plan(plan, small_moe(), pp * 2)) continue;  // the schedule refuses the shape
           for (const Recompute recompute : {Recompute::kNone, Recompute::kFull}) {
