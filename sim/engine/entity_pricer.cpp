@@ -21,11 +21,12 @@ void count_sharers(CommCost& cost, const GroupTopology& group) {
 }  // namespace
 
 EntityPricer::EntityPricer(const Program& program, const CostModel& costs, std::vector<RankId> group,
-                           const GroupLoads* loads, std::optional<int> member, int shard, int device)
+                           PieceLoads* loads, std::optional<int> member, int shard, int device)
     : program_(program),
       costs_(costs),
       group_(std::move(group)),
-      loads_(loads),
+      pieces_(loads),
+      loads_(loads != nullptr ? &loads->whole() : nullptr),
       member_(member),
       shard_(shard),
       device_(device),
@@ -35,7 +36,6 @@ EntityPricer::EntityPricer(const Program& program, const CostModel& costs, std::
   for (int layer = 0; layer < program.model.layer_count(); ++layer)
     moe_index_.push_back(program.model.layer(LayerId(layer)).moe ? moe_layers++ : -1);
   if (loads_ == nullptr) return;
-  piece_loads_.emplace(*loads_);
   busiest_.assign(static_cast<std::size_t>(moe_layers * loads_->variants()), -1);
 }
 
@@ -68,7 +68,7 @@ int EntityPricer::busiest_member(int moe_layer, int variant) {
   return known;
 }
 
-const GroupLoads& EntityPricer::loads_of(const RowPiece& piece) { return piece_loads_->of(piece); }
+const GroupLoads& EntityPricer::loads_of(const RowPiece& piece) { return pieces_->of(piece); }
 
 RoutedRows EntityPricer::routed_rows(const Op& op, const Chunk& chunk, int variant) {
   if (loads_ == nullptr || !op.layer.valid() || moe_index(op) < 0 || !depends_on_routing(op, chunk)) return {};

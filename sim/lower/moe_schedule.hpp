@@ -38,6 +38,9 @@ class MoeSchedule {
 };
 
 [[nodiscard]] std::span<const MoeSchedule* const> moe_schedules();
+// For programs that bring a schedule of their own, which outlives its use: it stands at the end of the list from then on. Before
+// threads are started and before anybody holds the list.
+void add_moe_schedule(const MoeSchedule& schedule);
 // Whether it can run the layer, and in as many pieces as the plan says.
 [[nodiscard]] Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape);
 // The plan's number of pieces, or the schedule's own.

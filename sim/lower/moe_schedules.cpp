@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <string>
 #include <vector>
 
@@ -20,16 +19,23 @@
 #include "sim/lower/moe_parm_s2.hpp"
 #include "sim/lower/moe_pipemoe.hpp"
 #include "sim/lower/moe_schedule.hpp"
+#include "sim/lower/moe_tutel.hpp"
 
 namespace moesim {
+namespace {
 
-std::span<const MoeSchedule* const> moe_schedules() {
-  static const std::array kSchedules = {&megatron_a2a(),       &parm_s1(),      &parm_s2(),
-                                        &deepspeed_moe(),      &deepspeed_v0(), &deepspeed_v1(),
-                                        &megatron_allgather(), &pipemoe(),      &fsmoe(),
-                                        &fastmoe(),            &fastermoe(),    &janus()};
-  return kSchedules;
+std::vector<const MoeSchedule*>& schedule_list() {
+  static std::vector<const MoeSchedule*> list = {
+      &megatron_a2a(), &megatron_allgather(), &parm_s1(), &parm_s2(), &deepspeed_moe(), &deepspeed_v0(), &deepspeed_v1(),
+      &pipemoe(),      &fsmoe(),              &tutel(),   &fastmoe(), &fastermoe(),     &janus()};
+  return list;
 }
+
+}  // namespace
+
+std::span<const MoeSchedule* const> moe_schedules() { return schedule_list(); }
+
+void add_moe_schedule(const MoeSchedule& schedule) { schedule_list().push_back(&schedule); }
 
 Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape) {
   MOESIM_TRY(schedule.check(plan, shape));

@@ -76,6 +76,8 @@ GroupLoads GroupLoads::cut(const RowPiece& piece) const {
     std::iota(sources.begin(), sources.end(), 0);
   }
   table->counts.clear();
+  table->counts.reserve(static_cast<std::size_t>(loads_->moe_layers) * static_cast<std::size_t>(loads_->variants) *
+                        static_cast<std::size_t>(table->sources) * static_cast<std::size_t>(loads_->experts));
   std::vector<ShadowPlace> shadows(static_cast<std::size_t>(loads_->experts));
   for (int layer = 0; layer < loads_->moe_layers; ++layer) {
     if (!loads_->shadows.empty())
@@ -85,6 +87,11 @@ GroupLoads GroupLoads::cut(const RowPiece& piece) const {
       for (int source = 0; source < table->sources; ++source) {
         const int row = by_place ? sources_[static_cast<std::size_t>(source)] : source;
         const std::span<const std::int32_t> counts = loads_->row(layer, variant, row);
+        if (piece.by == CutBy::kShare) {
+          for (const std::int32_t count : counts)
+            table->counts.push_back(static_cast<std::int32_t>(share_of(count, piece.index, piece.of)));
+          continue;
+        }
         for (int expert = 0; expert < loads_->experts; ++expert)
           table->counts.push_back(static_cast<std::int32_t>(
               rows_in_piece(piece, counts[static_cast<std::size_t>(expert)], by_place ? source / esp_ : 0,
@@ -127,9 +134,10 @@ void GroupLoads::send_matrix_to_shards(int layer, int variant, std::vector<std::
   std::vector<std::int64_t> of_shard;
   for (std::size_t j = 0; j < esp; ++j) {
     send_matrix(layer, variant, static_cast<int>(j), of_shard);
-    for (std::size_t from = 0; from < ep; ++from)
-      for (std::size_t to = 0; to < ep * esp; ++to)
-        matrix[(from * esp + j) * ep * esp + to] = of_shard[from * ep + to / esp];
+    for (std::size_t from = 0; from < ep; ++from) {
+      std::int64_t* row = matrix.data() + (from * esp + j) * ep * esp;
+      for (std::size_t to = 0; to < ep; ++to, row += esp) std::fill_n(row, esp, of_shard[from * ep + to]);
+    }
   }
 }
 

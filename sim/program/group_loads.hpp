@@ -81,6 +81,7 @@ class GroupLoads {
 class PieceLoads {
  public:
   explicit PieceLoads(const GroupLoads& whole) : whole_(whole) {}
+  [[nodiscard]] const GroupLoads& whole() const { return whole_; }
   [[nodiscard]] const GroupLoads& of(const RowPiece& piece);
 
  private:

@@ -125,6 +125,7 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
   plan.capacity_factor = space_.capacity_factor;
   plan.pad_to_capacity = space_.pad_to_capacity;
   plan.moe_schedule = cell.moe_schedule->name();
+  plan.moe_degree = cell.moe_degree;
   const ScheduleChoice& choice = schedules_[static_cast<std::size_t>(candidate.schedule)];
   plan.pipeline = choice.schedule->name();
   plan.layout.sizes.vpp = choice.vpp;
@@ -137,7 +138,7 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
 CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells) const {
   Need need;
   const int world = costs_.view().ranks();
-  std::map<std::pair<const MoeSchedule*, std::array<int, 6>>, std::int32_t> known;
+  std::map<std::pair<const MoeSchedule*, std::array<int, 7>>, std::int32_t> known;
   std::map<std::array<std::int64_t, 7>, std::size_t> groups;
   for (const Cell& cell : cells) {
     const ParallelSizes& s = cell.sizes;
@@ -145,8 +146,9 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
     const int stage_ranks = world / s.pp;
     const bool repeats = stage_ranks % kMostSources == 0 && world % kMostSources == 0;
     const int pp = repeats ? 1 : s.pp;
-    const auto [entry, fresh] = known.try_emplace({cell.moe_schedule, {s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp}},
-                                                  static_cast<std::int32_t>(need.tables.size()));
+    const auto [entry, fresh] =
+        known.try_emplace({cell.moe_schedule, {cell.moe_degree, s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp}},
+                          static_cast<std::int32_t>(need.tables.size()));
     if (fresh) {
       Plan plan = plan_of(cell, {});
       plan.layout.sizes.pp = pp;

@@ -32,6 +32,8 @@ class RoutingPrices {
     return pieces_->of(piece);
   }  // where there is a group
 
+  [[nodiscard]] PieceLoads* pieces() { return pieces_ ? &*pieces_ : nullptr; }  // null: no group
+
   // Seconds of this operation by model layer, negative where not known yet. The reference stays good.
   [[nodiscard]] std::vector<double>& seconds(const Op& op, const Chunk& chunk, int layers);
 
