@@ -58,6 +58,11 @@ Status run_experts(const OpContext& c) {
   const DeviceStream stream = c.rank().stream;
   const std::vector<std::int64_t> rows = c.routing().expert_row_counts(c.tensor(c.op().inputs[0]).rows.piece);
   if (c.op().kind == OpKind::kGroupedGemmWgrad) {
+    if (c.tensor(c.op().outputs[0]).is_transient()) {  // of fetched weights, kept apart until it goes back
+      MOESIM_ASSIGN(const StoredTensor apart, c.out(0));
+      MOESIM_TRY(backend.fill_zero(stream, apart.buffer->data(), apart.buffer->size()));
+      return backend.grouped_gemm_wgrad(stream, {c.in(0), c.in(1), apart.view, rows});
+    }
     MOESIM_ASSIGN(const MatrixView gw, c.weight_gradient(0));
     return backend.grouped_gemm_wgrad(stream, {c.in(0), c.in(1), gw, rows});
   }
@@ -290,6 +295,7 @@ Status run_compute(const OpContext& c) {
     case OpKind::kSplitRows:
     case OpKind::kJoinRows:
     case OpKind::kTakeShare: return run_routing(c);
+    case OpKind::kAddExpertGrads: return add_expert_grads(c);
     case OpKind::kOptimizerStep: return run_optimizer(c);
     default:
       return fail(ErrorKind::kInternal, fmt::format("{} {} is not executed", op_kind_name(c.op().kind), c.op().name));

@@ -147,7 +147,7 @@ std::int64_t OpContext::row_count(const RowCount& rows) const {
 Result<StoredTensor> OpContext::out(int i) const {
   const TensorId id = op_.outputs[i];
   const Tensor& made = tensor(id);
-  const std::int64_t rows = row_count(made.rows);
+  const std::int64_t rows = row_count(made.rows) * made.groups;
   StoredTensor stored;
   MOESIM_ASSIGN(stored.buffer, rank_.tensors.allocate(rows * made.columns, made.type));
   stored.view = dense_view(stored.buffer->data(), made.type, rows, made.columns);

@@ -99,6 +99,11 @@ Status make_map(const OpContext& c, RoutingState& state) {
   state.esp = plan.sizes().esp;
   state.i = rank.at.ep;
   state.j = rank.at.esp;
+  const RoutedLoads& loads = *rank.program.loads;
+  state.shadows.clear();
+  if (!loads.shadows.empty())
+    for (int expert = 0; expert < static_cast<int>(moe.experts); ++expert)
+      state.shadows.push_back(loads.shadow_place(rank.moe_layer_of[c.op().layer.index()], expert));
   state.members.clear();
   for (const RankId member : rank.program.layout->group(GroupKind::kEpEsp, rank.rank)) {
     const Layout::Coordinates& at = rank.program.layout->at(member);

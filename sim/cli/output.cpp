@@ -9,6 +9,8 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "base/file.hpp"
 #include "base/text.hpp"
@@ -107,6 +109,19 @@ Status check_new_file(const std::string& path, Overwrite overwrite) {
   if (kind_of(path) == Target::kOther)
     return usage_error(fmt::format("'{}' is a device or a pipe", path), "name a file");
   return {};
+}
+
+Status prepare_folder(const std::string& folder, Overwrite overwrite) {
+  if (folder.empty()) return {};
+  std::error_code failure;
+  std::filesystem::create_directories(folder, failure);
+  if (failure)
+    return fail(ErrorKind::kInternal, fmt::format("cannot create the folder: {}", failure.message()), folder);
+  const bool empty = std::filesystem::is_empty(folder, failure);
+  if (failure) return fail(ErrorKind::kInternal, fmt::format("cannot list the folder: {}", failure.message()), folder);
+  if (empty || overwrite == Overwrite::kAllow) return {};
+  return usage_error(fmt::format("the folder '{}' is not empty", folder),
+                     "name another one, or give --force to write into it");
 }
 
 Status write_output(const std::string& path, std::string_view content, Overwrite overwrite) {

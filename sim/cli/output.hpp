@@ -35,6 +35,9 @@ enum class Overwrite : std::uint8_t { kRefuse, kAllow };
 [[nodiscard]] Status check_writable(const std::string& path, Overwrite overwrite);
 // The same for results that only a file can hold, because others stand beside it or it is written out of order.
 [[nodiscard]] Status check_new_file(const std::string& path, Overwrite overwrite);
+// Makes the folder where it is not there; empty names none. It must hold nothing unless `overwrite` allows it: half of one answer
+// beside half of another would be worse than an error.
+[[nodiscard]] Status prepare_folder(const std::string& folder, Overwrite overwrite);
 // Regular files appear whole or not at all; "-" is stdout.
 [[nodiscard]] Status write_output(const std::string& path, std::string_view content, Overwrite overwrite);
 

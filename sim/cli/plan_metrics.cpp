@@ -29,7 +29,10 @@ std::vector<Metric> plan_metrics(const Plan& plan) {
           {{"zero_expert", MetricUnit::kNone, "ZeRO exp.", "Stage for the experts' parameters"},
            std::int64_t{static_cast<int>(plan.zero_expert)}},
           {{"moe_schedule", MetricUnit::kNone, "MoE schedule", "Of one MoE layer", MetricShown::kMachinesOnly},
-           plan.moe_schedule}};
+           plan.moe_schedule},
+          {{"moe_degree", MetricUnit::kNone, "pieces", "That it cuts token copies into; 0: its own number",
+            MetricShown::kMachinesOnly},
+           std::int64_t{plan.moe_degree}}};
 }
 
 std::vector<Metric> step_metrics(const StepMetrics& m) {

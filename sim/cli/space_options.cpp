@@ -12,6 +12,15 @@
 namespace moesim {
 namespace {
 
+constexpr std::string_view kAllSchedules = "all";
+
+template <class Schedules>
+std::vector<std::string> names_of(const Schedules& schedules) {
+  std::vector<std::string> names;
+  for (const auto* schedule : schedules) names.emplace_back(schedule->name());
+  return names;
+}
+
 Result<std::vector<int>> whole_numbers(std::string_view option, const Result<SweepAxis>& axis) {
   if (!axis) return usage_error(fmt::format("{}: {}", option, axis.error().what), axis.error().hint);
   std::vector<int> numbers;
@@ -28,15 +37,23 @@ std::vector<int>* numbers_of(SearchSpace& space, SweepField field) {
     case SweepField::kEp: return &space.ep;
     case SweepField::kEsp: return &space.esp;
     case SweepField::kMicroBatch: return &space.micro_batch;
+    case SweepField::kMoeDegree: return &space.moe_degree;
     default: return nullptr;
   }
 }
 
 Status narrow(SearchSpace& space, SweepField field, const std::string& text) {
   const std::string_view option = sweep_fields()[static_cast<std::size_t>(field)].options;
+  if (field == SweepField::kMoeSchedule && text == kAllSchedules) {
+    space.moe_schedule = names_of(moe_schedules());
+    return {};
+  }
   const Result<SweepAxis> axis = parse_axis(field, text);
   if (std::vector<int>* numbers = numbers_of(space, field)) {
     MOESIM_ASSIGN(*numbers, whole_numbers(option, axis));
+    if (field == SweepField::kMoeDegree && std::ranges::find(*numbers, 0) != numbers->end())
+      return usage_error(fmt::format("{}: a search names numbers of pieces, and 0 is none", option),
+                         "leave it out to search all that each schedule can");
     return {};
   }
   if (!axis) return usage_error(fmt::format("{}: {}", option, axis.error().what), axis.error().hint);
@@ -53,13 +70,6 @@ Status narrow(SearchSpace& space, SweepField field, const std::string& text) {
 CLI::Option* add_filter(CLI::App& command, const std::string& names, std::string& target,
                         const std::string& description) {
   return command.add_option(names, target, description)->option_text("VALUES")->group("Narrow the space");
-}
-
-template <class Schedules>
-std::vector<std::string> names_of(const Schedules& schedules) {
-  std::vector<std::string> names;
-  for (const auto* schedule : schedules) names.emplace_back(schedule->name());
-  return names;
 }
 
 std::vector<std::string> precision_names() {
@@ -96,7 +106,11 @@ void add_space_filters(CLI::App& command, Session& session, SpaceOptions& option
     CLI::Option* option =
         add_filter(command, std::string(traits.options), options.filters[i], std::string(traits.description));
     if (kSpaceFilters[i] == SweepField::kPipeline) session.suggest(option, names_of(pipeline_schedules()));
-    if (kSpaceFilters[i] == SweepField::kMoeSchedule) session.suggest(option, names_of(moe_schedules()));
+    if (kSpaceFilters[i] == SweepField::kMoeSchedule) {
+      std::vector<std::string> names = names_of(moe_schedules());
+      names.emplace_back(kAllSchedules);
+      session.suggest(option, std::move(names));
+    }
     if (kSpaceFilters[i] == SweepField::kRecompute) session.suggest(option, {"none", "selective", "full"});
   }
   add_filter(command, "--zero", options.zero, "ZeRO stages");

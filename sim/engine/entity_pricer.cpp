@@ -21,11 +21,12 @@ void count_sharers(CommCost& cost, const GroupTopology& group) {
 }  // namespace
 
 EntityPricer::EntityPricer(const Program& program, const CostModel& costs, std::vector<RankId> group,
-                           const GroupLoads* loads, std::optional<int> member, int shard, int device)
+                           PieceLoads* loads, std::optional<int> member, int shard, int device)
     : program_(program),
       costs_(costs),
       group_(std::move(group)),
-      loads_(loads),
+      pieces_(loads),
+      loads_(loads != nullptr ? &loads->whole() : nullptr),
       member_(member),
       shard_(shard),
       device_(device),
@@ -35,7 +36,6 @@ EntityPricer::EntityPricer(const Program& program, const CostModel& costs, std::
   for (int layer = 0; layer < program.model.layer_count(); ++layer)
     moe_index_.push_back(program.model.layer(LayerId(layer)).moe ? moe_layers++ : -1);
   if (loads_ == nullptr) return;
-  piece_loads_.emplace(*loads_);
   busiest_.assign(static_cast<std::size_t>(moe_layers * loads_->variants()), -1);
 }
 
@@ -54,7 +54,8 @@ int EntityPricer::busiest_member(int moe_layer, int variant) {
   Seconds longest(-1);
   for (int i = 0; i < loads_->ep(); ++i) {
     GroupedGemmWork work;
-    work.rows = loads_->expert_rows(moe_layer, variant, i);
+    const std::vector<std::int64_t> rows = loads_->computed_rows(moe_layer, variant, i);
+    work.rows = rows;
     work.n = shape.expert.width / esp_;
     work.k = program_.model.hidden;
     work.type = program_.recipe.compute;
@@ -67,15 +68,21 @@ int EntityPricer::busiest_member(int moe_layer, int variant) {
   return known;
 }
 
-const GroupLoads& EntityPricer::loads_of(const RowPiece& piece) { return piece_loads_->of(piece); }
+const GroupLoads& EntityPricer::loads_of(const RowPiece& piece) { return pieces_->of(piece); }
 
 RoutedRows EntityPricer::routed_rows(const Op& op, const Chunk& chunk, int variant) {
   if (loads_ == nullptr || !op.layer.valid() || moe_index(op) < 0 || !depends_on_routing(op, chunk)) return {};
   const int layer = moe_index(op);
   const int i = busiest_member(layer, variant);
-  const GroupLoads& loads = loads_of(piece_of(op, chunk));
+  const RowPiece piece = piece_of(op, chunk);
+  const GroupLoads& loads = loads_of(piece);
   RoutedRows rows;
-  rows.per_expert = loads.expert_rows(layer, variant, i);
+  if (piece.by == CutBy::kShadow) {
+    loads_->shadow_rows(layer, variant, i, shard_, piece, shadow_rows_);
+    rows.per_expert = shadow_rows_;
+  } else {
+    rows.per_expert = loads.expert_rows(layer, variant, i);
+  }
   rows.arrived_shards = loads.arrived_shards(layer, variant, i);
   rows.gated = loads.gated(layer, variant, i, shard_);
   rows.routed = loads.routed(layer, variant, i, shard_);
@@ -147,6 +154,16 @@ CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int vari
   return entry->second;
 }
 
+CommCost EntityPricer::expert_transfer(const Op& op, const Chunk& chunk) {
+  const GroupTopology& group = topology(op.group);
+  CommCost cost = costs_.collective(CollectiveKind::kBroadcast, group, fetched_bytes(op, chunk));
+  const auto experts = static_cast<double>(fetched_experts(op, chunk));
+  cost.time = cost.time * experts;
+  for (double& bytes : cost.busiest_rank_bytes) bytes *= experts;
+  count_sharers(cost, group);
+  return cost;
+}
+
 PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   if (!is_communication(op.kind)) {
     const Cost cost = compute_cost(costs_, device_, op, chunk, program_.recipe, routed_rows(op, chunk, variant));
@@ -155,6 +172,8 @@ PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   CommCost cost;
   if (op.kind == OpKind::kDispatch || op.kind == OpKind::kCombine) {
     cost = token_exchange(op, chunk, variant);
+  } else if (op.kind == OpKind::kFetchExperts || op.kind == OpKind::kReturnExpertGrads) {
+    cost = expert_transfer(op, chunk);
   } else if (op.kind == OpKind::kSend || op.kind == OpKind::kReceive) {
     const RankId peer = program_.layout->group(GroupKind::kPp, rank_)[static_cast<std::size_t>(op.peer_stage)];
     const std::array<RankId, 2> pair = {rank_, peer};

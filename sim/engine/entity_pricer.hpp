@@ -22,8 +22,9 @@ struct PricedOp {
 class EntityPricer {
  public:
   // `group` holds the ranks of the EP x ESP group, [i * esp + j]. `member` is the EP member to price; nullopt prices, for
-  // each layer and micro-batch, the member with the most expert work. `device` indexes the cluster's devices.
-  EntityPricer(const Program& program, const CostModel& costs, std::vector<RankId> group, const GroupLoads* loads,
+  // each layer and micro-batch, the member with the most expert work. `device` indexes the cluster's devices. `loads`, of this
+  // group, may serve several pricers, one at a time; null: no layer has experts.
+  EntityPricer(const Program& program, const CostModel& costs, std::vector<RankId> group, PieceLoads* loads,
                std::optional<int> member, int shard, int device);
 
   [[nodiscard]] PricedOp price(const Op& op, const Chunk& chunk, int variant);
@@ -39,12 +40,14 @@ class EntityPricer {
   [[nodiscard]] CommCost token_exchange(const Op& op, const Chunk& chunk, int variant);
   [[nodiscard]] CommCost exchange_over_ep(int layer, int variant, const RowPiece& piece, Bytes row_bytes);
   [[nodiscard]] CommCost exchange_with_shards(int layer, int variant, const RowPiece& piece, Bytes row_bytes);
+  [[nodiscard]] CommCost expert_transfer(const Op& op, const Chunk& chunk);
   [[nodiscard]] int moe_index(const Op& op) const { return moe_index_[op.layer.index()]; }
 
   const Program& program_;
   const CostModel& costs_;
   std::vector<RankId> group_;
-  const GroupLoads* loads_;
+  PieceLoads* pieces_;
+  const GroupLoads* loads_;  // of whole copies
   std::optional<int> member_;
   int shard_;
   int device_;
@@ -70,8 +73,8 @@ class EntityPricer {
   using ExchangeLoads = std::vector<std::optional<ExchangeLoad>>;
   std::map<RowPiece, ExchangeLoads> loads_of_shards_;  // [moe_layer][variant][shard]
   std::map<RowPiece, ExchangeLoads> loads_to_shards_;  // [moe_layer][variant]
-  std::optional<PieceLoads> piece_loads_;
-  std::vector<std::int64_t> rows_;  // a matrix of copies from rank to rank
+  std::vector<std::int64_t> shadow_rows_;  // of the operation that is being priced
+  std::vector<std::int64_t> rows_;         // a matrix of copies from rank to rank
 };
 
 }  // namespace moesim

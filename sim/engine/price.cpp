@@ -196,7 +196,7 @@ class Pricer {
           }
         std::vector<RankId> group = ranks_at(StageId(stage), one.members.front());
         description.representative = group.front();
-        const GroupLoads* loads = loads_of(c);
+        PieceLoads* const loads = loads_of(c);
         EntityPricer pricer(program_, costs_, std::move(group), loads, std::nullopt, 0, device);
         add_entity(StageId(stage), pricer, 1 / slowest, description);
       }
@@ -224,14 +224,21 @@ class Pricer {
     return costs_.view().devices()[static_cast<std::size_t>(device)].peak(program_.recipe.compute).value();
   }
 
-  const GroupLoads* loads_of(int load_class) {
+  // Of a class of groups, with those of its pieces as they are asked for.
+  struct ClassLoads {
+    GroupLoads whole;
+    PieceLoads pieces;
+    explicit ClassLoads(GroupLoads loads) : whole(std::move(loads)), pieces(whole) {}
+  };
+
+  PieceLoads* loads_of(int load_class) {
     if (!program_.loads || program_.loads->moe_layers == 0) return nullptr;
-    const auto [entry, fresh] = group_loads_.try_emplace(load_class);
-    if (fresh)
-      entry->second =
-          std::make_unique<GroupLoads>(*program_.loads, classes_[static_cast<std::size_t>(load_class)].sources,
-                                       layout().sizes().ep, layout().sizes().esp);
-    return entry->second.get();
+    std::unique_ptr<ClassLoads>& known = class_loads_[load_class];
+    if (!known)
+      known = std::make_unique<ClassLoads>(GroupLoads(*program_.loads,
+                                                      classes_[static_cast<std::size_t>(load_class)].sources,
+                                                      layout().sizes().ep, layout().sizes().esp));
+    return &known->pieces;
   }
 
   // Entities that any group of a kind ties together meet in one rendezvous. Ranks that are not played are left out.
@@ -298,7 +305,7 @@ class Pricer {
   std::vector<LoadClass> classes_;
   std::vector<std::uint32_t> table_size_;
   std::vector<std::int32_t> entity_of_rank_;  // -1: not played
-  std::map<int, std::unique_ptr<GroupLoads>> group_loads_;
+  std::map<int, std::unique_ptr<ClassLoads>> class_loads_;
   std::map<std::vector<float>, std::uint32_t> known_uses_;
 };
 

@@ -22,6 +22,26 @@ LinearTime line_through_law(const CostModel& costs, CollectiveKind kind, std::sp
   return {Seconds(line.alpha_s), line.s_per_byte};
 }
 
+bool is_better(const LayerResult& a, const LayerResult& b) {
+  return a.fits != b.fits ? a.fits : a.times.total() < b.times.total();
+}
+
+Status play_degree(const LayerCase& layer, Plan plan, int degree, const CostModel& costs, const LayerOptions& options,
+                   ScheduleOutcome& outcome) {
+  plan.moe_degree = degree;
+  MOESIM_ASSIGN(Program program, lower_layer(layer, plan, options));
+  MOESIM_ASSIGN(LayerResult result, play_layer(program, costs));
+  const bool first = outcome.degrees.empty();
+  outcome.degrees.push_back(
+      {degree, result.times, result.exposed_communication(), result.memory.peak, result.fits});
+  if (!first && !is_better(result, outcome.result)) return {};
+  outcome.degree = degree;
+  outcome.same_as = outcome.schedule->same_as(plan);
+  outcome.result = std::move(result);
+  outcome.program = std::move(program);
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<ScheduleOutcome>> compare_schedules(const LayerCase& layer, const CostModel& costs,
@@ -31,14 +51,14 @@ Result<std::vector<ScheduleOutcome>> compare_schedules(const LayerCase& layer, c
   for (const MoeSchedule* schedule : schedules) {
     ScheduleOutcome& outcome = outcomes.emplace_back();
     outcome.schedule = schedule;
-    if (const Result<Plan> plan = plan_of_schedule(layer, schedule->name(), options.boundary); plan) {
-      outcome.same_as = schedule->same_as(*plan);
-    } else {
+    const Result<Plan> plan = plan_of_schedule(layer, schedule->name(), options.boundary);
+    if (!plan) {
       outcome.refused = plan.error().what;
       continue;
     }
-    MOESIM_ASSIGN(outcome.program, lower_layer(layer, schedule->name(), options));
-    MOESIM_ASSIGN(outcome.result, play_layer(outcome.program, costs));
+    for (const int degree : schedule->degrees(*plan)) {
+      MOESIM_TRY(play_degree(layer, *plan, degree, costs, options, outcome));
+    }
   }
   return outcomes;
 }

@@ -1,4 +1,4 @@
-// One layer under every schedule, and what Parm's rule says of it.
+// One layer under every schedule in every number of pieces, and what Parm's rule says of it.
 #pragma once
 
 #include <optional>
@@ -13,15 +13,26 @@
 
 namespace moesim {
 
+// What one number of pieces makes of a layer (MoeSchedule::degrees).
+struct DegreeOutcome {
+  int degree = 1;
+  LayerTimes times;
+  Seconds exposed_communication;
+  Bytes peak_memory;
+  bool fits = false;
+};
+
 struct ScheduleOutcome {
   const MoeSchedule* schedule = nullptr;
-  std::string refused;       // why it cannot run this layer; empty: it can
-  std::string_view same_as;  // another schedule whose program is the same here; empty: none
-  LayerResult result;        // where it can
+  std::string refused;                 // why it cannot run this layer; empty: it can
+  std::vector<DegreeOutcome> degrees;  // all that it can run it in, in the schedule's order
+  int degree = 1;                      // the fastest of those that fit, or of all where none does
+  std::string_view same_as;            // another schedule whose program is the same here; empty: none
+  LayerResult result;                  // where it can, in this degree
   Program program;
 };
 
-// In the order of `schedules`. An error only where a schedule is at fault.
+// In the order of `schedules`, each in all its degrees. An error only where a schedule is at fault.
 [[nodiscard]] Result<std::vector<ScheduleOutcome>> compare_schedules(const LayerCase& layer, const CostModel& costs,
                                                                      std::span<const MoeSchedule* const> schedules,
                                                                      const LayerOptions& options);
@@ -30,9 +41,8 @@ inline constexpr std::string_view kParmS1 = "parm-s1";
 inline constexpr std::string_view kParmS2 = "parm-s2";
 // Stands beside every comparison of the two.
 inline constexpr std::string_view kReplayOfS2 =
-    "the replayed parm-s2 exchanges and gathers in four pieces, each with latencies of its own and copied apart and "
-    "together "
-    "again; the closed form counts neither";
+    "the replayed parm-s2 exchanges and gathers in the number of pieces that suits it best, each with latencies of its "
+    "own and copied apart and together again; the closed form counts neither";
 [[nodiscard]] inline std::string_view choice_name(ParmChoice choice) {
   return choice == ParmChoice::kS1 ? kParmS1 : kParmS2;
 }

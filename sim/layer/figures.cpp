@@ -59,7 +59,8 @@ void draw_category_legend(SvgSheet& sheet, std::span<const ScheduleOutcome> outc
 double draw_timeline(SvgSheet& sheet, const ScheduleOutcome& outcome, double y, double pixels_per_second) {
   const LayerResult& result = outcome.result;
   const std::vector<Stream> lanes = lanes_of(outcome);
-  sheet.text(kMargin, y + 12, outcome.schedule->name(), {.size = 13});
+  const std::string pieces = outcome.degree > 1 ? fmt::format(", {} pieces", outcome.degree) : std::string();
+  sheet.text(kMargin, y + 12, fmt::format("{}{}", outcome.schedule->name(), pieces), {.size = 13});
   sheet.text(kMargin, y + 28, humanize(result.times.total()), {.size = 12, .colour = "#555555"});
   for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
     const double top = y + static_cast<double>(lane) * kLane;
@@ -150,8 +151,10 @@ void draw_winners(SvgSheet& sheet, const LayerGrid& grid, const GridTimes& times
     const std::size_t layer = cell * per_cell + i;
     const std::optional<std::size_t> winner = times.winner(layer);
     const bool dropped = !times.timed(layer, baseline) || !winner;
-    const std::string title = fmt::format("{}: {}", point_text(grid_point(grid, layer)),
-                                          dropped ? "dropped" : std::string(times.schedules[*winner]->name()));
+    std::string title = fmt::format("{}: {}", point_text(grid_point(grid, layer)),
+                                    dropped ? "dropped" : times.schedules[*winner]->name());
+    if (const int degree = dropped ? 1 : times.degrees[times.place(layer, *winner)]; degree > 1)
+      title += fmt::format(", {} pieces", degree);
     sheet.rectangle({x + static_cast<double>(i % columns) * square, y + static_cast<double>(i / columns) * square,
                      square - 1, square - 1},
                     dropped ? kGrey : figure_colour(*winner), title);

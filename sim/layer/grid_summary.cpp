@@ -1,6 +1,7 @@
 #include "sim/layer/grid_summary.hpp"
 
 #include <algorithm>
+#include <map>
 #include <string_view>
 
 #include "sim/layer/compare_layers.hpp"
@@ -64,6 +65,37 @@ std::optional<RuleSummary> summarize_rule(const GridTimes& times) {
   return rule;
 }
 
+std::vector<DegreeCount> count_degrees(const GridTimes& times) {
+  std::vector<DegreeCount> counts;
+  for (std::size_t s = 0; s < times.schedules.size(); ++s) {
+    std::map<int, int> layers;
+    for (std::size_t layer = 0; layer < times.layers(); ++layer)
+      if (times.timed(layer, s)) ++layers[times.degrees[times.place(layer, s)]];
+    for (const auto& [degree, count] : layers) counts.push_back({s, degree, count});
+  }
+  return counts;
+}
+
+std::vector<ApartSummary> summarize_apart(const GridTimes& times) {
+  std::vector<ApartSummary> all;
+  for (std::size_t s = 0; s < times.schedules.size(); ++s) {
+    ApartSummary sum{s, 0, 0, 0, 0};
+    for (std::size_t layer = 0; layer < times.layers(); ++layer) {
+      if (!times.timed(layer, s)) continue;
+      const std::size_t place = times.place(layer, s);
+      ++sum.layers;
+      if (times.passes_apart[place] >= times.seconds[place]) continue;
+      const double gain = times.seconds[place] / times.passes_apart[place] - 1;
+      ++sum.differ;
+      sum.mean_gain += gain;
+      sum.most_gain = std::max(sum.most_gain, gain);
+    }
+    if (sum.differ > 0) sum.mean_gain /= sum.differ;
+    all.push_back(sum);
+  }
+  return all;
+}
+
 }  // namespace
 
 GridSummary summarize_grid(const LayerGrid& grid, const GridTimes& times, std::size_t baseline) {
@@ -84,6 +116,8 @@ GridSummary summarize_grid(const LayerGrid& grid, const GridTimes& times, std::s
     summary.cells.push_back(std::move(cell));
   }
   finish_means(summary.all);
+  summary.degrees = count_degrees(times);
+  summary.apart = summarize_apart(times);
   summary.rule = summarize_rule(times);
   return summary;
 }

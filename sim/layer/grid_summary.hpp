@@ -28,6 +28,22 @@ struct CellSummary {
   std::vector<SpeedUps> schedules;  // as GridTimes::schedules
 };
 
+// Of how many layers a number of pieces is a schedule's best.
+struct DegreeCount {
+  std::size_t schedule = 0;
+  int degree = 1;
+  int layers = 0;
+};
+
+// Of a schedule, whether forward and backward pass want the same.
+struct ApartSummary {
+  std::size_t schedule = 0;
+  int layers = 0;        // that it has a time for
+  int differ = 0;        // of which two numbers would be faster than one
+  double mean_gain = 0;  // of these: time with one number over that with two, less 1
+  double most_gain = 0;
+};
+
 // Over the layers that S1 and S2 both have a time for.
 struct RuleSummary {
   int layers = 0;
@@ -39,6 +55,8 @@ struct RuleSummary {
 struct GridSummary {
   std::vector<CellSummary> cells;
   CellSummary all;
+  std::vector<DegreeCount> degrees;  // over layers that a schedule has a time for; by schedule, then number
+  std::vector<ApartSummary> apart;
   std::optional<RuleSummary> rule;  // nullopt: S1 and S2 are not both there
 };
 

@@ -138,15 +138,19 @@ Result<Plan> plan_of_schedule(const LayerCase& layer, std::string_view schedule,
 }
 
 Result<Program> lower_layer(const LayerCase& layer, std::string_view schedule, const LayerOptions& options) {
+  MOESIM_ASSIGN(const Plan plan, plan_of_schedule(layer, schedule, options.boundary));
+  return lower_layer(layer, plan, options);
+}
+
+Result<Program> lower_layer(const LayerCase& layer, const Plan& plan, const LayerOptions& options) {
   Program program;
-  MOESIM_ASSIGN(program.plan, plan_of_schedule(layer, schedule, options.boundary));
-  MOESIM_ASSIGN(program.recipe, find_precision(program.plan.precision));
+  program.plan = plan;
+  MOESIM_ASSIGN(program.recipe, find_precision(plan.precision));
   program.model = layer.model;
   program.layout = layer.layout;
-  const Plan& plan = program.plan;
-  MOESIM_ASSIGN(const MoeSchedule* found, find_moe_schedule(schedule));
+  MOESIM_ASSIGN(const MoeSchedule* found, find_moe_schedule(plan.moe_schedule));
   program.division = found->division(plan);
-  program.loads = divide_copies(layer.loads, plan, *program.layout, program.division);
+  program.loads = loads_of_schedule(*found, layer.loads, plan, layer.model, *program.layout);
   Chunk& chunk = program.chunks.emplace_back();
   chunk.stage = StageId(0);
   chunk.last_layer = 1;

@@ -44,7 +44,7 @@ struct LayerOptions {
 // What is asked of one layer, whatever the schedule: sizes, tokens, capacity and precision of the plan, what the gate chose.
 struct LayerCase {
   ModelShape model;  // of one layer
-  Plan plan;         // pp is 1; moe_schedule and sequence_parallel are those of each schedule
+  Plan plan;         // pp is 1; moe_schedule, moe_degree and sequence_parallel are those of each schedule
   std::shared_ptr<const Layout> layout;
   std::shared_ptr<const RoutedLoads> loads;  // of the tokens that are a rank's own when its TP group shares them out
 };
@@ -65,6 +65,8 @@ struct LayerRouting {
 // is the schedule's reason why it cannot run the layer.
 [[nodiscard]] Result<Plan> plan_of_schedule(const LayerCase& layer, std::string_view schedule, LayerBoundary boundary);
 
+// Under a plan that plan_of_schedule() gave, perhaps in another number of pieces (MoeSchedule::degrees).
+[[nodiscard]] Result<Program> lower_layer(const LayerCase& layer, const Plan& plan, const LayerOptions& options);
 [[nodiscard]] Result<Program> lower_layer(const LayerCase& layer, std::string_view schedule,
                                           const LayerOptions& options);
 

@@ -78,6 +78,8 @@ class GridPlayer {
     times_.schedules.assign(schedules.begin(), schedules.end());
     times_.outcomes.assign(grid.size() * schedules.size(), GridOutcome::kRefused);
     times_.seconds.assign(grid.size() * schedules.size(), Seconds(0));
+    times_.passes_apart.assign(grid.size() * schedules.size(), Seconds(0));
+    times_.degrees.assign(grid.size() * schedules.size(), 1);
     times_.rule.assign(grid.size(), ParmChoice::kS1);
   }
 
@@ -129,20 +131,59 @@ class GridPlayer {
     const Result<LayerCase> layer = case_of(grid_, point, cell);
     if (!layer) return blame(layer.error());
     times_.rule[index] = choose_schedule(cell.rule->times(*layer, options_.passes));
+    std::vector<PlayedDegree> played;
     for (std::size_t s = 0; s < times_.schedules.size(); ++s) {
+      const MoeSchedule& schedule = *times_.schedules[s];
       const std::size_t place = times_.place(index, s);
-      const std::string_view name = times_.schedules[s]->name();
-      if (!plan_of_schedule(*layer, name, options_.boundary)) continue;  // refused
-      const Result<Program> program = lower_layer(*layer, name, options_);
-      if (!program) return blame(program.error());
+      const Result<Plan> plan = plan_of_schedule(*layer, schedule.name(), options_.boundary);
+      if (!plan) continue;  // refused
       times_.outcomes[place] = GridOutcome::kDoesNotFit;
-      if (!fits(walk_memory(*program).worst().peak, cell.device_memory)) continue;
-      const Result<LayerTimes> played = time_layer(*program, *cell.costs);
-      if (!played) return blame(played.error());
-      times_.outcomes[place] = GridOutcome::kTimed;
-      times_.seconds[place] = played->total();
+      LayerTimes fastest;
+      for (const int degree : schedule.degrees(*plan)) {
+        const Result<std::optional<LayerTimes>> time = play_degree(*layer, cell, schedule, *plan, degree, played);
+        if (!time) return blame(time.error());
+        if (!time->has_value()) continue;
+        const LayerTimes& times = **time;
+        const bool first = times_.outcomes[place] != GridOutcome::kTimed;
+        fastest.forward = first ? times.forward : std::min(fastest.forward, times.forward);
+        fastest.backward = first ? times.backward : std::min(fastest.backward, times.backward);
+        if (!first && times.total() >= times_.seconds[place]) continue;
+        times_.outcomes[place] = GridOutcome::kTimed;
+        times_.seconds[place] = times.total();
+        times_.degrees[place] = degree;
+      }
+      times_.passes_apart[place] = fastest.total();
     }
     return {};
+  }
+
+  // A layer under one schedule in one number of pieces; nullopt: no memory for it.
+  struct PlayedDegree {
+    std::string_view schedule;
+    int degree = 1;
+    bool sequence_parallel = false;
+    std::optional<LayerTimes> time;
+  };
+
+  // Where the schedule says that another's program is the same, the other's time is its own.
+  Result<std::optional<LayerTimes>> play_degree(const LayerCase& layer, const GridCell& cell, const MoeSchedule& schedule,
+                                                Plan plan, int degree, std::vector<PlayedDegree>& played) const {
+    plan.moe_degree = degree;
+    const std::string_view same = schedule.same_as(plan);
+    std::optional<LayerTimes> time;
+    const auto known = std::find_if(played.begin(), played.end(), [&](const PlayedDegree& one) {
+      return one.schedule == same && one.degree == degree && one.sequence_parallel == plan.sequence_parallel;
+    });
+    if (known != played.end()) {
+      time = known->time;
+    } else {
+      MOESIM_ASSIGN(const Program program, lower_layer(layer, plan, options_));
+      if (fits(walk_memory(program).worst().peak, cell.device_memory)) {
+        MOESIM_ASSIGN(time, time_layer(program, *cell.costs));
+      }
+    }
+    played.push_back({schedule.name(), degree, plan.sequence_parallel, time});
+    return time;
   }
 
   const LayerGrid& grid_;

@@ -1,8 +1,9 @@
-// Every layer of a grid under every schedule, and what follows: speed-ups, winners, and how well Parm's rule chose.
+// Every layer of a grid under every schedule, each in the number of pieces that suits it best, and what follows: speed-ups,
+// winners, and how well Parm's rule chose.
 //
 // Layers are independent jobs on a few threads that write to their own places, so the result does not depend on how many. A
-// layer under a schedule has one of three outcomes: a time, no memory for it (on the smallest device, beside the framework's
-// reserve), or the schedule refuses it. A layer whose baseline has no time is dropped, as the papers drop it.
+// layer under a schedule has one of three outcomes: a time, no memory for it in any number of pieces (on the smallest device, beside
+// the framework's reserve), or the schedule refuses it. A layer whose baseline has no time is dropped, as the papers drop it.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,10 @@ struct GridTimes {
   std::vector<const MoeSchedule*> schedules;
   std::vector<GridOutcome> outcomes;  // [layer * schedules + schedule]
   std::vector<Seconds> seconds;       // the same; forward and backward, or forward alone
+  std::vector<int> degrees;           // the same: in how many pieces it took that
+  // The same: what the fastest forward and the fastest backward pass add up to, if each could have a number of pieces of its own
+  // at no cost. Below `seconds` where they want different ones.
+  std::vector<Seconds> passes_apart;
   std::vector<ParmChoice> rule;       // by layer
 
   [[nodiscard]] std::size_t layers() const { return rule.size(); }

@@ -52,6 +52,7 @@ struct Plan {
 
   std::string moe_schedule = "megatron-a2a";  // a name of sim/lower/moe_schedules.hpp
   int moe_degree = 0;                         // pieces that it cuts copies into; 0: what MoeSchedule::degrees has first
+  int moe_shadows = 0;                        // shadowed experts of each MoE layer: those with the most copies
   double capacity_factor = 0;                 // 0: dropless
   bool pad_to_capacity = false;
 

@@ -125,6 +125,7 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
   plan.capacity_factor = space_.capacity_factor;
   plan.pad_to_capacity = space_.pad_to_capacity;
   plan.moe_schedule = cell.moe_schedule->name();
+  plan.moe_degree = cell.moe_degree;
   const ScheduleChoice& choice = schedules_[static_cast<std::size_t>(candidate.schedule)];
   plan.pipeline = choice.schedule->name();
   plan.layout.sizes.vpp = choice.vpp;
@@ -137,16 +138,17 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
 CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells) const {
   Need need;
   const int world = costs_.view().ranks();
-  std::map<std::pair<const MoeSchedule*, std::array<int, 6>>, std::int32_t> known;
-  std::map<std::array<std::int64_t, 6>, std::size_t> groups;
+  std::map<std::pair<const MoeSchedule*, std::array<int, 7>>, std::int32_t> known;
+  std::map<std::array<std::int64_t, 7>, std::size_t> groups;
   for (const Cell& cell : cells) {
     const ParallelSizes& s = cell.sizes;
     // Loads repeat after kMostSources sources, so stages that are multiples of it see the same.
     const int stage_ranks = world / s.pp;
     const bool repeats = stage_ranks % kMostSources == 0 && world % kMostSources == 0;
     const int pp = repeats ? 1 : s.pp;
-    const auto [entry, fresh] = known.try_emplace({cell.moe_schedule, {s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp}},
-                                                  static_cast<std::int32_t>(need.tables.size()));
+    const auto [entry, fresh] =
+        known.try_emplace({cell.moe_schedule, {cell.moe_degree, s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp}},
+                          static_cast<std::int32_t>(need.tables.size()));
     if (fresh) {
       Plan plan = plan_of(cell, {});
       plan.layout.sizes.pp = pp;
@@ -156,8 +158,10 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
       const std::int64_t tokens = plan.tokens_per_micro_batch() / s.tp;
       const CopyDivision division = cell.moe_schedule->division(plan);
       const std::int64_t sharers = division == CopyDivision::kOwnTokens ? 1 : s.tp;
+      const MoeShape* moe = model_.first_moe();
+      const int shadows = moe != nullptr ? cell.moe_schedule->shadows(plan, *moe) : 0;
       const auto [group, first] = groups.try_emplace(
-          {tokens, s.ep, s.esp, pp, static_cast<std::int64_t>(division), sharers}, need.groups.size());
+          {tokens, s.ep, s.esp, pp, static_cast<std::int64_t>(division), sharers, shadows}, need.groups.size());
       if (first) need.groups.emplace_back();
       need.groups[group->second].push_back(entry->second);
       need.tables.push_back(std::move(plan));
@@ -177,7 +181,7 @@ Status CandidateMaker::make_tables(const Need& need, std::size_t group,
     if (!routing) {
       MOESIM_ASSIGN(auto loads, loads_of(plan));
       MOESIM_ASSIGN(const MoeSchedule* schedule, find_moe_schedule(plan.moe_schedule));
-      auto divided = divide_copies(loads, plan, *layout, schedule->division(plan));
+      auto divided = model_.first_moe() == nullptr ? loads : loads_of_schedule(*schedule, loads, plan, model_, *layout);
       routing.emplace(*layout, std::move(loads), std::move(divided));
     }
     MOESIM_ASSIGN(tables[static_cast<std::size_t>(index)], LayerTable::make(plan, layout, model_, costs_, *routing));

@@ -57,17 +57,29 @@ std::optional<Pruned> why_impossible(const ModelShape& model, const ModelLimits&
   return std::nullopt;
 }
 
-// Whether a MoE schedule of the space is worth a skeleton of its own.
+Plan plan_of(const SearchSpace& space, const Cell& cell) {
+  Plan plan;
+  plan.layout.sizes = cell.sizes;
+  plan.micro_batch = cell.micro_batch;
+  plan.seq_length = space.seq_length;
+  plan.moe_degree = cell.moe_degree;
+  return plan;
+}
+
+// In how many pieces the space has a schedule under a layout.
+std::vector<int> searched_degrees(const ModelShape& model, const SearchSpace& space, const Cell& cell) {
+  if (model.first_moe() == nullptr) return {1};
+  return space.moe_degree.empty() ? cell.moe_schedule->degrees(plan_of(space, cell)) : space.moe_degree;
+}
+
+// Whether a MoE schedule of the space, in so many pieces, is worth a skeleton of its own.
 std::optional<Pruned> why_no_schedule(const ModelShape& model, const SearchSpace& space, const Cell& cell) {
   const MoeShape* moe = model.first_moe();
   const auto& names = space.moe_schedule;
   if (moe == nullptr)
     return cell.moe_schedule->name() == names.front() ? std::nullopt : std::optional(Pruned::kEquivalent);
-  Plan plan;
-  plan.layout.sizes = cell.sizes;
-  plan.micro_batch = cell.micro_batch;
-  plan.seq_length = space.seq_length;
-  if (!cell.moe_schedule->check(plan, *moe)) return Pruned::kMoeSchedule;
+  const Plan plan = plan_of(space, cell);
+  if (!check_moe_schedule(*cell.moe_schedule, plan, *moe)) return Pruned::kMoeSchedule;
   const std::string_view other = cell.moe_schedule->same_as(plan);
   return std::find(names.begin(), names.end(), other) == names.end() ? std::nullopt
                                                                      : std::optional(Pruned::kEquivalent);
@@ -109,7 +121,10 @@ Result<CellList> enumerate_cells(const ModelShape& model, const SearchSpace& spa
                 cell.sizes.esp = esp;
                 cell.micro_batch = micro_batch;
                 cell.moe_schedule = schedule;
-                look_at(cell);
+                for (const int degree : searched_degrees(model, space, cell)) {
+                  cell.moe_degree = degree;
+                  look_at(cell);
+                }
               }
   return list;
 }

@@ -49,7 +49,7 @@ class TableMaker {
     int device = 0;
     for (int d = 1; d < static_cast<int>(costs_.view().devices().size()); ++d)
       if (rate_of(d) > rate_of(device)) device = d;
-    pricer_.emplace(program_, costs_, routing_.ranks(), routing_.group(), std::nullopt, 0, device);
+    pricer_.emplace(program_, costs_, routing_.ranks(), routing_.pieces(), std::nullopt, 0, device);
     return {};
   }
 
@@ -109,6 +109,7 @@ class TableMaker {
                                                  WeightGradients::kInline, piece.chunk));
     MOESIM_ASSIGN(ChunkOps apart, lower_chunk(program_.plan, program_.model, *program_.layout, program_.recipe,
                                               WeightGradients::kApart, again));
+    take_least_pieces(piece.chunk);
     const TensorId gradient = piece.chunk.output_gradient;
     piece.forward = priced(std::move(together.forward), piece.chunk, TensorId());
     piece.backward = priced(std::move(together.backward.input), piece.chunk, gradient);
@@ -116,6 +117,13 @@ class TableMaker {
     piece.weight = priced(std::move(apart.backward.weight), piece.chunk, TensorId());
     piece.backward_working = working_memory(piece);
     return piece;
+  }
+
+  // Of copies that are cut into shares the first share has the fewest, for every source and expert: rounded down, where others
+  // may be rounded up (row_piece.hpp). Bounds take it for all of them, and price it once.
+  static void take_least_pieces(Chunk& chunk) {
+    for (Tensor& tensor : chunk.tensors)
+      if (tensor.rows.piece.by == CutBy::kShare) tensor.rows.piece.index = 0;
   }
 
   // As the memory walk sees the backward pass, with the least rows that any layer has.

@@ -1,6 +1,7 @@
 // What the operations that depend on the gate cost, layer by layer: most of the work of tabling a model with a recorded
 // trace, and the same for all plans whose EP x ESP groups see the same loads. With the search's rank order that is so
-// when tokens per source, EP, ESP, the ranks of a stage and the division of copies agree; TP, CP, micro-batch and recomputation may differ.
+// when tokens per source, EP, ESP, the ranks of a stage, the division of copies and the number of shadowed
+// experts agree; TP, CP, micro-batch and recomputation may differ.
 #pragma once
 
 #include <map>
@@ -30,6 +31,8 @@ class RoutingPrices {
   [[nodiscard]] const GroupLoads& loads_of(const RowPiece& piece) {
     return pieces_->of(piece);
   }  // where there is a group
+
+  [[nodiscard]] PieceLoads* pieces() { return pieces_ ? &*pieces_ : nullptr; }  // null: no group
 
   // Seconds of this operation by model layer, negative where not known yet. The reference stays good.
   [[nodiscard]] std::vector<double>& seconds(const Op& op, const Chunk& chunk, int layers);

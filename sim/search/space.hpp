@@ -27,6 +27,7 @@ struct SearchSpace {
   std::vector<ZeroStage> zero_expert;
   std::vector<std::string> pipeline;
   std::vector<std::string> moe_schedule;
+  std::vector<int> moe_degree;  // pieces that they cut copies into; empty: all that each can (MoeSchedule::degrees)
 
   // What is asked for, the same for all plans.
   std::int64_t seq_length = 4096;

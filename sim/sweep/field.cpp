@@ -39,6 +39,8 @@ constexpr std::array<FieldTraits, kSweepFields> kFields = {{
     {SweepField::kZeroExpert, "zero_expert", "--zero-expert", FieldKind::kWhole, 0, 3, "ZeRO stage of experts"},
     {SweepField::kPipeline, "pipeline", "--pipeline", FieldKind::kWord, 0, 0, "Pipeline schedules"},
     {SweepField::kMoeSchedule, "moe_schedule", "--moe-schedule", FieldKind::kWord, 0, 0, "MoE-layer schedules"},
+    {SweepField::kMoeDegree, "moe_degree", "--moe-degree", FieldKind::kWhole, 0, kMostMoePieces,
+     "Pieces that they cut token copies into; 0: their own number"},
     {SweepField::kCapacityFactor, "capacity_factor", "--capacity-factor", FieldKind::kNumber, 0, 1'000'000,
      "Capacity factors; 0 drops nothing"},
 }};
@@ -180,6 +182,7 @@ void apply(SweepField field, const AxisValue& value, PlanFile& file) {
     case SweepField::kZeroExpert: plan.zero_expert = static_cast<ZeroStage>(whole()); return;
     case SweepField::kPipeline: plan.pipeline = word(); return;
     case SweepField::kMoeSchedule: plan.moe_schedule = word(); return;
+    case SweepField::kMoeDegree: plan.moe_degree = whole(); return;
     case SweepField::kCapacityFactor: plan.capacity_factor = std::get<double>(value); return;
     case SweepField::kCount: break;
   }

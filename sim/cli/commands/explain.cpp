@@ -10,6 +10,7 @@
 #include "sim/cli/plan_metrics.hpp"
 #include "sim/cli/scenario.hpp"
 #include "sim/engine/critical_path.hpp"
+#include "sim/simulate/moe_choice.hpp"
 #include "sim/simulate/what_if.hpp"
 
 namespace moesim {
@@ -110,6 +111,49 @@ MetricTable what_if_table(const std::vector<WhatIf>& experiments, Seconds now) {
   return table;
 }
 
+// The plan under other schedules of the MoE layer, fastest first.
+MetricTable moe_schedule_table(const std::vector<MoeAlternative>& alternatives, Seconds now) {
+  MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
+                     {"degree", MetricUnit::kNone, "pieces", "That it cuts token copies into, the best number"},
+                     {"own", MetricUnit::kNone, "the plan's", "As the plan is"},
+                     {"step_time_s", MetricUnit::kSeconds, "step", "Then"},
+                     {"gain", MetricUnit::kRatio, "gain", "Of the step time; negative: a loss"},
+                     {"exposed_ep_s", MetricUnit::kSeconds, "EP exposed", "Waiting for dispatch and combine"},
+                     {"exposed_esp_s", MetricUnit::kSeconds, "ESP exposed", "Waiting for shards of experts"},
+                     {"exposed_tp_s", MetricUnit::kSeconds, "TP exposed", "Waiting for tensor parallelism"},
+                     {"routing_s", MetricUnit::kSeconds, "routing", "Gate, permutation, sorting and copying"},
+                     {"experts_s", MetricUnit::kSeconds, "experts", "Their computation"},
+                     {"fits", MetricUnit::kNone, "fits", "In the memory of today"}});
+  for (const MoeAlternative& one : alternatives) {
+    const StepBreakdown& b = one.metrics.breakdown;
+    const auto exposed = [&b](Category category) { return b.exposed[static_cast<std::size_t>(category)].value(); };
+    const auto compute = [&b](Category category) { return b.compute[static_cast<std::size_t>(category)].value(); };
+    table.add_row({one.schedule, std::int64_t{one.degree}, one.own, one.metrics.step_time.value(),
+                   1 - one.metrics.step_time / now, exposed(Category::kEpComm), exposed(Category::kEspComm),
+                   exposed(Category::kTpComm), compute(Category::kRouting), compute(Category::kExperts),
+                   one.metrics.fits},
+                  one.own ? RowTone::kGood : RowTone::kPlain);
+  }
+  return table;
+}
+
+std::string in_words(const MoeAlternative& one) {
+  return one.degree > 1 ? fmt::format("{} in {} pieces", one.schedule, one.degree) : one.schedule;
+}
+
+// The plan's schedule against the fastest other one.
+MetricTable moe_choice_record(const std::vector<MoeAlternative>& alternatives) {
+  const auto own = std::find_if(alternatives.begin(), alternatives.end(), [](const MoeAlternative& a) { return a.own; });
+  const auto other =
+      std::find_if(alternatives.begin(), alternatives.end(), [](const MoeAlternative& a) { return !a.own; });
+  return record_of({{{"schedule", MetricUnit::kNone, "the plan's", "Schedule of the MoE layer"}, in_words(*own)},
+                    {{"against", MetricUnit::kNone, "best other", "Under the same layout"}, in_words(*other)},
+                    {{"difference_s", MetricUnit::kSeconds, "the plan's step is longer by", "Negative: shorter"},
+                     (own->metrics.step_time - other->metrics.step_time).value()},
+                    {{"why", MetricUnit::kNone, "of that", "What the plan's schedule does in another time"},
+                     difference_text(own->metrics, other->metrics)}});
+}
+
 RunResult run_explain(Session& session, const ExplainRequest& request) {
   MOESIM_TRY(session.check_output());
   MOESIM_ASSIGN(const PlanFile file, read_plan_file(request.plan));
@@ -120,6 +164,8 @@ RunResult run_explain(Session& session, const ExplainRequest& request) {
                 simulate_step(file.plan, scenario.model.shape, *scenario.costs, scenario.loads(), options));
   MOESIM_ASSIGN(const std::vector<WhatIf> experiments,
                 what_would_help(file.plan, scenario.model.shape, *scenario.costs, scenario.loads()));
+  MOESIM_ASSIGN(const std::vector<MoeAlternative> alternatives,
+                moe_alternatives(file.plan, scenario.model.shape, *scenario.costs, scenario.loads()));
   Report report = session.new_report();
   report.inputs.push_back(input_record("plan", request.plan));
   std::vector<Metric> metrics = step_metrics(step.metrics);
@@ -129,6 +175,11 @@ RunResult run_explain(Session& session, const ExplainRequest& request) {
                   breakdown_table(step.metrics));
   report.add_rows("communication", "Communication", communication_table(step, *scenario.view));
   report.add_rows("critical_path", "Critical path", critical_path_table(step));
+  if (alternatives.size() > 1) {
+    report.add_record("moe_choice", "Why this MoE schedule", moe_choice_record(alternatives));
+    report.add_rows("moe_schedules", "The plan under other MoE schedules",
+                    moe_schedule_table(alternatives, step.metrics.step_time));
+  }
   report.add_rows("what_if", "What would help most", what_if_table(experiments, step.metrics.step_time));
   describe_scenario(report, scenario);
   report.notes.insert(report.notes.end(), step.notes.begin(), step.notes.end());

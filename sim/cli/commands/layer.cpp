@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 
 #include "base/text.hpp"
 #include "sim/cli/commands/commands.hpp"
@@ -47,6 +48,7 @@ MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const S
   const std::vector<int> tiers = used_tiers(outcomes, view);
   std::vector<MetricColumn> columns = {
       {"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer (docs/schedules.md)"},
+      {"degree", MetricUnit::kNone, "pieces", "That it cuts token copies into, the best number here"},
       {"time_s", MetricUnit::kSeconds, "time", "Forward and backward"},
       {"speedup", MetricUnit::kFactor, "speed-up", "Over the baseline"},
       {"forward_s", MetricUnit::kSeconds, "forward", "Forward pass"},
@@ -68,6 +70,7 @@ MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const S
     if (!outcome.refused.empty()) continue;
     const LayerResult& result = outcome.result;
     std::vector<MetricValue> values = {std::string(outcome.schedule->name()),
+                                       std::int64_t{outcome.degree},
                                        result.times.total().value(),
                                        baseline.result.times.total() / result.times.total(),
                                        result.times.forward.value(),
@@ -81,6 +84,47 @@ MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const S
     values.emplace_back();
     if (!outcome.same_as.empty()) values.back() = std::string(outcome.same_as);
     table.add_row(std::move(values), result.fits ? RowTone::kPlain : RowTone::kBad);
+  }
+  return table;
+}
+
+// Every schedule in every number of pieces.
+MetricTable degree_table(const std::vector<ScheduleOutcome>& outcomes) {
+  MetricTable table(
+      {{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
+       {"degree", MetricUnit::kNone, "pieces", "That it cuts token copies into"},
+       {"time_s", MetricUnit::kSeconds, "time", "Forward and backward"},
+       {"forward_s", MetricUnit::kSeconds, "forward", "Forward pass"},
+       {"backward_s", MetricUnit::kSeconds, "backward", "Backward pass"},
+       {"exposed_communication_s", MetricUnit::kSeconds, "exposed", "Communication that no computation hides"},
+       {"peak_memory_bytes", MetricUnit::kBytes, "memory", "Highest, of a rank"},
+       {"fits", MetricUnit::kNone, "fits", "Beside the framework's reserve"}});
+  for (const ScheduleOutcome& outcome : outcomes)
+    for (const DegreeOutcome& one : outcome.degrees)
+      table.add_row({std::string(outcome.schedule->name()), std::int64_t{one.degree}, one.times.total().value(),
+                     one.times.forward.value(), one.times.backward.value(), one.exposed_communication.value(),
+                     one.peak_memory.count(), one.fits});
+  return table;
+}
+
+// The same for people: a row per schedule that has a choice, a column per number of pieces.
+MetricTable degree_pivot(const std::vector<ScheduleOutcome>& outcomes) {
+  std::set<int> degrees;
+  for (const ScheduleOutcome& outcome : outcomes)
+    for (const DegreeOutcome& one : outcome.degrees) degrees.insert(one.degree);
+  std::vector<MetricColumn> columns = {{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"}};
+  for (const int degree : degrees)
+    columns.push_back({fmt::format("{}", degree), MetricUnit::kSeconds, fmt::format("in {}", degree), "Time"});
+  MetricTable table(std::move(columns));
+  for (const ScheduleOutcome& outcome : outcomes) {
+    if (outcome.degrees.size() < 2) continue;
+    std::vector<MetricValue> values = {std::string(outcome.schedule->name())};
+    for (const int degree : degrees) {
+      const auto one = std::find_if(outcome.degrees.begin(), outcome.degrees.end(),
+                                    [degree](const DegreeOutcome& o) { return o.degree == degree; });
+      values.push_back(one == outcome.degrees.end() ? MetricValue() : MetricValue(one->times.total().value()));
+    }
+    table.add_row(std::move(values));
   }
   return table;
 }
@@ -192,8 +236,23 @@ void add_parm_rule(Report& report, const LayerCase& layer, const CostModel& cost
                   times.base.value()}}));
 }
 
+Status write_figures(const Session& session, const LayerRequest& request, const LayerCase& layer,
+                     const std::vector<ScheduleOutcome>& outcomes) {
+  if (request.figures.empty()) return {};
+  int written = 0;
+  for (const ScheduleOutcome& outcome : outcomes) {
+    if (!outcome.refused.empty()) continue;
+    const std::string path = fmt::format("{}/{}.svg", request.figures, outcome.schedule->name());
+    MOESIM_TRY(write_output(path, timelines_figure(layer_text(layer), {&outcome, 1}), session.overwrite()));
+    ++written;
+  }
+  session.say(fmt::format("wrote {} figures to {}", written, request.figures));
+  return {};
+}
+
 RunResult run_one_layer(Session& session, const LayerRequest& request) {
   MOESIM_TRY(check_writable(request.plot, session.overwrite()));
+  MOESIM_TRY(prepare_folder(request.figures, session.overwrite()));
   MOESIM_ASSIGN(const LayerScenario scenario, load_layer_scenario(request));
   MOESIM_ASSIGN(const LayerCase layer, layer_case_of(request, scenario));
   const LayerOptions options = request.options();
@@ -203,6 +262,9 @@ RunResult run_one_layer(Session& session, const LayerRequest& request) {
   Report report = session.new_report();
   report.add_rows("schedules", fmt::format("One MoE layer: {}", layer_text(layer)),
                   schedule_table(outcomes, *baseline, *scenario.scenario.view));
+  report.add_rows("degrees", "", degree_table(outcomes)).shown = SectionShown::kMachinesOnly;
+  if (MetricTable pieces = degree_pivot(outcomes); !pieces.rows().empty())
+    report.add_rows("pieces", "Time by the number of pieces", std::move(pieces)).shown = SectionShown::kPeopleOnly;
   report.add_rows("breakdown", "", category_table(outcomes)).shown = SectionShown::kMachinesOnly;
   report.add_rows("traffic", "", traffic_table(outcomes, *scenario.scenario.view)).shown = SectionShown::kMachinesOnly;
   report.add_rows("categories", "Where the time goes", category_pivot(outcomes)).shown = SectionShown::kPeopleOnly;
@@ -216,6 +278,7 @@ RunResult run_one_layer(Session& session, const LayerRequest& request) {
     MOESIM_TRY(write_output(request.plot, timelines_figure(layer_text(layer), outcomes), session.overwrite()));
     session.say(fmt::format("wrote {}", request.plot));
   }
+  MOESIM_TRY(write_figures(session, request, layer, outcomes));
   MOESIM_TRY(session.emit(report));
   return kExitOk;
 }
@@ -240,6 +303,8 @@ void add_layer(CLI::App& app, Session& session) {
       "# plain sizes; the capacity is padded, as in the papers\n"
       "moesim layer --cluster preset:rtx2080ti --batch 4 --seq 1024 --hidden 1600 --expert-width 6400 --experts 8 \\\n"
       "  --top-k 2 --capacity-factor 1.2 --precision fp32 --tp 4 --esp 4 --plot timelines.svg\n"
+      "# a figure of each schedule\n"
+      "moesim layer --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 2 --tp 2 --esp 2 --figures figures\n"
       "# a whole grid: speed-ups by TP and ESP, who wins, and how well Parm's rule chose\n"
       "moesim layer --grid builtin:parm-1296 --plot grid.svg");
   auto request = std::make_shared<LayerRequest>();

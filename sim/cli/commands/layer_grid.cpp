@@ -5,7 +5,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
+#include <set>
+#include <span>
 #include <thread>
 
 #include "base/text.hpp"
@@ -123,6 +126,51 @@ MetricTable pivot(const GridSummary& summary, const GridTimes& times, const Grid
   return table;
 }
 
+// Of how many layers a number of pieces is the schedule's best.
+MetricTable degree_table(const GridSummary& summary, const GridTimes& times) {
+  MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
+                     {"degree", MetricUnit::kNone, "pieces", "That it cuts token copies into"},
+                     {"layers", MetricUnit::kNone, "layers", "Of which no other number is faster"}});
+  for (const DegreeCount& count : summary.degrees)
+    table.add_row({std::string(times.schedules[count.schedule]->name()), std::int64_t{count.degree},
+                   std::int64_t{count.layers}});
+  return table;
+}
+
+// The same for people: a row per schedule that is ever faster for being cut, a column per number of pieces.
+MetricTable degree_pivot(const GridSummary& summary, const GridTimes& times) {
+  std::map<std::size_t, std::map<int, int>> layers;
+  std::set<int> degrees;
+  for (const DegreeCount& count : summary.degrees) {
+    layers[count.schedule][count.degree] = count.layers;
+    degrees.insert(count.degree);
+  }
+  std::vector<MetricColumn> columns = {{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"}};
+  for (const int degree : degrees)
+    columns.push_back({fmt::format("{}", degree), MetricUnit::kNone, fmt::format("in {}", degree), "Layers"});
+  MetricTable table(std::move(columns));
+  for (auto& [schedule, counts] : layers) {
+    if (counts.rbegin()->first == 1) continue;
+    std::vector<MetricValue> values = {std::string(times.schedules[schedule]->name())};
+    for (const int degree : degrees) values.emplace_back(std::int64_t{counts[degree]});
+    table.add_row(std::move(values));
+  }
+  return table;
+}
+
+// What another number of pieces backward than forward would be worth.
+MetricTable apart_table(std::span<const ApartSummary> schedules, const GridTimes& times) {
+  MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
+                     {"layers", MetricUnit::kNone, "layers", "That it has a time for"},
+                     {"differ", MetricUnit::kNone, "want two", "Numbers of pieces, one forward and one backward"},
+                     {"gain_mean", MetricUnit::kRatio, "gain", "Of these, by the two, if changing cost nothing"},
+                     {"gain_max", MetricUnit::kRatio, "at most", "The same, of the layer with the most"}});
+  for (const ApartSummary& one : schedules)
+    table.add_row({std::string(times.schedules[one.schedule]->name()), std::int64_t{one.layers},
+                   std::int64_t{one.differ}, one.mean_gain, one.most_gain});
+  return table;
+}
+
 MetricTable rule_record(const RuleSummary& rule) {
   const std::int64_t wrong = rule.layers - rule.right;
   return record_of(
@@ -160,6 +208,16 @@ RunResult run_layer_grid(Session& session, const LayerGridRequest& request) {
       .add_rows("winners", "Layers of which a schedule is the fastest",
                 pivot(summary, times, hardware, CellFigure::kWins, baseline))
       .shown = SectionShown::kPeopleOnly;
+  report.add_rows("degrees", "", degree_table(summary, times)).shown = SectionShown::kMachinesOnly;
+  if (MetricTable pieces = degree_pivot(summary, times); !pieces.rows().empty())
+    report.add_rows("pieces", "Layers by their best number of pieces", std::move(pieces)).shown =
+        SectionShown::kPeopleOnly;
+  report.add_rows("passes_apart", "", apart_table(summary.apart, times)).shown = SectionShown::kMachinesOnly;
+  std::vector<ApartSummary> apart = summary.apart;
+  std::erase_if(apart, [](const ApartSummary& one) { return one.differ == 0; });
+  if (!apart.empty())
+    report.add_rows("backward_pieces", "If backward passes had a number of pieces of their own", apart_table(apart, times))
+        .shown = SectionShown::kPeopleOnly;
   if (summary.rule) {
     report.add_record("parm_rule", "Parm's rule", rule_record(*summary.rule));
     report.notes.emplace_back(kReplayOfS2);

@@ -64,7 +64,7 @@ bool LayerRequest::names_a_layer() const {
   return !sources.model.empty() || !sources.cluster.empty() || sources.nodes > 0 || !sources.trace.empty() ||
          sources.trace_step >= 0 || !(sources.import == ImportOptions{}) || layer >= 0 || hidden > 0 ||
          expert_width > 0 || experts > 0 || gated || batch != bare.batch || seq != bare.seq || capacity_factor > 0 ||
-         precision != bare.precision || tp != bare.tp || esp != bare.esp || ep > 0;
+         precision != bare.precision || tp != bare.tp || esp != bare.esp || ep > 0 || !figures.empty();
 }
 
 void add_layer_options(CLI::App& command, Session& session, LayerRequest& request) {
@@ -132,6 +132,9 @@ void add_layer_options(CLI::App& command, Session& session, LayerRequest& reques
   session.suggest(grid, std::move(grids));
   command.add_option("--plot", request.plot, "Write a figure: timelines of a layer; speed-ups and winners of a grid")
       ->option_text("FILE.svg")
+      ->group(kGrid);
+  command.add_option("--figures", request.figures, "Write a timeline of each schedule to this folder, NAME.svg")
+      ->option_text("FOLDER")
       ->group(kGrid);
   command.add_option("-j,--jobs", request.jobs, "Threads of a grid; the result does not depend on it")
       ->option_text("N")

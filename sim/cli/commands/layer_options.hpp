@@ -30,6 +30,7 @@ struct LayerRequest {
   bool reduce_gradients = false;
   std::string baseline;  // a schedule; empty: the first that can run the layer
   std::string plot;      // a figure; empty: none
+  std::string figures;   // a folder for a figure of each schedule; empty: none
   std::string grid;      // empty: one layer
   int jobs = 0;          // of a grid; 0: as many as cores
 

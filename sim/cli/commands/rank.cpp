@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <thread>
 
@@ -33,6 +32,8 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans) {
   const bool several = std::any_of(plans.begin(), plans.end(), [](const RankedPlan& ranked) {
     return ranked.plan.moe_schedule != Plan{}.moe_schedule;
   });
+  const bool cut =
+      std::any_of(plans.begin(), plans.end(), [](const RankedPlan& ranked) { return ranked.plan.moe_degree > 1; });
   for (std::size_t i = 0; i < plans.size(); ++i) {
     const RankedPlan& ranked = plans[i];
     std::vector<Metric> row = {
@@ -53,6 +54,7 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans) {
     for (Metric& metric : row) {
       if (is_for_machines(metric.column.key)) metric.column.shown = MetricShown::kMachinesOnly;
       if (metric.column.key == "moe_schedule" && several) metric.column.shown = MetricShown::kEverywhere;
+      if (metric.column.key == "moe_degree" && cut) metric.column.shown = MetricShown::kEverywhere;
     }
     add_record_row(table, row, i == 0 ? RowTone::kGood : RowTone::kPlain);
   }
@@ -68,8 +70,15 @@ MetricTable reason_table(const std::vector<RankedPlan>& plans) {
   return table;
 }
 
-MetricTable certificate_record(const Certificate& certificate) {
+std::string degrees_text(const SearchSpace& space) {
+  return space.moe_degree.empty() ? std::string("all of each") : fmt::format("{}", fmt::join(space.moe_degree, ", "));
+}
+
+MetricTable certificate_record(const Certificate& certificate, const SearchSpace& space) {
   std::vector<Metric> metrics = {
+      {{"moe_schedules", MetricUnit::kNone, "MoE schedules searched", "More with --moe-schedule"},
+       fmt::format("{}", fmt::join(space.moe_schedule, ", "))},
+      {{"moe_degrees", MetricUnit::kNone, "in numbers of pieces", "Others with --moe-degree"}, degrees_text(space)},
       {{"considered", MetricUnit::kNone, "plans considered", "Combinations of the space"}, certificate.considered},
       {{"bounded", MetricUnit::kNone, "bounded", "Given a closed-form bound"}, certificate.bounded},
       {{"replayed", MetricUnit::kNone, "replayed", "Operation by operation"}, certificate.replayed},
@@ -90,21 +99,6 @@ MetricTable certificate_record(const Certificate& certificate) {
   return record_of(std::move(metrics));
 }
 
-// Before the search, because its end would be late to hear of it. Names of plans are not known yet, so the folder must be
-// empty: half of one ranking beside half of another would be worse than an error.
-Status prepare_folder(const std::string& folder, Overwrite overwrite) {
-  if (folder.empty()) return {};
-  std::error_code failure;
-  std::filesystem::create_directories(folder, failure);
-  if (failure)
-    return fail(ErrorKind::kInternal, fmt::format("cannot create the folder: {}", failure.message()), folder);
-  const bool empty = std::filesystem::is_empty(folder, failure);
-  if (failure) return fail(ErrorKind::kInternal, fmt::format("cannot list the folder: {}", failure.message()), folder);
-  if (empty || overwrite == Overwrite::kAllow) return {};
-  return usage_error(fmt::format("the folder '{}' is not empty", folder),
-                     "name another one, or give --force to write into it");
-}
-
 Status save_plans(const Session& session, const RankRequest& request, const std::vector<RankedPlan>& plans) {
   if (request.save_plans.empty()) return {};
   for (std::size_t i = 0; i < plans.size(); ++i) {
@@ -119,6 +113,7 @@ Status save_plans(const Session& session, const RankRequest& request, const std:
 
 RunResult run_rank(Session& session, const RankRequest& request) {
   MOESIM_TRY(session.check_output());
+  // Now, because the end of the search would be late to hear of it.
   MOESIM_TRY(prepare_folder(request.save_plans, session.overwrite()));
   MOESIM_TRY(find_precision(request.space.precision));
   MOESIM_ASSIGN(const Scenario scenario, load_scenario(request.sources));
@@ -142,7 +137,7 @@ RunResult run_rank(Session& session, const RankRequest& request) {
   Report report = session.new_report();
   report.add_rows("plans", "", plan_table(ranked->plans));
   report.add_rows("reasons", "", reason_table(ranked->plans)).shown = SectionShown::kPeopleOnly;
-  report.add_record("certificate", "Certificate", certificate_record(ranked->certificate));
+  report.add_record("certificate", "Certificate", certificate_record(ranked->certificate, space));
   describe_scenario(report, scenario);
   report.notes.insert(report.notes.end(), ranked->notes.begin(), ranked->notes.end());
   MOESIM_TRY(session.emit(report));
@@ -162,7 +157,10 @@ void add_rank(CLI::App& app, Session& session) {
       "# values: 1,2,4 or START:END:xFACTOR or START:END:+STEP; keep the best three as files\n"
       "moesim rank --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 8 --global-batch 1024 --ep 2:8:x2 "
       "--recompute none \\\n"
-      "  --top 3 --save-plans plans");
+      "  --top 3 --save-plans plans\n"
+      "# every schedule of the MoE layer, in one, two and four pieces\n"
+      "moesim rank --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 8 --global-batch 1024 --moe-schedule all "
+      "--moe-degree 1,2,4");
   auto request = std::make_shared<RankRequest>();
   add_scenario_options(*command, session, request->sources, SourceOptions::kRequired);
   add_batch_options(*command, request->space, BatchOption::kRequired);

@@ -1,6 +1,7 @@
 // Grids: what a file may say, the order of its layers, and figures over a grid worked by hand.
 #include <fmt/format.h>
 
+#include <array>
 #include <set>
 
 #include "sim/layer/figures.hpp"
@@ -87,6 +88,7 @@ TEST(PlayGrid, TheSameForAnyNumberOfThreadsAndAsOneByOne) {
   const auto two = play_grid(grid, clusters, moe_schedules(), {}, 2);
   ASSERT_TRUE(one.has_value() && two.has_value());
   EXPECT_EQ(one->seconds, two->seconds);
+  EXPECT_EQ(one->degrees, two->degrees);
   EXPECT_EQ(one->outcomes, two->outcomes);
   const auto summary = [&](const GridTimes& times) { return summarize_grid(grid, times, 0); };
   EXPECT_EQ(grid_figure(grid, *one, summary(*one), 0), grid_figure(grid, *two, summary(*two), 0));
@@ -99,8 +101,16 @@ TEST(PlayGrid, TheSameForAnyNumberOfThreadsAndAsOneByOne) {
   ASSERT_TRUE(layer.has_value());
   for (std::size_t s = 0; s < one->schedules.size(); ++s) {
     if (!one->timed(15, s)) continue;
-    const LayerResult alone = played_layer(*layer, one->schedules[s]->name(), *bed.costs);
-    EXPECT_EQ(one->seconds[one->place(15, s)], alone.times.total()) << one->schedules[s]->name();
+    auto best = plan_of_schedule(*layer, one->schedules[s]->name(), LayerBoundary::kWhole);
+    ASSERT_TRUE(best.has_value());
+    for (const int degree : one->schedules[s]->degrees(*best)) {
+      Plan tried = *best;
+      tried.moe_degree = degree;
+      const auto time = time_layer(lower_layer(*layer, tried, {}).value(), *bed.costs);
+      const Seconds found = one->seconds[one->place(15, s)];
+      if (degree == one->degrees[one->place(15, s)]) EXPECT_EQ(found, time->total()) << one->schedules[s]->name();
+      EXPECT_LE(found, time->total()) << one->schedules[s]->name() << " in " << degree;
+    }
   }
 }
 
@@ -133,6 +143,10 @@ TEST(GridSummary, ByHand) {
   const auto full = GridOutcome::kDoesNotFit;
   times.outcomes = {timed, timed, timed, timed, full, timed, timed, full};
   times.seconds = {Seconds(4), Seconds(2), Seconds(4), Seconds(8), Seconds(0), Seconds(1), Seconds(3), Seconds(0)};
+  times.degrees = {1, 4, 1, 2, 1, 4, 1, 1};
+  times.passes_apart = times.seconds;
+  times.passes_apart[1] = Seconds(1.6);  // of 2
+  times.passes_apart[5] = Seconds(0.5);  // of 1
   times.rule.assign(4, ParmChoice::kS1);
   const GridSummary summary = summarize_grid(grid, times, 0);
   ASSERT_EQ(summary.cells.size(), 2U);
@@ -150,6 +164,20 @@ TEST(GridSummary, ByHand) {
   EXPECT_EQ(summary.all.dropped, 1);
   EXPECT_EQ(cell_speedups(grid, times, 0, 0, 1), (std::vector<double>{2, 0.5}));
   EXPECT_FALSE(times.winner(2) == std::optional<std::size_t>(0));
+  // The first schedule in one piece in its three layers; the second in four in two of them and in two in one.
+  ASSERT_EQ(summary.degrees.size(), 3U);
+  const std::array<std::array<int, 3>, 3> counts = {{{0, 1, 3}, {1, 2, 1}, {1, 4, 2}}};
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    EXPECT_EQ(static_cast<int>(summary.degrees[i].schedule), counts[i][0]);
+    EXPECT_EQ(summary.degrees[i].degree, counts[i][1]);
+    EXPECT_EQ(summary.degrees[i].layers, counts[i][2]);
+  }
+  // Two of its layers want two numbers: 2 / 1.6 and 1 / 0.5.
+  EXPECT_EQ(summary.apart[0].differ, 0);
+  EXPECT_EQ(summary.apart[1].layers, 3);
+  EXPECT_EQ(summary.apart[1].differ, 2);
+  EXPECT_DOUBLE_EQ(summary.apart[1].mean_gain, 0.625);
+  EXPECT_DOUBLE_EQ(summary.apart[1].most_gain, 1);
 }
 
 TEST(LayerFigures, TimelinesNameEverySchedule) {
