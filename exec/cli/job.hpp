@@ -32,12 +32,17 @@ struct JobOptions {
   std::string compute = "real";
   float balance_coefficient = 0;
   DeviceOptions device;
+  std::string switch_to;  // a plan file; empty: experts stay where they stand
+  std::int64_t switch_after = 1;
 };
 
 // --model, --dtype, --steps, --learning-rate, --seed, --timeout. The options' values so far are the defaults.
 void add_training_options(CLI::App& command, Session& session, JobOptions& options);
 // --gate, --trace, --trace-step.
 void add_gate_options(CLI::App& command, Session& session, JobOptions& options);
+
+// --switch-to, --switch-after.
+void add_switch_options(CLI::App& command, JobOptions& options);
 
 // --compute.
 void add_compute_option(CLI::App& command, Session& session, JobOptions& options);
@@ -51,6 +56,7 @@ struct Job {
   Program program;
   MemoryReport memory;
   RunSettings settings;
+  std::vector<SlotChange> changes;
   std::vector<std::string> notes;
   std::uint64_t fingerprint = 0;  // the same on all ranks when they were given the same
 };

@@ -61,7 +61,19 @@ Status RankContext::prepare() {
   staging = DeviceMemory(*pool);
   MOESIM_ASSIGN(loss_sum, staging.allocate(Bytes(sizeof(double))));
   MOESIM_ASSIGN(parameters, Parameters::make(program, chunks, rank, settings.seed, backend, states, staging));
-  return {};
+  return place_slots(program.plan.expert_slots);
+}
+
+Status RankContext::place_slots(ExpertSlots next) {
+  slots = std::move(next);
+  slot_of_expert.clear();
+  for (std::size_t layer = 0; layer < slots.expert_at.size(); ++layer) {
+    const std::vector<std::int32_t> of_layer = slots.slots_of(static_cast<int>(layer));
+    MOESIM_ASSIGN(BufferPtr buffer, staging.allocate(std::ssize(of_layer), DType::kInt32));
+    MOESIM_TRY(backend.copy_in(stream, buffer->data(), of_layer.data(), buffer->size()));
+    slot_of_expert.push_back(std::move(buffer));
+  }
+  return backend.synchronize(stream);
 }
 
 Status RankContext::begin_step(std::int64_t number) {
