@@ -30,6 +30,7 @@ struct JobOptions {
   float learning_rate = 1e-3F;
   double timeout_s = 60;
   std::string compute = "real";
+  double pause_s = 0;
   float balance_coefficient = 0;
   DeviceOptions device;
 };
@@ -39,7 +40,7 @@ void add_training_options(CLI::App& command, Session& session, JobOptions& optio
 // --gate, --trace, --trace-step.
 void add_gate_options(CLI::App& command, Session& session, JobOptions& options);
 
-// --compute.
+// --compute, --pause.
 void add_compute_option(CLI::App& command, Session& session, JobOptions& options);
 
 struct Job {

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <type_traits>
 
 #include "exec/run/common_clock.hpp"
@@ -76,6 +78,7 @@ Result<TrainingRecord> train(const TrainingJob& job, ComputeBackend& backend, Co
   for (std::int64_t step = 0; step < job.steps; ++step) {
     MOESIM_ASSIGN(const Range stop, range_over_ranks(comm, group, job.stop.stop_requested() ? 1 : 0));
     if (stop.largest != 0 && step > 0) break;
+    if (job.pause > Seconds(0)) std::this_thread::sleep_for(std::chrono::duration<double>(job.pause.value()));
     MOESIM_ASSIGN(const Seconds to_common, difference_to_first_clock(comm, kRecordChannel, clock));
     MOESIM_TRY(comm.barrier(group, kRecordChannel).wait());
     const Seconds own_begin = clock() + to_common;

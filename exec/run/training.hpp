@@ -22,6 +22,9 @@ struct TrainingJob {
   // Asked before each step but the first; when one rank is to stop, all do. The record then has the steps that were done.
   StopToken stop{};
   OperationWaits waits = {};  // see RankRunner::compute_by_waiting; empty: computes
+  // All ranks sleep so long before each step. Systems give other work 1/20 of every second in which ranks of a real-time class
+  // would not leave it any, all at once (Linux: 50 ms): in a pause it gets that without a step being interrupted.
+  Seconds pause{0};
 };
 
 struct StepRecord {
