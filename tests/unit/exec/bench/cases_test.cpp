@@ -109,7 +109,8 @@ TEST(PlanCases, OverlapIsOfTwiceAsMuchComputationAsCommunication) {
     double milliseconds = 0;
     BenchContext context{*backend, {}, comm, [&] { return Seconds(1e-3 * ++milliseconds); }};
     int settled = 0;
-    for (const PlannedCase& one : plan_cases({"overlap"}, BenchScale::kSmall, {"here", "here"}).value()) {
+    const auto cases = plan_cases({"overlap"}, BenchScale::kSmall, {"here", "here"}).value();
+    for (const PlannedCase& one : cases) {
       const auto& planned = std::get<OverlapWork>(one.work);
       const Result<PreparedCase> prepared = one.prepare(context);
       ASSERT_TRUE(prepared.has_value()) << one.name << ": " << prepared.error().what;
