@@ -159,6 +159,11 @@ void add_compute_option(CLI::App& command, Session& session, JobOptions& options
       .add_choice(command, "--compute", options.compute, {"real", "wait"},
                   "Compute, or wait as long as the prediction says: for machines with fewer cores than ranks")
       ->capture_default_str();
+  command
+      .add_option("--pause", options.pause_s,
+                  "Sleep so many seconds before each step, in which other work on the machine gets its turn")
+      ->option_text("SECONDS [0]")
+      ->check(CLI::Range(0.0, 60.0));
 }
 
 Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options, const World& world) {
@@ -214,7 +219,8 @@ Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions
                                .source = synthetic_sequences(job.model.shape.vocab, options.seed),
                                .steps = options.steps,
                                .waits = waits ? waits(comm.rank()) : OperationWaits(),
-                               .changes = job.changes};
+                               .changes = job.changes,
+                               .pause = Seconds(options.pause_s)};
     if (waits) {
       const std::unique_ptr<ComputeBackend> nothing = without_kernels(make_cpu_backend());
       MOESIM_ASSIGN(mine, train(training, *nothing, comm, steady_clock()));

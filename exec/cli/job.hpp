@@ -30,6 +30,7 @@ struct JobOptions {
   float learning_rate = 1e-3F;
   double timeout_s = 60;
   std::string compute = "real";
+  double pause_s = 0;
   float balance_coefficient = 0;
   DeviceOptions device;
   std::string switch_to;  // a plan file; empty: experts stay where they stand
@@ -44,7 +45,7 @@ void add_gate_options(CLI::App& command, Session& session, JobOptions& options);
 // --switch-to, --switch-after.
 void add_switch_options(CLI::App& command, JobOptions& options);
 
-// --compute.
+// --compute, --pause.
 void add_compute_option(CLI::App& command, Session& session, JobOptions& options);
 
 struct Job {

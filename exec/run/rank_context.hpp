@@ -124,7 +124,13 @@ class OpContext {
   [[nodiscard]] Result<StoredTensor> out(int i) const;
   [[nodiscard]] MatrixView weight(TensorId id) const;
   // The gradient that a weight-gradient operation adds to, and that of a given weight.
-  [[nodiscard]] Result<MatrixView> weight_gradient(int output) const;
+  // For kernels that can set as well as add.
+  struct GradientTarget {
+    MatrixView view;
+    GradientSum sum = GradientSum::kAdd;
+  };
+  [[nodiscard]] Result<GradientTarget> weight_gradient(int output) const;
+  // For those that only add.
   [[nodiscard]] Result<MatrixView> gradient_of(TensorId weight) const;
 
  private:

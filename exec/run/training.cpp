@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <type_traits>
 
 #include "exec/run/common_clock.hpp"
@@ -83,6 +85,7 @@ Result<TrainingRecord> train(const TrainingJob& job, ComputeBackend& backend, Co
       MOESIM_ASSIGN(const ExpertMoves moves, move_experts(runner->context(), change.slots));
       record.moves.push_back({step, moves, clock() - begin});
     }
+    if (job.pause > Seconds(0)) std::this_thread::sleep_for(std::chrono::duration<double>(job.pause.value()));
     MOESIM_ASSIGN(const Seconds to_common, difference_to_first_clock(comm, kRecordChannel, clock));
     MOESIM_TRY(comm.barrier(group, kRecordChannel).wait());
     const Seconds own_begin = clock() + to_common;

@@ -30,6 +30,9 @@ struct TrainingJob {
   StopToken stop{};
   OperationWaits waits = {};  // see RankRunner::compute_by_waiting; empty: computes
   std::vector<SlotChange> changes = {};
+  // All ranks sleep so long before each step. Systems give other work 1/20 of every second in which ranks of a real-time class
+  // would not leave it any, all at once (Linux: 50 ms): in a pause it gets that without a step being interrupted.
+  Seconds pause{0};
 };
 
 struct StepRecord {
