@@ -6,6 +6,8 @@
 #include <numeric>
 
 #include "sim/engine/op_cost.hpp"
+#include "sim/layer/compare_layers.hpp"
+#include "sim/layer/shadow_counts.hpp"
 #include "tests/unit/sim/layer/layer_testing.hpp"
 
 namespace moesim {
@@ -25,10 +27,11 @@ LayerCase skewed_layer() {
   return std::move(*layer);
 }
 
-Program faster_layer(LayerCase layer, int runs, int shadows) {
-  layer.plan.moe_degree = runs;
-  layer.plan.moe_shadows = shadows;
-  auto program = lower_layer(layer, "fastermoe", {.passes = LayerPasses::kForward});
+Program faster_layer(const LayerCase& layer, int runs, int shadows) {
+  Plan plan = plan_of_schedule(layer, "fastermoe", LayerBoundary::kWhole).value();
+  plan.moe_degree = runs;
+  plan.moe_shadows = shadows;
+  auto program = lower_layer(layer, plan, {.passes = LayerPasses::kForward});
   EXPECT_TRUE(program.has_value()) << (program ? std::string() : program.error().what);
   return program ? std::move(*program) : Program{};
 }
@@ -118,6 +121,38 @@ TEST(FasterMoe, AShadowedHotExpertMakesTheLayerFaster) {
   EXPECT_LT(with, without);
   const Picoseconds all = played(faster_layer(skewed_layer(), 2, 16), *bed.costs).end;
   EXPECT_GT(all, with);
+}
+
+TEST(ShadowCounts, WhereTheScheduleShadowsAndTheGateIsKnown) {
+  const LayerCase layer = skewed_layer();
+  const MoeShape& shape = *layer.model.first_moe();
+  const auto counts = [&](std::string_view name, const RoutedLoads& loads) {
+    return shadow_counts(*find_moe_schedule(name).value(), layer.plan, shape, loads);
+  };
+  EXPECT_EQ(counts("fastermoe", *layer.loads), (std::vector<int>{0, 1, 2, 3, 4, 6, 8, 12, 16}));
+  EXPECT_EQ(counts("pipemoe", *layer.loads), std::vector<int>{0});
+  EXPECT_EQ(counts("janus", *layer.loads), std::vector<int>{0});
+  EXPECT_EQ(counts("fastermoe", balanced_routed_loads(1, 16, 2, 1024)), std::vector<int>{0});
+}
+
+TEST(ShadowCounts, ALayerIsListedWithItsBest) {
+  const Testbed bed = testbed(2);
+  const LayerCase layer = skewed_layer();
+  const MoeSchedule* const faster = find_moe_schedule("fastermoe").value();
+  const auto outcomes = compare_schedules(layer, *bed.costs, {&faster, 1}, {});
+  ASSERT_TRUE(outcomes.has_value()) << outcomes.error().what;
+  const ScheduleOutcome& outcome = outcomes->front();
+  EXPECT_GT(outcome.shadows, 0);
+  EXPECT_EQ(outcome.program.plan.moe_shadows, outcome.shadows);
+  for (const DegreeOutcome& one : outcome.degrees) EXPECT_GE(one.times.total(), outcome.result.times.total());
+  for (const int shadows : {0, 1, 2, 4, 16}) {
+    Plan plan = plan_of_schedule(layer, "fastermoe", LayerBoundary::kWhole).value();
+    plan.moe_degree = outcome.degree;
+    plan.moe_shadows = shadows;
+    const auto played = play_layer(lower_layer(layer, plan, {}).value(), *bed.costs);
+    ASSERT_TRUE(played.has_value());
+    EXPECT_GE(played->times.total(), outcome.result.times.total()) << shadows;
+  }
 }
 
 }  // namespace
