@@ -73,10 +73,10 @@ Result<CommTask> start_return(const OpContext& c) {
     std::int64_t before = 0;
     for (int member = 0; member < group.position(); ++member) before += elements[static_cast<std::size_t>(member)];
     const auto bytes_of = [](std::int64_t numbers) { return static_cast<std::size_t>(numbers) * sizeof(float); };
-    const auto mine = sums.buffer->bytes().subspan(
-        bytes_of(before), bytes_of(elements[static_cast<std::size_t>(group.position())]));
-    task.requests.push_back(
-        rank.comm.reduce_scatter_v(group, channel, kSum, std::span<const std::byte>(gradients->bytes()), mine, elements));
+    const auto mine =
+        sums.buffer->bytes().subspan(bytes_of(before), bytes_of(elements[static_cast<std::size_t>(group.position())]));
+    task.requests.push_back(rank.comm.reduce_scatter_v(group, channel, kSum,
+                                                       std::span<const std::byte>(gradients->bytes()), mine, elements));
   }
   return task;
 }

@@ -76,13 +76,11 @@ MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const S
   for (const ScheduleOutcome& outcome : outcomes) {
     if (!outcome.refused.empty()) continue;
     const LayerResult& result = outcome.result;
-    std::vector<MetricValue> values = {std::string(outcome.schedule->name()),
-                                       std::int64_t{outcome.degree},
-                                       result.times.total().value(),
-                                       baseline.result.times.total() / result.times.total(),
-                                       result.times.forward.value(),
-                                       result.times.backward.value(),
-                                       result.exposed_communication().value()};
+    std::vector<MetricValue> values = {
+        std::string(outcome.schedule->name()), std::int64_t{outcome.degree},
+        result.times.total().value(),          baseline.result.times.total() / result.times.total(),
+        result.times.forward.value(),          result.times.backward.value(),
+        result.exposed_communication().value()};
     for (const int tier : tiers) values.emplace_back(result.sent_at(tier).count());
     values.emplace_back(result.flops().value());
     values.emplace_back(result.memory.peak.count());
@@ -110,9 +108,9 @@ MetricTable degree_table(const std::vector<ScheduleOutcome>& outcomes) {
        {"fits", MetricUnit::kNone, "fits", "Beside the framework's reserve"}});
   for (const ScheduleOutcome& outcome : outcomes)
     for (const DegreeOutcome& one : outcome.degrees)
-      table.add_row({std::string(outcome.schedule->name()), std::int64_t{one.degree}, std::int64_t{one.shadows}, one.times.total().value(),
-                     one.times.forward.value(), one.times.backward.value(), one.exposed_communication.value(),
-                     one.peak_memory.count(), one.fits});
+      table.add_row({std::string(outcome.schedule->name()), std::int64_t{one.degree}, std::int64_t{one.shadows},
+                     one.times.total().value(), one.times.forward.value(), one.times.backward.value(),
+                     one.exposed_communication.value(), one.peak_memory.count(), one.fits});
   return table;
 }
 

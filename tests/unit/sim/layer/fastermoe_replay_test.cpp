@@ -22,7 +22,8 @@ LayerCase skewed_layer() {
   loads.sources = 8;
   loads.counts.clear();
   for (int source = 0; source < 8; ++source)
-    for (int expert = 0; expert < 16; ++expert) loads.counts.push_back(expert == 5 ? 1024 : expert == source ? 124 : 60 + 4 * (expert % 3));
+    for (int expert = 0; expert < 16; ++expert)
+      loads.counts.push_back(expert == 5 ? 1024 : expert == source ? 124 : 60 + 4 * (expert % 3));
   layer->loads = std::make_shared<const RoutedLoads>(std::move(loads));
   return std::move(*layer);
 }
@@ -56,7 +57,7 @@ Played played(const Program& program, const CostModel& costs) {
 // S_0 ... S_{m-1}, weights, R_0 ... R_{m-1} on the network; C_0 ... C_{m-1}, shadows on the device; C_j after S_j, R_j after C_j,
 // each batch of shadows after its weights.
 struct Recursion {
-  Picoseconds before = 0, after = 0;         // gate, sort and cut; join and sum
+  Picoseconds before = 0, after = 0;  // gate, sort and cut; join and sum
   std::vector<Picoseconds> send, back, compute, weights, shadow;
   [[nodiscard]] Picoseconds end() const {
     Picoseconds network = before;
@@ -72,7 +73,9 @@ struct Recursion {
     return std::max(network, device) + after;
   }
 };
-Picoseconds sum(const std::vector<Picoseconds>& times) { return std::accumulate(times.begin(), times.end(), Picoseconds{0}); }
+Picoseconds sum(const std::vector<Picoseconds>& times) {
+  return std::accumulate(times.begin(), times.end(), Picoseconds{0});
+}
 
 Recursion recursion_of(const Program& program, const Played& played) {
   const std::vector<Op>& ops = program.blocks.front().ops;
@@ -84,12 +87,17 @@ Recursion recursion_of(const Program& program, const Played& played) {
     const Picoseconds time = played.durations[i];
     const RowPiece piece = piece_of(ops[i], chunk);
     switch (ops[i].kind) {
-      case OpKind::kDispatch: r.send.push_back(time); travelling = true; break;
+      case OpKind::kDispatch:
+        r.send.push_back(time);
+        travelling = true;
+        break;
       case OpKind::kFetchExperts: r.weights.push_back(time); break;
       case OpKind::kCombine: r.back.push_back(time); break;
       default:
-        if (!piece.whole()) work[piece] += time;
-        else (travelling ? r.after : r.before) += time;
+        if (!piece.whole())
+          work[piece] += time;
+        else
+          (travelling ? r.after : r.before) += time;
     }
   }
   for (const auto& [piece, time] : work) (piece.by == CutBy::kShadow ? r.shadow : r.compute).push_back(time);
