@@ -115,12 +115,15 @@ Picoseconds three_resources(int degree, const Clock& clock) {
   Picoseconds inside = 0;
   Picoseconds computed = 0;
   Picoseconds between = dispatched;
-  const auto gather = [&](int piece) { inside = std::max(inside, (piece + 1) * clock.exchange) + clock.gather; };
+  Picoseconds gathered = 0;
+  const auto gather = [&](int piece) {
+    inside = std::max(inside, (piece + 1) * clock.exchange) + clock.gather;
+    gathered = inside;
+  };
   gather(0);
   for (int piece = 0; piece < degree; ++piece) {
-    const Picoseconds gathered = inside;
-    if (piece + 1 < degree) gather(piece + 1);
     computed = std::max(computed, gathered) + clock.experts;
+    if (piece + 1 < degree) gather(piece + 1);
     inside = std::max(inside, computed) + clock.sum;
     between = std::max(between, inside) + clock.exchange;
   }
@@ -206,7 +209,9 @@ TEST(ParmS2, GathersHideBehindExchangesButForTheLastPiece) {
           std::max(out + clock.gather, clock.exchange + degree * clock.gather);  // SAA of equal pieces
       EXPECT_EQ(forward.play(clock), out + clock.experts + back) << degree;
       EXPECT_EQ(backward.play(clock), out + clock.experts_backward + back) << degree;
-      if (clock.gather <= clock.exchange) EXPECT_EQ(back - out, clock.gather);
+      if (clock.gather <= clock.exchange) {
+        EXPECT_EQ(back - out, clock.gather);
+      }
     }
   }
 }
@@ -264,8 +269,9 @@ TEST(Parm, WithoutModelParallelismBothAreOneAndWithoutShardsAllAre) {
   }
   const LayerCase plain = layer_case(layer_plan(8, 1, 1));
   for (const MoeSchedule* schedule : moe_schedules())
-    if (plan_of_schedule(plain, schedule->name(), LayerBoundary::kWhole))
+    if (plan_of_schedule(plain, schedule->name(), LayerBoundary::kWhole)) {
       EXPECT_EQ(time(plain, *schedule), time(plain, *moe_schedules().front())) << schedule->name();
+    }
 }
 
 }  // namespace
