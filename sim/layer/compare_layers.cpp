@@ -32,8 +32,7 @@ Status play_degree(const LayerCase& layer, Plan plan, int degree, const CostMode
   MOESIM_ASSIGN(Program program, lower_layer(layer, plan, options));
   MOESIM_ASSIGN(LayerResult result, play_layer(program, costs));
   const bool first = outcome.degrees.empty();
-  outcome.degrees.push_back(
-      {degree, result.times, result.exposed_communication(), result.memory.peak, result.fits});
+  outcome.degrees.push_back({degree, result.times, result.exposed_communication(), result.memory.peak, result.fits});
   if (!first && !is_better(result, outcome.result)) return {};
   outcome.degree = degree;
   outcome.same_as = outcome.schedule->same_as(plan);

@@ -69,13 +69,11 @@ MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const S
   for (const ScheduleOutcome& outcome : outcomes) {
     if (!outcome.refused.empty()) continue;
     const LayerResult& result = outcome.result;
-    std::vector<MetricValue> values = {std::string(outcome.schedule->name()),
-                                       std::int64_t{outcome.degree},
-                                       result.times.total().value(),
-                                       baseline.result.times.total() / result.times.total(),
-                                       result.times.forward.value(),
-                                       result.times.backward.value(),
-                                       result.exposed_communication().value()};
+    std::vector<MetricValue> values = {
+        std::string(outcome.schedule->name()), std::int64_t{outcome.degree},
+        result.times.total().value(),          baseline.result.times.total() / result.times.total(),
+        result.times.forward.value(),          result.times.backward.value(),
+        result.exposed_communication().value()};
     for (const int tier : tiers) values.emplace_back(result.sent_at(tier).count());
     values.emplace_back(result.flops().value());
     values.emplace_back(result.memory.peak.count());

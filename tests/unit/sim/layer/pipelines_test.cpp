@@ -43,9 +43,8 @@ class PassUnderClock {
     program_ = lower_layer(layer, plan, {}).value();
     replay_ = price(program_, costs, {}).replay;
     replay_.compute_slowdown = 1;
-    std::erase_if(replay_.entities.front().calls, [&](const ReplayCall& call) {
-      return program_.blocks[call.block].kind != pass;
-    });
+    std::erase_if(replay_.entities.front().calls,
+                  [&](const ReplayCall& call) { return program_.blocks[call.block].kind != pass; });
     for (ReplayBlock& block : replay_.blocks)
       for (ReplayOp& op : block.ops) op.port_use = 0;
   }
@@ -182,11 +181,14 @@ TEST(FsMoe, ClosedFormsAgainstTheOrder) {
     most[c] = std::max(most[c], deviation);
     const double inside = static_cast<double>(clock.gather + clock.sum);
     const auto exchange = static_cast<double>(clock.exchange);
-    EXPECT_GE(played, std::max({2 * degree * exchange, 2 * exchange + inside + degree * static_cast<double>(clock.experts),
-                                2 * exchange + degree * inside}));
+    EXPECT_GE(played,
+              std::max({2 * degree * exchange, 2 * exchange + inside + degree * static_cast<double>(clock.experts),
+                        2 * exchange + degree * inside}));
   }
   const auto of = [](FsMoeCase bound) { return static_cast<std::size_t>(bound); };
-  std::printf("points %d %d %d %d exact %d %d %d %d least %.3f %.3f %.3f %.3f most %.3f %.3f %.3f %.3f\n", points[0], points[1], points[2], points[3], exact[0], exact[1], exact[2], exact[3], least[0], least[1], least[2], least[3], most[0], most[1], most[2], most[3]);
+  std::printf("points %d %d %d %d exact %d %d %d %d least %.3f %.3f %.3f %.3f most %.3f %.3f %.3f %.3f\n", points[0],
+              points[1], points[2], points[3], exact[0], exact[1], exact[2], exact[3], least[0], least[1], least[2],
+              least[3], most[0], most[1], most[2], most[3]);
   EXPECT_EQ(points[of(FsMoeCase::kInterBound)], 0);  // without gradients its form is below the third
 }
 
