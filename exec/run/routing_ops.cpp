@@ -119,7 +119,7 @@ Status make_map(const OpContext& c, RoutingState& state) {
     state.map.capacity = expert_capacity(plan.capacity_factor, probabilities.rows, moe.top_k, moe.experts);
     state.map.padding = plan.pad_to_capacity ? CapacityPadding::kFull : CapacityPadding::kNone;
   }
-  MOESIM_ASSIGN(state.expert_rows, rank.staging.allocate(moe.experts, DType::kInt32));
+  MOESIM_ASSIGN(state.expert_rows, rank.staging.allocate(state.map.experts, DType::kInt32));
   MOESIM_ASSIGN(state.row_of_copy, rank.staging.allocate(state.map.tokens * state.map.top_k, DType::kInt32));
   MOESIM_ASSIGN(state.copy_of_row, rank.staging.allocate(state.map.most_rows(), DType::kInt32));
   state.map.expert_rows = state.expert_rows->as<std::int32_t>();

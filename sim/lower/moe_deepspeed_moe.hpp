@@ -5,5 +5,6 @@
 namespace moesim {
 
 [[nodiscard]] const MoeSchedule& deepspeed_moe();
+[[nodiscard]] const MoeSchedule& deepspeed_moe_ar();
 
 }  // namespace moesim

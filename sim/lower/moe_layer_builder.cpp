@@ -32,6 +32,19 @@ TensorId MoeLayerBuilder::esp_tokens(TensorId x) {
   return sizes.esp > 1 ? b_.all_gather("moe.gather_tokens", x, GroupKind::kEsp, Stream::kEsp) : x;
 }
 
+TensorId MoeLayerBuilder::esp_tokens_alike(TensorId x) {
+  const ParallelSizes& sizes = plan().sizes();
+  if (sizes.tp > 1) x = b_.scale_gradient("moe.count_all", x, static_cast<float>(sizes.tp));
+  return b_.gather_shares("moe.gather_tokens", x, GroupKind::kEsp, Stream::kEsp);
+}
+
+// Each rank of the group sees the whole gradient of the gate's weights, whose sum is that of parts: it counts as 1 / ESP there, and
+// whole in the gradient of the tokens, of which each rank keeps its own.
+TensorId MoeLayerBuilder::gate_alike_on_esp(TensorId x) {
+  const auto shards = static_cast<float>(plan().sizes().esp);
+  return b_.scale_gradient("gate.count_once", gate(b_.scale_gradient("gate.count_all", x, shards)), 1 / shards);
+}
+
 TensorId MoeLayerBuilder::return_esp_tokens(TensorId y) {
   const ParallelSizes& sizes = plan().sizes();
   if (sizes.esp > 1) y = b_.take_share("moe.split_tokens", y, GroupKind::kEsp);

@@ -31,6 +31,10 @@ class MoeLayerBuilder {
   // them once. And this rank's own of them.
   TensorId esp_tokens(TensorId x);
   TensorId return_esp_tokens(TensorId y);
+  // The same where all that is done with them between here and there gives every rank of the group the same gradients, so that
+  // none are summed; a gate on them counts its own once.
+  TensorId esp_tokens_alike(TensorId x);
+  TensorId gate_alike_on_esp(TensorId x);
 
   // Who goes where and with what weight, from the router: [tokens, 2 * top_k].
   TensorId gate(TensorId x);

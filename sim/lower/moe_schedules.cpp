@@ -26,9 +26,10 @@ namespace {
 
 std::vector<const MoeSchedule*>& schedule_list() {
   static std::vector<const MoeSchedule*> list = {
-      &megatron_a2a(), &megatron_allgather(), &parm_s1(), &parm_s2(), &deepspeed_moe(),
-      &deepspeed_v0(), &deepspeed_v1(),       &pipemoe(), &fsmoe(),   &tutel(),
-      &fastmoe(),      &fastermoe(),          &janus()};
+      &megatron_a2a(),     &parm_s1(),      &parm_s2(),      &deepspeed_moe(),
+      &deepspeed_moe_ar(), &deepspeed_v0(), &deepspeed_v1(), &megatron_allgather(),
+      &pipemoe(),          &fsmoe(),        &tutel(),        &fastmoe(),
+      &fastermoe(),        &janus()};
   return list;
 }
 

@@ -48,8 +48,8 @@ Result<std::vector<MoeAlternative>> moe_alternatives(const Plan& plan, const Mod
     std::optional<MoeAlternative> best;
     for (const int degree : schedule->degrees(other)) {
       other.moe_degree = degree;
-      const bool known = is_listed(looked_at, schedule->name(), degree) ||
-                         is_listed(looked_at, schedule->same_as(other), degree);
+      const bool known =
+          is_listed(looked_at, schedule->name(), degree) || is_listed(looked_at, schedule->same_as(other), degree);
       looked_at.emplace_back(schedule->name(), degree);
       if (known) continue;
       MOESIM_ASSIGN(MoeAlternative played, play(*schedule, degree));

@@ -89,9 +89,9 @@ void append_plan(const PlanFile& file, const PointSources& sources, SweepRow& ro
              {plan.layout.order, plan.sequence_parallel, plan.seq_length, std::int64_t{plan.micro_batch},
               std::int64_t{plan.global_batch}, plan.precision, plan.pipeline,
               text_or_none(fmt::format("{}", fmt::join(plan.stage_layers, " "))), plan.moe_schedule,
-              std::int64_t{plan.moe_degree}, plan.capacity_factor, plan.pad_to_capacity, std::string(recompute_name(plan.recompute)),
-              std::int64_t{static_cast<int>(plan.zero_dense)}, std::int64_t{static_cast<int>(plan.zero_expert)},
-              plan.grad_bucket_elements, plan.overlap_grad_reduce,
+              std::int64_t{plan.moe_degree}, plan.capacity_factor, plan.pad_to_capacity,
+              std::string(recompute_name(plan.recompute)), std::int64_t{static_cast<int>(plan.zero_dense)},
+              std::int64_t{static_cast<int>(plan.zero_expert)}, plan.grad_bucket_elements, plan.overlap_grad_reduce,
               std::string(grad_placement_name(plan.grad_placement)), plan.overlap_param_gather});
 }
 

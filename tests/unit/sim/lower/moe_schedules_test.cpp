@@ -234,6 +234,14 @@ TEST(DeepSpeed, ParmsBaselineGathersSumsAndRepeats) {
   // Backwards the gradients are gathered, and what the shards made of the tokens' is reduce-scattered.
   EXPECT_THAT(communication_of(program, BlockKind::kBackward, LayerId(3)),
               testing::ElementsAre("moe.split_tokens", "moe.combine", "moe.dispatch", "moe.gather_tokens"));
+  // Or summed inside the experts, by an all-reduce of the 256 copies' gradients, and cut.
+  plan.moe_schedule = "deepspeed-moe-ar";
+  const Program summed = lowered(plan, small_moe());
+  EXPECT_THAT(communication_of(summed, BlockKind::kForward, LayerId(3)),
+              testing::ElementsAre("moe.gather_tokens", "moe.dispatch", "experts.sum", "moe.combine"));
+  EXPECT_THAT(communication_of(summed, BlockKind::kBackward, LayerId(3)),
+              testing::ElementsAre("moe.split_tokens", "moe.combine", "experts.enter_weights", "experts.enter",
+                                   "moe.dispatch"));
   // Per rank and direction S1 sends 128 rows of its 64 copies, and its experts compute 128: half of 256.
   const Program s1 = lowered(plan_with("parm-s1", {.tp = 2, .dp = 2, .ep = 2, .esp = 2}), small_moe());
   const auto rows = [](const Program& of) {
