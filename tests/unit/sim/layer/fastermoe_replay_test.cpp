@@ -8,7 +8,9 @@
 #include "sim/engine/op_cost.hpp"
 #include "sim/layer/compare_layers.hpp"
 #include "sim/layer/shadow_counts.hpp"
+#include "sim/simulate/moe_choice.hpp"
 #include "tests/unit/sim/layer/layer_testing.hpp"
+#include "tests/unit/sim/program/program_testing.hpp"
 
 namespace moesim {
 namespace {
@@ -161,6 +163,18 @@ TEST(ShadowCounts, ALayerIsListedWithItsBest) {
     ASSERT_TRUE(played.has_value());
     EXPECT_GE(played->times.total(), outcome.result.times.total()) << shadows;
   }
+}
+
+// Other schedules have no shadows, and are compared without.
+TEST(MoeChoice, OthersThanTheOneThatShadowsCanBeLookedAt) {
+  const Testbed bed = testbed(2);
+  Plan plan = plan_of({.dp = 8, .ep = 8}, 1);
+  plan.moe_schedule = "fastermoe";
+  plan.moe_shadows = 2;
+  const auto found = moe_alternatives(plan, small_moe(), *bed.costs, nullptr);
+  ASSERT_TRUE(found.has_value()) << found.error().what;
+  EXPECT_GT(found->size(), 3U);
+  EXPECT_EQ(std::ranges::count(*found, true, &MoeAlternative::own), 1);
 }
 
 }  // namespace
