@@ -15,7 +15,7 @@ namespace moesim {
 namespace {
 
 struct Groups {
-  int ranks = 0;  // of a group
+  int ranks = 0;    // of a group
   int experts = 0;  // of a rank
 };
 
@@ -152,8 +152,9 @@ Result<SelectionTrace> keep_on_node(SelectionTrace trace, const TopologyGate& ga
       keep_row_on_node(rows[rank], first, first + on_node, tokens, allowed, rounder);
     }
   });
-  mark_rewritten(trace.info, fmt::format("a topology-aware gate (EP {}, {} ranks to a node, {} of the tokens may leave it)",
-                                         groups.ranks, gate.ranks_per_node, gate.fraction));
+  mark_rewritten(trace.info,
+                 fmt::format("a topology-aware gate (EP {}, {} ranks to a node, {} of the tokens may leave it)",
+                             groups.ranks, gate.ranks_per_node, gate.fraction));
   return trace;
 }
 

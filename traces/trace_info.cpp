@@ -71,7 +71,8 @@ Status merge_side_file(std::string_view text, const std::string& name, TraceInfo
   MOESIM_ASSIGN(info.capacity_factor, root.double_or("capacity_factor", info.capacity_factor, 0, 1e6));
   MOESIM_TRY(read_enum(root, "phase", std::array{TracePhase::kUnknown, TracePhase::kTraining, TracePhase::kInference},
                        info.phase));
-  MOESIM_TRY(read_enum(root, "origin", std::array{TraceOrigin::kRecorded, TraceOrigin::kSynthetic, TraceOrigin::kRewritten},
+  MOESIM_TRY(read_enum(root, "origin",
+                       std::array{TraceOrigin::kRecorded, TraceOrigin::kSynthetic, TraceOrigin::kRewritten},
                        info.origin));
   MOESIM_TRY(read_enum(root, "drops",
                        std::array{TraceDrops::kUnknown, TraceDrops::kNone, TraceDrops::kBefore, TraceDrops::kAfter},

@@ -20,8 +20,8 @@ void count_sharers(CommCost& cost, const GroupTopology& group) {
 
 }  // namespace
 
-EntityPricer::EntityPricer(const Program& program, const CostModel& costs, std::vector<RankId> group,
-                           PieceLoads* loads, std::optional<int> member, int shard, int device)
+EntityPricer::EntityPricer(const Program& program, const CostModel& costs, std::vector<RankId> group, PieceLoads* loads,
+                           std::optional<int> member, int shard, int device)
     : program_(program),
       costs_(costs),
       group_(std::move(group)),

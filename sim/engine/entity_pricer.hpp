@@ -73,8 +73,8 @@ class EntityPricer {
   using ExchangeLoads = std::vector<std::optional<ExchangeLoad>>;
   std::map<RowPiece, ExchangeLoads> loads_of_shards_;  // [moe_layer][variant][shard]
   std::map<RowPiece, ExchangeLoads> loads_to_shards_;  // [moe_layer][variant]
-  std::vector<std::int64_t> shadow_rows_;  // of the operation that is being priced
-  std::vector<std::int64_t> rows_;         // a matrix of copies from rank to rank
+  std::vector<std::int64_t> shadow_rows_;              // of the operation that is being priced
+  std::vector<std::int64_t> rows_;                     // a matrix of copies from rank to rank
 };
 
 }  // namespace moesim

@@ -128,6 +128,7 @@ Result<Plan> plan_of_schedule(const LayerCase& layer, std::string_view schedule,
   const MoeShape& shape = *layer.model.first_moe();
   Plan plan = layer.plan;
   plan.moe_schedule = schedule;
+  plan.moe_shadows = 0;  // of its own choice
   if (boundary == LayerBoundary::kWhole && plan.sizes().tp > 1) {
     plan.sequence_parallel = false;
     if (found->check(plan, shape)) return plan;

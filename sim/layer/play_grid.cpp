@@ -166,8 +166,9 @@ class GridPlayer {
   };
 
   // Where the schedule says that another's program is the same, the other's time is its own.
-  Result<std::optional<LayerTimes>> play_degree(const LayerCase& layer, const GridCell& cell, const MoeSchedule& schedule,
-                                                Plan plan, int degree, std::vector<PlayedDegree>& played) const {
+  Result<std::optional<LayerTimes>> play_degree(const LayerCase& layer, const GridCell& cell,
+                                                const MoeSchedule& schedule, Plan plan, int degree,
+                                                std::vector<PlayedDegree>& played) const {
     plan.moe_degree = degree;
     const std::string_view same = schedule.same_as(plan);
     std::optional<LayerTimes> time;

@@ -33,7 +33,7 @@ struct GridTimes {
   // The same: what the fastest forward and the fastest backward pass add up to, if each could have a number of pieces of its own
   // at no cost. Below `seconds` where they want different ones.
   std::vector<Seconds> passes_apart;
-  std::vector<ParmChoice> rule;       // by layer
+  std::vector<ParmChoice> rule;  // by layer
 
   [[nodiscard]] std::size_t layers() const { return rule.size(); }
   [[nodiscard]] std::size_t place(std::size_t layer, std::size_t schedule) const {

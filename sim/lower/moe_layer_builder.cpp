@@ -203,9 +203,9 @@ std::vector<ExpertWeights> MoeLayerBuilder::fetch_shadows(TensorId gate) {
   for (int batch = 0; batch < batches(); ++batch) {
     const std::int64_t experts = static_cast<std::int64_t>(shadows_) * (batch + 1) / batches() -
                                  static_cast<std::int64_t>(shadows_) * batch / batches();
-    fetched.push_back(b_.fetch_experts(
-        "experts.fetch", {up_, down_}, gate, experts,
-        {CutBy::kShadow, static_cast<std::int16_t>(batch), static_cast<std::int16_t>(batches())}));
+    fetched.push_back(
+        b_.fetch_experts("experts.fetch", {up_, down_}, gate, experts,
+                         {CutBy::kShadow, static_cast<std::int16_t>(batch), static_cast<std::int16_t>(batches())}));
   }
   return fetched;
 }

@@ -16,7 +16,7 @@ class MoeLayerBuilder {
 
   [[nodiscard]] const MoeShape& shape() const { return shape_; }
   [[nodiscard]] const Plan& plan() const { return b_.plan(); }
-  [[nodiscard]] int degree() const { return degree_; }  // pieces that copies are cut into
+  [[nodiscard]] int degree() const { return degree_; }    // pieces that copies are cut into
   [[nodiscard]] int shadows() const { return shadows_; }  // experts that are shadowed
   [[nodiscard]] std::int64_t local_experts() const { return shape_.experts / plan().sizes().ep; }
 

@@ -25,13 +25,11 @@ namespace moesim {
 namespace {
 
 std::vector<const MoeSchedule*>& schedule_list() {
-  static std::vector<const MoeSchedule*> list = {&megatron_a2a(),  &megatron_allgather(),
-                                                 &parm_s1(),       &parm_s2(),
-                                                 &deepspeed_moe(), &deepspeed_moe_ar(),
-                                                 &deepspeed_v0(),  &deepspeed_v1(),
-                                                 &pipemoe(),       &fsmoe(),
-                                                 &tutel(),         &fastmoe(),
-                                                 &fastermoe(),     &janus()};
+  static std::vector<const MoeSchedule*> list = {
+      &megatron_a2a(),     &parm_s1(),      &parm_s2(),      &deepspeed_moe(),
+      &deepspeed_moe_ar(), &deepspeed_v0(), &deepspeed_v1(), &megatron_allgather(),
+      &pipemoe(),          &fsmoe(),        &tutel(),        &fastmoe(),
+      &fastermoe(),        &janus()};
   return list;
 }
 

@@ -18,7 +18,8 @@ class Tutel final : public MoeSchedule {
  public:
   std::string_view name() const override { return "tutel"; }
   std::string_view description() const override {
-    return "Tutel: copies for every shard in pieces, one exchanged over all ranks while another is computed (MLSys 2023)";
+    return "Tutel: copies for every shard in pieces, one exchanged over all ranks while another is computed (MLSys "
+           "2023)";
   }
   Status check(const Plan&, const MoeShape&) const override { return {}; }
   std::vector<int> degrees(const Plan& plan) const override {

@@ -103,9 +103,8 @@ class AdjointWriter {
   TensorId gradient_like(TensorId tensor) {
     const Tensor original = chunk_.tensors[tensor.index()];
     const DType type = original.type == DType::kFp8 ? builder_.recipe().activation : original.type;
-    const TensorId id =
-        builder_.make(original.name, TensorRole::kActivationGradient, type, original.rows, original.columns,
-                      original.groups);
+    const TensorId id = builder_.make(original.name, TensorRole::kActivationGradient, type, original.rows,
+                                      original.columns, original.groups);
     chunk_.tensors[id.index()].layer = original.layer;
     return id;
   }

@@ -57,10 +57,10 @@ enum class OpKind : std::uint8_t {
   kAllReduce,         // X -> X
   kDispatch,          // Y -> Z      all-to-all-v over `group`: token copies to the ranks of their experts
   kCombine,           // Z -> Y      all-to-all-v back
-  kFetchExperts,      // W..., P -> V...   to every rank over `group`: weights of the experts in Op::cut, when the gate has chosen (P)
+  kFetchExperts,  // W..., P -> V...   to every rank over `group`: weights of the experts in Op::cut, when the gate has chosen (P)
   kReturnExpertGrads,  // gV... -> S...   back: their gradients, summed where they are owned
-  kSend,              // X ->        to a neighbouring stage
-  kReceive,           // -> X
+  kSend,               // X ->        to a neighbouring stage
+  kReceive,            // -> X
   kReduceGrads,    // W... ->     gradient bucket: all-reduce, or over kDpCp and kEdp reduce-scatter when ZeRO shards it
   kGatherParams,   // W... ->     parameter bucket: all-gather of ZeRO's shards
   kOptimizerStep,  // W... ->     AdamW over this rank's shard
@@ -110,7 +110,7 @@ struct Op {
   std::int32_t bucket = -1;   // gradient and parameter buckets of data parallelism: index into Program::buckets
   float factor = 1;           // kScale
   std::int8_t to_source = 0;  // kSortByExpert: 1: back into the order of arrival, of shares or of pieces
-  RowPiece cut = {};          // kSortByExpert: how the pieces are cut, where it is about those; of experts that move: which
+  RowPiece cut = {};  // kSortByExpert: how the pieces are cut, where it is about those; of experts that move: which
 };
 
 }  // namespace moesim

@@ -54,8 +54,8 @@ struct ShadowPlace {
       return (to / run - from / run + piece.of) % piece.of == piece.index ? rows : 0;
     }
     case CutBy::kShadow: {
-      const bool inside = shadow.index >= shadow.of * piece.index / piece.of &&
-                          shadow.index < shadow.of * (piece.index + 1) / piece.of;
+      const bool inside =
+          shadow.index >= shadow.of * piece.index / piece.of && shadow.index < shadow.of * (piece.index + 1) / piece.of;
       return inside ? rows : 0;
     }
   }

@@ -104,17 +104,45 @@ ChunkParts parts_of_chunk(const LayerTable& table, Recompute recompute, const st
 
 }  // namespace
 
+ChunkPairs chunk_pairs(const CompiledPipeline& pipeline) {
+  ChunkPairs pairs;
+  for (const Slot& slot : pipeline.slots)
+    if (slot.kind == SlotKind::kForwardBackward) pairs.emplace_back(slot.chunk, slot.backward_chunk);
+  std::sort(pairs.begin(), pairs.end());
+  pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
+  return pairs;
+}
+
 void pair_passes(CutModel& cut, const LayerTable& table, Recompute recompute, const PipelineSchedule& schedule,
-                 const std::vector<int>& layers_per_chunk, double drag, SpanPlayer& player) {
+                 const ChunkPairs& meet, const std::vector<int>& layers_per_chunk, double drag, SpanPlayer& player) {
+  cut.pairs.resize(cut.passes.size());
+  cut.runs_on.assign(cut.passes.size(), 0);
+  const bool alone = std::adjacent_find(meet.begin(), meet.end(),
+                                        [](const auto& a, const auto& b) { return a.first == b.first; }) == meet.end();
   std::vector<ChunkParts> parts;
-  for (std::size_t i = 0; i < layers_per_chunk.size(); ++i)
+  for (std::size_t i = 0; alone && i < layers_per_chunk.size(); ++i)
     parts.push_back(parts_of_chunk(table, recompute, layers_per_chunk, i, schedule.splits_backward()));
-  const std::size_t chunks = cut.passes.size();
-  cut.pairs.resize(chunks);
-  for (std::size_t own = 0; own < chunks; ++own)
-    for (std::size_t other = 0; other < chunks; ++other) {
-      if (other == own || cut.stage_of[other] != cut.stage_of[own]) continue;
-      cut.pairs[own] = player.play_pair(parts[own % parts.size()].forward, parts[other % parts.size()].backward, drag);
+  std::vector<bool> known(cut.pairs.size(), false);
+  for (const auto& [forward, backward] : meet) {
+    const auto own = static_cast<std::size_t>(forward);
+    const auto other = static_cast<std::size_t>(backward);
+    PairSpan pair;
+    if (alone) {
+      pair = player.play_pair(parts[own % parts.size()].forward, parts[other % parts.size()].backward, drag);
+    } else {
+      pair.forward_end = cut.passes[own].forward_busy;
+      pair.backward_end = cut.passes[other].backward_busy;
+      pair.span = pair.forward_end + pair.backward_end;
+    }
+    cut.runs_on[other] = std::max(cut.runs_on[other], pair.span - pair.backward_end);
+    if (!known[own] || pair.span < cut.pairs[own].span) cut.pairs[own] = pair;
+    known[own] = true;
+  }
+  // One that no slot of the pipeline pairs runs alone.
+  for (std::size_t own = 0; own < known.size(); ++own)
+    if (!known[own]) {
+      const double span = cut.passes[own].forward;
+      cut.pairs[own] = {span, span, span};
     }
 }
 
@@ -175,9 +203,7 @@ double played_bound(const BoundInput& input, const CompiledPipeline& pipeline, d
     times.pair.push_back(pair.span);
     // Either half of a pair may hand on its result while the other half still computes.
     times.send_forward[chunk] -= pair.span - pair.forward_end;
-    for (std::size_t other = 0; other < cut.pairs.size(); ++other)
-      if (other != chunk && cut.stage_of[other] == cut.stage_of[chunk])
-        times.send_backward[other] -= pair.span - pair.backward_end;
+    times.send_backward[chunk] -= cut.runs_on[chunk];
   }
   double optimizer = 0;
   for (std::size_t stage = 0; stage < cut.parameters.size(); ++stage) {

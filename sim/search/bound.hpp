@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "sim/pipeline/compiled_pipeline.hpp"
@@ -42,7 +43,9 @@ struct SyncTimes {                  // seconds, by stage
 struct CutModel {
   std::vector<int> stage_of;      // by chunk, over all model copies
   std::vector<PassTimes> passes;  // by chunk
-  std::vector<PairSpan> pairs;    // by the chunk of the forward half: with the other chunk of its stage (DualPipe)
+  std::vector<PairSpan> pairs;    // by the chunk of the forward half, the least of those that it is in
+  // By the chunk of the backward half: what its pairs may run on after they have handed on its result.
+  std::vector<double> runs_on;
   std::vector<PartParameters> parameters;  // by stage
   std::vector<double> first_reach;         // by stage: least forward time before its first chunk
   std::vector<double> last_leave;          // by stage: least backward time after its last chunk
@@ -52,9 +55,13 @@ struct CutModel {
 [[nodiscard]] CutModel cut_model(const LayerTable& table, Recompute recompute, const ModelShape& model,
                                  const PipelineSchedule& schedule, const PipelineShape& shape,
                                  const std::vector<int>& layers_per_chunk, double transfer);
-// Fills CutModel::pairs, for schedules that overlap passes.
+// The chunks that a pipeline pairs, forward half and backward half, each combination once.
+using ChunkPairs = std::vector<std::pair<std::int32_t, std::int32_t>>;
+[[nodiscard]] ChunkPairs chunk_pairs(const CompiledPipeline& pipeline);
+// Fills CutModel::pairs, for schedules that overlap passes. A forward pass that always meets the same backward pass is played with
+// it; one that meets several counts with the computation of the shortest of them, as if all communication were hidden.
 void pair_passes(CutModel& cut, const LayerTable& table, Recompute recompute, const PipelineSchedule& schedule,
-                 const std::vector<int>& layers_per_chunk, double drag, SpanPlayer& player);
+                 const ChunkPairs& meet, const std::vector<int>& layers_per_chunk, double drag, SpanPlayer& player);
 
 struct BoundInput {
   const CutModel* cut = nullptr;

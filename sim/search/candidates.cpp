@@ -218,8 +218,7 @@ const CandidateMaker::Shape& CandidateMaker::shape_of(const Plan& plan, const Sc
     made.pipeline = std::make_shared<const CompiledPipeline>(std::move(*pipeline));
     made.activations = std::make_shared<const ActivationFront>(*made.pipeline);
     made.layers_per_chunk = std::move(*layers);
-    made.paired = std::any_of(made.pipeline->slots.begin(), made.pipeline->slots.end(),
-                              [](const Slot& slot) { return slot.kind == SlotKind::kForwardBackward; });
+    made.pairs = chunk_pairs(*made.pipeline);
   });
   return entry->shape;
 }
@@ -290,8 +289,9 @@ CutModel CandidateMaker::cut(const CellContext& context, const ScheduleChoice& c
                              Recompute recompute, const LayerTable& table, SpanPlayer& player) const {
   CutModel cut = cut_model(table, recompute, model_, *choice.schedule, compiled.pipeline->shape,
                            compiled.layers_per_chunk, context.transfer);
-  if (compiled.paired)
-    pair_passes(cut, table, recompute, *choice.schedule, compiled.layers_per_chunk, context.drag, player);
+  if (!compiled.pairs.empty())
+    pair_passes(cut, table, recompute, *choice.schedule, compiled.pairs, compiled.layers_per_chunk, context.drag,
+                player);
   return cut;
 }
 

@@ -83,7 +83,7 @@ class CandidateMaker {
     std::shared_ptr<const CompiledPipeline> pipeline;  // null: the schedule does not exist for it
     std::shared_ptr<const ActivationFront> activations;
     std::vector<int> layers_per_chunk;
-    bool paired = false;  // overlaps a forward with a backward pass
+    ChunkPairs pairs;  // forward passes that run beside backward passes
   };
   struct ShapeEntry {
     std::once_flag made;

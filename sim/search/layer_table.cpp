@@ -199,7 +199,10 @@ class TableMaker {
     PassTimes result;
     const BlockSpan backward = span(piece.backward, piece.chunk, layer, stored.backward);
     result.backward_weight = span(piece.weight, piece.chunk, layer, stored.backward_weight).span;
-    result.forward = span(piece.forward, piece.chunk, layer, stored.forward).span;
+    const BlockSpan forward = span(piece.forward, piece.chunk, layer, stored.forward);
+    result.forward = forward.span;
+    result.forward_busy = forward.busy;
+    result.backward_busy = backward.busy;
     const BlockSpan input = span(piece.input, piece.chunk, layer, stored.backward_input);
     result.backward = backward.span;
     result.backward_input = input.span;
@@ -297,6 +300,8 @@ PassTimes& PassTimes::operator+=(const PassTimes& other) {
   backward += other.backward;
   backward_input += other.backward_input;
   backward_weight += other.backward_weight;
+  forward_busy += other.forward_busy;
+  backward_busy += other.backward_busy;
   saved_bytes += other.saved_bytes;
   kept_for_weight += other.kept_for_weight;
   backward_head_start = other.backward_head_start;  // the last part is where the backward pass begins

@@ -25,6 +25,8 @@ struct PassTimes {      // seconds
   double backward = 0;  // input and weight gradients together
   double backward_input = 0;
   double backward_weight = 0;
+  double forward_busy = 0;   // computation alone
+  double backward_busy = 0;  // the same, input and weight gradients together
   // Recomputation at the start of the backward pass that need not wait for the gradient from the next layer.
   double backward_head_start = 0;
   std::int64_t saved_bytes = 0;  // kept from forward to backward

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "sim/lower/moe_schedule.hpp"
 #include "sim/pipeline/schedules.hpp"
 
 namespace moesim {
@@ -13,6 +14,9 @@ constexpr int kLargestExpertShards = 8;
 constexpr int kLargestSearchedMicroBatch = 8;
 constexpr int kMostChunks = 8;
 constexpr std::int64_t kLeastTokensPerContextRank = 4096;
+// Above so many ranks each further schedule prices exchanges between hundreds of ranks anew, for every layer of a trace.
+constexpr int kMostRanksOfAllSchedules = 128;
+constexpr std::string_view kSecondSchedule = "parm-s1";
 
 std::vector<int> powers_of_two(std::int64_t largest) {
   std::vector<int> values;
@@ -51,6 +55,12 @@ SearchSpace default_space(const ModelShape& model, const ClusterView& view, std:
   space.zero_expert = moe == nullptr ? std::vector<ZeroStage>{ZeroStage::kNone} : space.zero_dense;
   for (const PipelineSchedule* schedule : pipeline_schedules()) space.pipeline.emplace_back(schedule->name());
   space.moe_schedule = {Plan{}.moe_schedule};
+  if (moe == nullptr) return space;
+  for (const MoeSchedule* schedule : moe_schedules()) {
+    if (schedule->name() == space.moe_schedule.front()) continue;
+    if (world <= kMostRanksOfAllSchedules || schedule->name() == kSecondSchedule)
+      space.moe_schedule.emplace_back(schedule->name());
+  }
   return space;
 }
 

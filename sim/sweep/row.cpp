@@ -30,7 +30,9 @@ const std::vector<TypedColumn>& typed_columns() {
       {{"cluster", Unit::kNone, "cluster", "As given"}, Type::kWord},
       {{"nodes", Unit::kNone, "nodes", "Hosts"}, Type::kWhole},
       {{"trace", Unit::kNone, "trace", "As given; balanced: none"}, Type::kWord},
-      {{"trace_origin", Unit::kNone, "trace origin", "recorded, synthetic (made up by a generator) or what-if (rewritten)"}, Type::kWord},
+      {{"trace_origin", Unit::kNone, "trace origin",
+        "recorded, synthetic (made up by a generator) or what-if (rewritten)"},
+       Type::kWord},
       {{"tp", Unit::kNone, "TP", "Tensor parallelism"}, Type::kWhole},
       {{"cp", Unit::kNone, "CP", "Context parallelism"}, Type::kWhole},
       {{"pp", Unit::kNone, "PP", "Pipeline stages"}, Type::kWhole},
@@ -89,9 +91,9 @@ void append_plan(const PlanFile& file, const PointSources& sources, SweepRow& ro
              {plan.layout.order, plan.sequence_parallel, plan.seq_length, std::int64_t{plan.micro_batch},
               std::int64_t{plan.global_batch}, plan.precision, plan.pipeline,
               text_or_none(fmt::format("{}", fmt::join(plan.stage_layers, " "))), plan.moe_schedule,
-              std::int64_t{plan.moe_degree}, plan.capacity_factor, plan.pad_to_capacity, std::string(recompute_name(plan.recompute)),
-              std::int64_t{static_cast<int>(plan.zero_dense)}, std::int64_t{static_cast<int>(plan.zero_expert)},
-              plan.grad_bucket_elements, plan.overlap_grad_reduce,
+              std::int64_t{plan.moe_degree}, plan.capacity_factor, plan.pad_to_capacity,
+              std::string(recompute_name(plan.recompute)), std::int64_t{static_cast<int>(plan.zero_dense)},
+              std::int64_t{static_cast<int>(plan.zero_expert)}, plan.grad_bucket_elements, plan.overlap_grad_reduce,
               std::string(grad_placement_name(plan.grad_placement)), plan.overlap_param_gather});
 }
 

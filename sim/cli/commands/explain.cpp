@@ -128,11 +128,11 @@ MetricTable moe_schedule_table(const std::vector<MoeAlternative>& alternatives, 
     const StepBreakdown& b = one.metrics.breakdown;
     const auto exposed = [&b](Category category) { return b.exposed[static_cast<std::size_t>(category)].value(); };
     const auto compute = [&b](Category category) { return b.compute[static_cast<std::size_t>(category)].value(); };
-    table.add_row({one.schedule, std::int64_t{one.degree}, one.own, one.metrics.step_time.value(),
-                   1 - one.metrics.step_time / now, exposed(Category::kEpComm), exposed(Category::kEspComm),
-                   exposed(Category::kTpComm), compute(Category::kRouting), compute(Category::kExperts),
-                   one.metrics.fits},
-                  one.own ? RowTone::kGood : RowTone::kPlain);
+    table.add_row(
+        {one.schedule, std::int64_t{one.degree}, one.own, one.metrics.step_time.value(),
+         1 - one.metrics.step_time / now, exposed(Category::kEpComm), exposed(Category::kEspComm),
+         exposed(Category::kTpComm), compute(Category::kRouting), compute(Category::kExperts), one.metrics.fits},
+        one.own ? RowTone::kGood : RowTone::kPlain);
   }
   return table;
 }
@@ -143,7 +143,8 @@ std::string in_words(const MoeAlternative& one) {
 
 // The plan's schedule against the fastest other one.
 MetricTable moe_choice_record(const std::vector<MoeAlternative>& alternatives) {
-  const auto own = std::find_if(alternatives.begin(), alternatives.end(), [](const MoeAlternative& a) { return a.own; });
+  const auto own =
+      std::find_if(alternatives.begin(), alternatives.end(), [](const MoeAlternative& a) { return a.own; });
   const auto other =
       std::find_if(alternatives.begin(), alternatives.end(), [](const MoeAlternative& a) { return !a.own; });
   return record_of({{{"schedule", MetricUnit::kNone, "the plan's", "Schedule of the MoE layer"}, in_words(*own)},

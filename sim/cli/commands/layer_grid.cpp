@@ -132,8 +132,8 @@ MetricTable degree_table(const GridSummary& summary, const GridTimes& times) {
                      {"degree", MetricUnit::kNone, "pieces", "That it cuts token copies into"},
                      {"layers", MetricUnit::kNone, "layers", "Of which no other number is faster"}});
   for (const DegreeCount& count : summary.degrees)
-    table.add_row({std::string(times.schedules[count.schedule]->name()), std::int64_t{count.degree},
-                   std::int64_t{count.layers}});
+    table.add_row(
+        {std::string(times.schedules[count.schedule]->name()), std::int64_t{count.degree}, std::int64_t{count.layers}});
   return table;
 }
 
@@ -216,7 +216,9 @@ RunResult run_layer_grid(Session& session, const LayerGridRequest& request) {
   std::vector<ApartSummary> apart = summary.apart;
   std::erase_if(apart, [](const ApartSummary& one) { return one.differ == 0; });
   if (!apart.empty())
-    report.add_rows("backward_pieces", "If backward passes had a number of pieces of their own", apart_table(apart, times))
+    report
+        .add_rows("backward_pieces", "If backward passes had a number of pieces of their own",
+                  apart_table(apart, times))
         .shown = SectionShown::kPeopleOnly;
   if (summary.rule) {
     report.add_record("parm_rule", "Parm's rule", rule_record(*summary.rule));

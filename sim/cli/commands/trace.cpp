@@ -219,9 +219,9 @@ RunResult rewrite(Session& session, RewriteRequest request) {
   MOESIM_ASSIGN(request.topology.fraction, fraction_of(request));
   MOESIM_ASSIGN(LoadedTrace loaded, load_trace(request.from, request.import));
   tell_findings(session, loaded.findings);
-  MOESIM_ASSIGN(const SelectionTrace rewritten,
-                request.gate == "swipe" ? balance_by_swipe(std::move(loaded.trace), {request.topology.ep})
-                                        : keep_on_node(std::move(loaded.trace), request.topology));
+  MOESIM_ASSIGN(const SelectionTrace rewritten, request.gate == "swipe"
+                                                    ? balance_by_swipe(std::move(loaded.trace), {request.topology.ep})
+                                                    : keep_on_node(std::move(loaded.trace), request.topology));
   MOESIM_TRY(write_trace(rewritten, to));
   session.say(fmt::format("wrote {} and {}.json (what-if): {}", to, to, rewritten.info.gate));
   return loaded.findings.worst() == Severity::kError ? static_cast<int>(ErrorKind::kInvalidInput) : kExitOk;
@@ -326,7 +326,8 @@ void add_synth(CLI::App& trace, Session& session) {
 }  // namespace
 
 void add_trace(CLI::App& app, Session& session) {
-  CLI::App* trace = app.add_subcommand("trace", "Recordings of which experts tokens chose: look, convert, rewrite, make up");
+  CLI::App* trace =
+      app.add_subcommand("trace", "Recordings of which experts tokens chose: look, convert, rewrite, make up");
   trace->require_subcommand(1);
 
   CLI::App* info = trace->add_subcommand("info", "Shape, balance and temporal locality of a trace");

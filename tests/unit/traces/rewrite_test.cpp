@@ -27,8 +27,7 @@ SelectionTrace trace_of(const std::vector<std::vector<std::uint32_t>>& rows) {
 
 // The example of the header: rank 0 sends 2 away, rank 1 had no more than 2 away and keeps its row.
 TEST(Rewrite, ATopologyAwareGateKeepsTokensOnTheirNode) {
-  const auto result =
-      keep_on_node(trace_of({{4, 2, 8, 6}, {10, 8, 1, 1}, {0, 0, 10, 10}, {5, 5, 0, 10}}), {4, 2, 0.2});
+  const auto result = keep_on_node(trace_of({{4, 2, 8, 6}, {10, 8, 1, 1}, {0, 0, 10, 10}, {5, 5, 0, 10}}), {4, 2, 0.2});
   ASSERT_TRUE(result.has_value());
   EXPECT_THAT(row_of(*result, 0, 0, 0, 0), ElementsAre(10, 8, 1, 1));
   EXPECT_THAT(row_of(*result, 0, 0, 0, 1), ElementsAre(10, 8, 1, 1));

@@ -133,7 +133,8 @@ TEST(Equivalence, ExpertsThatMoveToTheTokens) {
   model.name = "tiny-moe with narrow experts";
   for (LayerShape& kind : model.kinds)
     if (kind.moe) kind.moe->expert.width = 1;
-  for (const ParallelSizes& sizes : {ParallelSizes{.dp = 4, .ep = 4}, ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .edp = 2}})
+  for (const ParallelSizes& sizes :
+       {ParallelSizes{.dp = 4, .ep = 4}, ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .edp = 2}})
     for (const Recompute recompute : kRecomputes) {
       Plan plan = tiny_plan(sizes);
       plan.moe_schedule = "janus";

@@ -66,7 +66,8 @@ TEST(ToySchedule, TrainsWhatOneRankTrains) {
   list_the_toy();
   const Result<Trained> one = train_all(tiny_plan({}), tiny_moe(), 1);
   ASSERT_TRUE(one.has_value()) << one.error().what;
-  for (const ParallelSizes& sizes : {ParallelSizes{.dp = 4, .ep = 4}, ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .edp = 2}}) {
+  for (const ParallelSizes& sizes :
+       {ParallelSizes{.dp = 4, .ep = 4}, ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .edp = 2}}) {
     Plan plan = tiny_plan(sizes);
     plan.moe_schedule = kToy.name();
     const Result<Trained> many = train_all(plan, tiny_moe(), 1);

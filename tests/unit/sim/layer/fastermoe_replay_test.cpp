@@ -6,7 +6,11 @@
 #include <numeric>
 
 #include "sim/engine/op_cost.hpp"
+#include "sim/layer/compare_layers.hpp"
+#include "sim/layer/shadow_counts.hpp"
+#include "sim/simulate/moe_choice.hpp"
 #include "tests/unit/sim/layer/layer_testing.hpp"
+#include "tests/unit/sim/program/program_testing.hpp"
 
 namespace moesim {
 namespace {
@@ -20,15 +24,17 @@ LayerCase skewed_layer() {
   loads.sources = 8;
   loads.counts.clear();
   for (int source = 0; source < 8; ++source)
-    for (int expert = 0; expert < 16; ++expert) loads.counts.push_back(expert == 5 ? 1024 : expert == source ? 124 : 60 + 4 * (expert % 3));
+    for (int expert = 0; expert < 16; ++expert)
+      loads.counts.push_back(expert == 5 ? 1024 : expert == source ? 124 : 60 + 4 * (expert % 3));
   layer->loads = std::make_shared<const RoutedLoads>(std::move(loads));
   return std::move(*layer);
 }
 
-Program faster_layer(LayerCase layer, int runs, int shadows) {
-  layer.plan.moe_degree = runs;
-  layer.plan.moe_shadows = shadows;
-  auto program = lower_layer(layer, "fastermoe", {.passes = LayerPasses::kForward});
+Program faster_layer(const LayerCase& layer, int runs, int shadows) {
+  Plan plan = plan_of_schedule(layer, "fastermoe", LayerBoundary::kWhole).value();
+  plan.moe_degree = runs;
+  plan.moe_shadows = shadows;
+  auto program = lower_layer(layer, plan, {.passes = LayerPasses::kForward});
   EXPECT_TRUE(program.has_value()) << (program ? std::string() : program.error().what);
   return program ? std::move(*program) : Program{};
 }
@@ -53,7 +59,7 @@ Played played(const Program& program, const CostModel& costs) {
 // S_0 ... S_{m-1}, weights, R_0 ... R_{m-1} on the network; C_0 ... C_{m-1}, shadows on the device; C_j after S_j, R_j after C_j,
 // each batch of shadows after its weights.
 struct Recursion {
-  Picoseconds before = 0, after = 0;         // gate, sort and cut; join and sum
+  Picoseconds before = 0, after = 0;  // gate, sort and cut; join and sum
   std::vector<Picoseconds> send, back, compute, weights, shadow;
   [[nodiscard]] Picoseconds end() const {
     Picoseconds network = before;
@@ -69,7 +75,9 @@ struct Recursion {
     return std::max(network, device) + after;
   }
 };
-Picoseconds sum(const std::vector<Picoseconds>& times) { return std::accumulate(times.begin(), times.end(), Picoseconds{0}); }
+Picoseconds sum(const std::vector<Picoseconds>& times) {
+  return std::accumulate(times.begin(), times.end(), Picoseconds{0});
+}
 
 Recursion recursion_of(const Program& program, const Played& played) {
   const std::vector<Op>& ops = program.blocks.front().ops;
@@ -81,12 +89,17 @@ Recursion recursion_of(const Program& program, const Played& played) {
     const Picoseconds time = played.durations[i];
     const RowPiece piece = piece_of(ops[i], chunk);
     switch (ops[i].kind) {
-      case OpKind::kDispatch: r.send.push_back(time); travelling = true; break;
+      case OpKind::kDispatch:
+        r.send.push_back(time);
+        travelling = true;
+        break;
       case OpKind::kFetchExperts: r.weights.push_back(time); break;
       case OpKind::kCombine: r.back.push_back(time); break;
       default:
-        if (!piece.whole()) work[piece] += time;
-        else (travelling ? r.after : r.before) += time;
+        if (!piece.whole())
+          work[piece] += time;
+        else
+          (travelling ? r.after : r.before) += time;
     }
   }
   for (const auto& [piece, time] : work) (piece.by == CutBy::kShadow ? r.shadow : r.compute).push_back(time);
@@ -118,6 +131,50 @@ TEST(FasterMoe, AShadowedHotExpertMakesTheLayerFaster) {
   EXPECT_LT(with, without);
   const Picoseconds all = played(faster_layer(skewed_layer(), 2, 16), *bed.costs).end;
   EXPECT_GT(all, with);
+}
+
+TEST(ShadowCounts, WhereTheScheduleShadowsAndTheGateIsKnown) {
+  const LayerCase layer = skewed_layer();
+  const MoeShape& shape = *layer.model.first_moe();
+  const auto counts = [&](std::string_view name, const RoutedLoads& loads) {
+    return shadow_counts(*find_moe_schedule(name).value(), layer.plan, shape, loads);
+  };
+  EXPECT_EQ(counts("fastermoe", *layer.loads), (std::vector<int>{0, 1, 2, 3, 4, 6, 8, 12, 16}));
+  EXPECT_EQ(counts("pipemoe", *layer.loads), std::vector<int>{0});
+  EXPECT_EQ(counts("janus", *layer.loads), std::vector<int>{0});
+  EXPECT_EQ(counts("fastermoe", balanced_routed_loads(1, 16, 2, 1024)), std::vector<int>{0});
+}
+
+TEST(ShadowCounts, ALayerIsListedWithItsBest) {
+  const Testbed bed = testbed(2);
+  const LayerCase layer = skewed_layer();
+  const MoeSchedule* const faster = find_moe_schedule("fastermoe").value();
+  const auto outcomes = compare_schedules(layer, *bed.costs, {&faster, 1}, {});
+  ASSERT_TRUE(outcomes.has_value()) << outcomes.error().what;
+  const ScheduleOutcome& outcome = outcomes->front();
+  EXPECT_GT(outcome.shadows, 0);
+  EXPECT_EQ(outcome.program.plan.moe_shadows, outcome.shadows);
+  for (const DegreeOutcome& one : outcome.degrees) EXPECT_GE(one.times.total(), outcome.result.times.total());
+  for (const int shadows : {0, 1, 2, 4, 16}) {
+    Plan plan = plan_of_schedule(layer, "fastermoe", LayerBoundary::kWhole).value();
+    plan.moe_degree = outcome.degree;
+    plan.moe_shadows = shadows;
+    const auto played = play_layer(lower_layer(layer, plan, {}).value(), *bed.costs);
+    ASSERT_TRUE(played.has_value());
+    EXPECT_GE(played->times.total(), outcome.result.times.total()) << shadows;
+  }
+}
+
+// Other schedules have no shadows, and are compared without.
+TEST(MoeChoice, OthersThanTheOneThatShadowsCanBeLookedAt) {
+  const Testbed bed = testbed(2);
+  Plan plan = plan_of({.dp = 8, .ep = 8}, 1);
+  plan.moe_schedule = "fastermoe";
+  plan.moe_shadows = 2;
+  const auto found = moe_alternatives(plan, small_moe(), *bed.costs, nullptr);
+  ASSERT_TRUE(found.has_value()) << found.error().what;
+  EXPECT_GT(found->size(), 3U);
+  EXPECT_EQ(std::ranges::count(*found, true, &MoeAlternative::own), 1);
 }
 
 }  // namespace

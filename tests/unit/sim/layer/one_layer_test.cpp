@@ -169,9 +169,8 @@ TEST(OneLayer, ExpertsOfTheFsMoePaperRanUnpadded) {
   };
   EXPECT_NEAR(products(1.2), 9.08e-3, 0.01e-3);
   for (const double capacity_factor : {1.2, 1.0}) {
-    const double played = layer_of_the_fsmoe_paper(bed, capacity_factor)
-                              .compute[static_cast<std::size_t>(Category::kExperts)]
-                              .value();
+    const double played =
+        layer_of_the_fsmoe_paper(bed, capacity_factor).compute[static_cast<std::size_t>(Category::kExperts)].value();
     std::printf("experts %.4f ms, products %.4f ms\n", 1e3 * played, 1e3 * products(capacity_factor));
   }
 }

@@ -43,9 +43,8 @@ class PassUnderClock {
     program_ = lower_layer(layer, plan, {}).value();
     replay_ = price(program_, costs, {}).replay;
     replay_.compute_slowdown = 1;
-    std::erase_if(replay_.entities.front().calls, [&](const ReplayCall& call) {
-      return program_.blocks[call.block].kind != pass;
-    });
+    std::erase_if(replay_.entities.front().calls,
+                  [&](const ReplayCall& call) { return program_.blocks[call.block].kind != pass; });
     for (ReplayBlock& block : replay_.blocks)
       for (ReplayOp& op : block.ops) op.port_use = 0;
   }
@@ -115,12 +114,15 @@ Picoseconds three_resources(int degree, const Clock& clock) {
   Picoseconds inside = 0;
   Picoseconds computed = 0;
   Picoseconds between = dispatched;
-  const auto gather = [&](int piece) { inside = std::max(inside, (piece + 1) * clock.exchange) + clock.gather; };
+  Picoseconds gathered = 0;
+  const auto gather = [&](int piece) {
+    inside = std::max(inside, (piece + 1) * clock.exchange) + clock.gather;
+    gathered = inside;
+  };
   gather(0);
   for (int piece = 0; piece < degree; ++piece) {
-    const Picoseconds gathered = inside;
-    if (piece + 1 < degree) gather(piece + 1);
     computed = std::max(computed, gathered) + clock.experts;
+    if (piece + 1 < degree) gather(piece + 1);
     inside = std::max(inside, computed) + clock.sum;
     between = std::max(between, inside) + clock.exchange;
   }
@@ -179,11 +181,14 @@ TEST(FsMoe, ClosedFormsAgainstTheOrder) {
     most[c] = std::max(most[c], deviation);
     const double inside = static_cast<double>(clock.gather + clock.sum);
     const auto exchange = static_cast<double>(clock.exchange);
-    EXPECT_GE(played, std::max({2 * degree * exchange, 2 * exchange + inside + degree * static_cast<double>(clock.experts),
-                                2 * exchange + degree * inside}));
+    EXPECT_GE(played,
+              std::max({2 * degree * exchange, 2 * exchange + inside + degree * static_cast<double>(clock.experts),
+                        2 * exchange + degree * inside}));
   }
   const auto of = [](FsMoeCase bound) { return static_cast<std::size_t>(bound); };
-  std::printf("points %d %d %d %d exact %d %d %d %d least %.3f %.3f %.3f %.3f most %.3f %.3f %.3f %.3f\n", points[0], points[1], points[2], points[3], exact[0], exact[1], exact[2], exact[3], least[0], least[1], least[2], least[3], most[0], most[1], most[2], most[3]);
+  std::printf("points %d %d %d %d exact %d %d %d %d least %.3f %.3f %.3f %.3f most %.3f %.3f %.3f %.3f\n", points[0],
+              points[1], points[2], points[3], exact[0], exact[1], exact[2], exact[3], least[0], least[1], least[2],
+              least[3], most[0], most[1], most[2], most[3]);
   EXPECT_EQ(points[of(FsMoeCase::kInterBound)], 0);  // without gradients its form is below the third
 }
 
@@ -206,7 +211,9 @@ TEST(ParmS2, GathersHideBehindExchangesButForTheLastPiece) {
           std::max(out + clock.gather, clock.exchange + degree * clock.gather);  // SAA of equal pieces
       EXPECT_EQ(forward.play(clock), out + clock.experts + back) << degree;
       EXPECT_EQ(backward.play(clock), out + clock.experts_backward + back) << degree;
-      if (clock.gather <= clock.exchange) EXPECT_EQ(back - out, clock.gather);
+      if (clock.gather <= clock.exchange) {
+        EXPECT_EQ(back - out, clock.gather);
+      }
     }
   }
 }
@@ -264,8 +271,9 @@ TEST(Parm, WithoutModelParallelismBothAreOneAndWithoutShardsAllAre) {
   }
   const LayerCase plain = layer_case(layer_plan(8, 1, 1));
   for (const MoeSchedule* schedule : moe_schedules())
-    if (plan_of_schedule(plain, schedule->name(), LayerBoundary::kWhole))
+    if (plan_of_schedule(plain, schedule->name(), LayerBoundary::kWhole)) {
       EXPECT_EQ(time(plain, *schedule), time(plain, *moe_schedules().front())) << schedule->name();
+    }
 }
 
 }  // namespace

@@ -59,10 +59,10 @@ TEST(FasterMoe, CopiesForShadowedExpertsStay) {
   ASSERT_NE(split, forward.end());
   std::vector<RowCount> pieces;
   for (const TensorId id : split->outputs) pieces.push_back(chunk.tensors[id.index()].rows);
-  EXPECT_THAT(pieces, ElementsAre(RowCount{56, RowSource::kRouted, distance(0, 2)},
-                                  RowCount{56, RowSource::kRouted, distance(1, 2)},
-                                  RowCount{8, RowSource::kRouted, shadow(0, 2)},
-                                  RowCount{8, RowSource::kRouted, shadow(1, 2)}));
+  EXPECT_THAT(
+      pieces,
+      ElementsAre(RowCount{56, RowSource::kRouted, distance(0, 2)}, RowCount{56, RowSource::kRouted, distance(1, 2)},
+                  RowCount{8, RowSource::kRouted, shadow(0, 2)}, RowCount{8, RowSource::kRouted, shadow(1, 2)}));
   // One expert of each batch: an up-projection of 64 to 2 * 32 and a down-projection of 32 to 64, in BF16.
   const auto fetch = std::ranges::find(forward, OpKind::kFetchExperts, &Op::kind);
   ASSERT_NE(fetch, forward.end());
@@ -89,9 +89,9 @@ TEST(FasterMoe, ShadowedExpertsComeFirstBackwards) {
   for (const Op& op : backward)
     if (op.kind == OpKind::kGroupedGemmWgrad || op.kind == OpKind::kAddExpertGrads)
       order.push_back(op.kind == OpKind::kAddExpertGrads ? "add" : op.name);
-  EXPECT_THAT(order, ElementsAre("experts.fetched_down", "experts.fetched_up", "experts.fetched_down",
-                                 "experts.fetched_up", "experts.down", "experts.up", "experts.down", "experts.up",
-                                 "add", "add", "add", "add"));
+  EXPECT_THAT(order,
+              ElementsAre("experts.fetched_down", "experts.fetched_up", "experts.fetched_down", "experts.fetched_up",
+                          "experts.down", "experts.up", "experts.down", "experts.up", "add", "add", "add", "add"));
 }
 
 // Weights of two shadows of 3 * 64 * 32 numbers of two bytes in each of seven layers: kept from the forward to the backward pass, or

@@ -81,6 +81,34 @@ TEST(Search, BoundIsNeverAboveTheReplayUnderAnyMoeSchedule) {
   EXPECT_EQ(found.size(), moe_schedules().size());
 }
 
+TEST(Search, NumbersOfPiecesAreADimension) {
+  const ModelShape model = small_model();
+  const ClusterView view = cluster(1);
+  const CostModel costs(view);
+  SearchSpace space = small_space(model, view);
+  space.pp = {1};
+  space.ep = {8};
+  space.esp = {1};
+  space.moe_schedule = {"megatron-a2a", "pipemoe"};
+  const auto degrees_found = [&] {
+    std::set<std::pair<std::string, int>> found;
+    for (const RankedPlan& ranked : rank_all(model, costs, space, 1'000'000).plans)
+      found.emplace(ranked.plan.moe_schedule, ranked.plan.moe_degree);
+    return found;
+  };
+  using Found = std::set<std::pair<std::string, int>>;
+  // All that each can; one piece of pipemoe is megatron-a2a.
+  EXPECT_EQ(degrees_found(), (Found{{"megatron-a2a", 1}, {"pipemoe", 2}, {"pipemoe", 4}, {"pipemoe", 8}}));
+  space.moe_degree = {1, 2};
+  EXPECT_EQ(degrees_found(), (Found{{"megatron-a2a", 1}, {"pipemoe", 2}}));
+  // Of four combinations one is the same as another and one does not exist.
+  const Certificate certificate = rank_all(model, costs, space, 1).certificate;
+  EXPECT_GE(certificate.pruned[static_cast<std::size_t>(Pruned::kMoeSchedule)], certificate.considered / 8);
+  EXPECT_EQ(
+      std::accumulate(certificate.pruned.begin(), certificate.pruned.end(), std::int64_t{0}) + certificate.replayed,
+      certificate.considered);
+}
+
 TEST(Search, TheListIsTheTopOfTheWholeSpace) {
   const ModelShape model = small_model();
   const ClusterView view = cluster(2);
