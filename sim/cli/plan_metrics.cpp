@@ -10,26 +10,31 @@ std::vector<Metric> plan_metrics(const Plan& plan) {
   const auto size = [](const char* key, const char* title, int value, const char* description) {
     return Metric{{key, MetricUnit::kNone, title, description}, std::int64_t{value}};
   };
-  return {size("layout.tp", "TP", s.tp, "Tensor parallelism of the dense part"),
-          size("layout.cp", "CP", s.cp, "Context parallelism"),
-          size("layout.pp", "PP", s.pp, "Pipeline stages"),
-          size("layout.vpp", "VPP", s.vpp, "Model chunks per stage"),
-          size("layout.dp", "DP", s.dp, "Data parallelism of the dense part"),
-          size("layout.ep", "EP", s.ep, "Expert parallelism"),
-          size("layout.esp", "ESP", s.esp, "Shards of one expert (Megatron's ETP)"),
-          size("layout.edp", "EDP", s.edp, "Replicas of an expert shard"),
-          size("micro_batch", "MBS", plan.micro_batch, "Sequences of a micro-batch"),
-          {{"micro_batches", MetricUnit::kNone, "micro-batches", "Per rank and step", MetricShown::kMachinesOnly},
-           std::int64_t{plan.micro_batches()}},
-          {{"pipeline", MetricUnit::kNone, "schedule", "Of the pipeline"}, plan.pipeline},
-          {{"recompute", MetricUnit::kNone, "recompute", "What the backward pass computes again"},
-           std::string(recompute_name(plan.recompute))},
-          {{"zero_dense", MetricUnit::kNone, "ZeRO", "Stage for the dense parameters"},
-           std::int64_t{static_cast<int>(plan.zero_dense)}},
-          {{"zero_expert", MetricUnit::kNone, "ZeRO exp.", "Stage for the experts' parameters"},
-           std::int64_t{static_cast<int>(plan.zero_expert)}},
-          {{"moe_schedule", MetricUnit::kNone, "MoE schedule", "Of one MoE layer", MetricShown::kMachinesOnly},
-           plan.moe_schedule}};
+  return {
+      size("layout.tp", "TP", s.tp, "Tensor parallelism of the dense part"),
+      size("layout.cp", "CP", s.cp, "Context parallelism"),
+      size("layout.pp", "PP", s.pp, "Pipeline stages"),
+      size("layout.vpp", "VPP", s.vpp, "Model chunks per stage"),
+      size("layout.dp", "DP", s.dp, "Data parallelism of the dense part"),
+      size("layout.ep", "EP", s.ep, "Expert parallelism"),
+      size("layout.esp", "ESP", s.esp, "Shards of one expert (Megatron's ETP)"),
+      size("layout.edp", "EDP", s.edp, "Replicas of an expert shard"),
+      size("micro_batch", "MBS", plan.micro_batch, "Sequences of a micro-batch"),
+      {{"micro_batches", MetricUnit::kNone, "micro-batches", "Per rank and step", MetricShown::kMachinesOnly},
+       std::int64_t{plan.micro_batches()}},
+      {{"pipeline", MetricUnit::kNone, "schedule", "Of the pipeline"}, plan.pipeline},
+      {{"recompute", MetricUnit::kNone, "recompute", "What the backward pass computes again"},
+       std::string(recompute_name(plan.recompute))},
+      {{"zero_dense", MetricUnit::kNone, "ZeRO", "Stage for the dense parameters"},
+       std::int64_t{static_cast<int>(plan.zero_dense)}},
+      {{"zero_expert", MetricUnit::kNone, "ZeRO exp.", "Stage for the experts' parameters"},
+       std::int64_t{static_cast<int>(plan.zero_expert)}},
+      {{"moe_schedule", MetricUnit::kNone, "MoE schedule", "Of one MoE layer", MetricShown::kMachinesOnly},
+       plan.moe_schedule},
+      {{"all_to_all", MetricUnit::kNone, "all-to-all", "Algorithm of the token exchange", MetricShown::kMachinesOnly},
+       std::string(exchange_algorithm_name(plan.all_to_all))},
+      {{"all_reduce", MetricUnit::kNone, "all-reduce", "Algorithm of all-reduces", MetricShown::kMachinesOnly},
+       std::string(algorithm_name(plan.all_reduce))}};
 }
 
 std::vector<Metric> step_metrics(const StepMetrics& m) {

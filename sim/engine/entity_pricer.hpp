@@ -61,11 +61,11 @@ class EntityPricer {
     auto operator<=>(const ExchangeKey&) const = default;
   };
   // Dispatch and combine of a layer carry the same rows with other bytes.
-  [[nodiscard]] const ExchangeLoad& exchange_load(int layer, int variant, int j, const GroupTopology& group);
+  [[nodiscard]] const ExchangeWork& exchange_work(int layer, int variant, int j, const GroupTopology& group);
 
   std::map<ExchangeKey, CommCost> exchanges_;
-  std::vector<std::optional<ExchangeLoad>> loads_of_shards_;  // [moe_layer][variant][shard]
-  std::vector<std::optional<ExchangeLoad>> loads_to_shards_;  // [moe_layer][variant]
+  std::vector<std::optional<ExchangeWork>> loads_of_shards_;  // [moe_layer][variant][shard]
+  std::vector<std::optional<ExchangeWork>> loads_to_shards_;  // [moe_layer][variant]
   std::vector<std::int64_t> rows_;                            // a matrix of copies from rank to rank
 };
 

@@ -3,11 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
+#include "models/cost/collective.hpp"
+#include "models/cost/exchange/algorithm.hpp"
 #include "models/precision.hpp"
 #include "models/shape/model_shape.hpp"
 #include "sim/plan/layout.hpp"
@@ -27,6 +30,9 @@ enum class Recompute : std::uint8_t {
 // 2 gradients as well, 3 parameters as well.
 enum class ZeroStage : std::uint8_t { kNone = 0, kOptimizer = 1, kGradients = 2, kParameters = 3 };
 
+// Those that a plan may name for its all-reduces, the default first.
+[[nodiscard]] std::span<const CollectiveAlgorithm> all_reduce_algorithms();
+
 struct Plan {
   LayoutSpec layout;
   bool sequence_parallel = true;  // along TP; without effect when tp == 1
@@ -44,6 +50,11 @@ struct Plan {
   std::string moe_schedule = "megatron-a2a";  // a name of sim/lower/moe_schedules.hpp
   double capacity_factor = 0;                 // 0: dropless
   bool pad_to_capacity = false;
+
+  // By which algorithms token copies are exchanged (dispatch and combine) and all-reduces run. kAuto: as the library of
+  // collectives would choose.
+  ExchangeAlgorithm all_to_all = ExchangeAlgorithm::kLinear;
+  CollectiveAlgorithm all_reduce = CollectiveAlgorithm::kAuto;
 
   Recompute recompute = Recompute::kNone;
   ZeroStage zero_dense = ZeroStage::kOptimizer;

@@ -125,6 +125,7 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
   plan.capacity_factor = space_.capacity_factor;
   plan.pad_to_capacity = space_.pad_to_capacity;
   plan.moe_schedule = cell.moe_schedule->name();
+  plan.all_to_all = cell.all_to_all;
   const ScheduleChoice& choice = schedules_[static_cast<std::size_t>(candidate.schedule)];
   plan.pipeline = choice.schedule->name();
   plan.layout.sizes.vpp = choice.vpp;
@@ -137,16 +138,18 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
 CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells) const {
   Need need;
   const int world = costs_.view().ranks();
-  std::map<std::pair<const MoeSchedule*, std::array<int, 6>>, std::int32_t> known;
-  std::map<std::array<std::int64_t, 6>, std::size_t> groups;
+  std::map<std::pair<const MoeSchedule*, std::array<int, 7>>, std::int32_t> known;
+  std::map<std::array<std::int64_t, 7>, std::size_t> groups;
   for (const Cell& cell : cells) {
     const ParallelSizes& s = cell.sizes;
     // Loads repeat after kMostSources sources, so stages that are multiples of it see the same.
     const int stage_ranks = world / s.pp;
     const bool repeats = stage_ranks % kMostSources == 0 && world % kMostSources == 0;
     const int pp = repeats ? 1 : s.pp;
-    const auto [entry, fresh] = known.try_emplace({cell.moe_schedule, {s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp}},
-                                                  static_cast<std::int32_t>(need.tables.size()));
+    const int algorithm = static_cast<int>(cell.all_to_all);
+    const auto [entry, fresh] =
+        known.try_emplace({cell.moe_schedule, {s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp, algorithm}},
+                          static_cast<std::int32_t>(need.tables.size()));
     if (fresh) {
       Plan plan = plan_of(cell, {});
       plan.layout.sizes.pp = pp;
@@ -157,7 +160,7 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
       const CopyDivision division = cell.moe_schedule->division(plan);
       const std::int64_t sharers = division == CopyDivision::kOwnTokens ? 1 : s.tp;
       const auto [group, first] = groups.try_emplace(
-          {tokens, s.ep, s.esp, pp, static_cast<std::int64_t>(division), sharers}, need.groups.size());
+          {tokens, s.ep, s.esp, pp, static_cast<std::int64_t>(division), sharers, algorithm}, need.groups.size());
       if (first) need.groups.emplace_back();
       need.groups[group->second].push_back(entry->second);
       need.tables.push_back(std::move(plan));

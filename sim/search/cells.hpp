@@ -13,6 +13,7 @@ struct Cell {
   ParallelSizes sizes;  // vpp stays 1 here
   int micro_batch = 1;
   const MoeSchedule* moe_schedule = nullptr;
+  ExchangeAlgorithm all_to_all = ExchangeAlgorithm::kLinear;
 };
 
 struct CellList {

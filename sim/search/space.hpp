@@ -27,6 +27,7 @@ struct SearchSpace {
   std::vector<ZeroStage> zero_expert;
   std::vector<std::string> pipeline;
   std::vector<std::string> moe_schedule;
+  std::vector<ExchangeAlgorithm> all_to_all = {ExchangeAlgorithm::kLinear};
 
   // What is asked for, the same for all plans.
   std::int64_t seq_length = 4096;
@@ -42,7 +43,7 @@ struct SearchSpace {
 //   ep          up to the experts
 //   pp          up to the layers
 //   micro_batch 1, 2, 4, 8
-//   moe_schedule the plan's default: each further one prices the exchanges of every layer anew
+//   moe_schedule, all_to_all  the plan's default: each further one prices the exchanges of every layer anew
 // Widen or narrow any of them afterwards; the certificate speaks of the space given.
 [[nodiscard]] SearchSpace default_space(const ModelShape& model, const ClusterView& view, std::int64_t seq_length,
                                         int global_batch);

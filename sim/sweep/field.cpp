@@ -39,6 +39,7 @@ constexpr std::array<FieldTraits, kSweepFields> kFields = {{
     {SweepField::kZeroExpert, "zero_expert", "--zero-expert", FieldKind::kWhole, 0, 3, "ZeRO stage of experts"},
     {SweepField::kPipeline, "pipeline", "--pipeline", FieldKind::kWord, 0, 0, "Pipeline schedules"},
     {SweepField::kMoeSchedule, "moe_schedule", "--moe-schedule", FieldKind::kWord, 0, 0, "MoE-layer schedules"},
+    {SweepField::kAllToAll, "all_to_all", "--all-to-all", FieldKind::kWord, 0, 0, "Algorithms of the token exchange"},
     {SweepField::kCapacityFactor, "capacity_factor", "--capacity-factor", FieldKind::kNumber, 0, 1'000'000,
      "Capacity factors; 0 drops nothing"},
 }};
@@ -65,6 +66,7 @@ Status check_word(SweepField field, const std::string& word) {
     case SweepField::kPrecision: return without_value(find_precision(word));
     case SweepField::kPipeline: return without_value(find_pipeline_schedule(word));
     case SweepField::kMoeSchedule: return without_value(find_moe_schedule(word));
+    case SweepField::kAllToAll: return without_value(find_exchange_algorithm(word));
     default: break;
   }
   if (word.empty()) return invalid_input("an empty value");
@@ -180,6 +182,7 @@ void apply(SweepField field, const AxisValue& value, PlanFile& file) {
     case SweepField::kZeroExpert: plan.zero_expert = static_cast<ZeroStage>(whole()); return;
     case SweepField::kPipeline: plan.pipeline = word(); return;
     case SweepField::kMoeSchedule: plan.moe_schedule = word(); return;
+    case SweepField::kAllToAll: plan.all_to_all = find_exchange_algorithm(word()).value(); return;
     case SweepField::kCapacityFactor: plan.capacity_factor = std::get<double>(value); return;
     case SweepField::kCount: break;
   }

@@ -36,6 +36,7 @@ enum class SweepField : std::uint8_t {
   kZeroExpert,
   kPipeline,
   kMoeSchedule,
+  kAllToAll,
   kCapacityFactor,
   kCount,
 };

@@ -48,6 +48,8 @@ const std::vector<TypedColumn>& typed_columns() {
       {{"pipeline", Unit::kNone, "pipeline", "Schedule"}, Type::kWord},
       {{"stage_layers", Unit::kNone, "layers", "Per virtual stage; none: as even as possible"}, Type::kWord},
       {{"moe_schedule", Unit::kNone, "MoE schedule", "Of the MoE layers"}, Type::kWord},
+      {{"all_to_all", Unit::kNone, "all-to-all", "Algorithm of the token exchange"}, Type::kWord},
+      {{"all_reduce", Unit::kNone, "all-reduce", "Algorithm of all-reduces"}, Type::kWord},
       {{"capacity_factor", Unit::kNone, "capacity", "0 drops nothing"}, Type::kNumber},
       {{"pad_to_capacity", Unit::kNone, "padded", "Experts are filled up to their capacity"}, Type::kYesNo},
       {{"recompute", Unit::kNone, "recompute", "none, selective or full"}, Type::kWord},
@@ -87,6 +89,7 @@ void append_plan(const PlanFile& file, const PointSources& sources, SweepRow& ro
              {plan.layout.order, plan.sequence_parallel, plan.seq_length, std::int64_t{plan.micro_batch},
               std::int64_t{plan.global_batch}, plan.precision, plan.pipeline,
               text_or_none(fmt::format("{}", fmt::join(plan.stage_layers, " "))), plan.moe_schedule,
+              std::string(exchange_algorithm_name(plan.all_to_all)), std::string(algorithm_name(plan.all_reduce)),
               plan.capacity_factor, plan.pad_to_capacity, std::string(recompute_name(plan.recompute)),
               std::int64_t{static_cast<int>(plan.zero_dense)}, std::int64_t{static_cast<int>(plan.zero_expert)},
               plan.grad_bucket_elements, plan.overlap_grad_reduce, plan.overlap_param_gather});
