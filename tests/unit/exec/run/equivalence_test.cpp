@@ -25,7 +25,8 @@ const Trained& reference(const ModelShape& model) {
   return known[model.name] = trained ? std::move(*trained) : Trained{};
 }
 
-void expect_same_training_as(const Trained& one, const Plan& plan, const ModelShape& model, int ranks_per_node) {
+void expect_same_training_as(const Trained& one, const Plan& plan, const ModelShape& model,
+                             int ranks_per_node = kAllOnOneNode) {
   SCOPED_TRACE(model.name + " " + plan_text(plan) + " " + plan.moe_schedule);
   const Result<Trained> many = train_all(plan, model, 1, {}, ranks_per_node);
   ASSERT_TRUE(many.has_value()) << many.error().what;
