@@ -32,6 +32,7 @@
 #include "base/units.hpp"
 #include "exec/comm/comm_group.hpp"
 #include "exec/comm/request.hpp"
+#include "models/cost/exchange/algorithm.hpp"
 #include "models/precision.hpp"
 
 namespace moesim {
@@ -48,12 +49,16 @@ struct Reduction {
   ReduceKind kind = ReduceKind::kSum;
 };
 
-// All-to-all-v: send_bytes[i] of `send` go to member i, receive_bytes[i] come from it.
+// All-to-all-v: send_bytes[i] of `send` go to member i, receive_bytes[i] come from it. 1dh and 2dh need to know what others send
+// to each other (`all_bytes`, from member i to member j at i * size + j, the same on all), for they hand it on; the others do not
+// look at it. Which members share a node the communicator sees from host_of().
 struct ExchangeBuffers {
   std::span<const std::byte> send;
   std::span<const std::int64_t> send_bytes;
   std::span<std::byte> receive;
   std::span<const std::int64_t> receive_bytes;
+  ExchangeAlgorithm algorithm = ExchangeAlgorithm::kLinear;
+  std::span<const std::int64_t> all_bytes = {};
 };
 
 class Communicator {
@@ -111,16 +116,10 @@ class Communicator {
 // Seconds since some fixed moment; never runs backwards.
 using Clock = std::function<Seconds()>;
 
-enum class AllToAllAlgorithm : std::uint8_t {
-  kLinear,    // everything to everyone at once
-  kPairwise,  // n-1 rounds with one partner for each direction
-};
-
 // The same on all ranks.
 struct CommOptions {
   Clock clock;           // must be there: libraries do not look at the clock themselves
   Seconds deadline{60};  // nothing has moved for so long while somebody waits: an error
-  AllToAllAlgorithm all_to_all = AllToAllAlgorithm::kLinear;
   // All-reduce up to this size takes log2(n) exchanges of everything in place of 2(n-1) steps round a ring: at 13 us
   // a step and 25 MB/s (shaped Ethernet), 8 ranks are even at 3 KB, at 0.5 us and 10 GB/s (shared memory) at 44 KB.
   Bytes small_all_reduce{8192};

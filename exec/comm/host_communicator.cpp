@@ -61,6 +61,23 @@ std::string fault_of(const CommGroup& group, std::span<const std::int64_t> count
   return {};
 }
 
+// Empty: what this rank knows of the others' bytes agrees with its own, where the algorithm hands blocks on.
+std::string fault_of_relayed(const CommGroup& group, const ExchangeBuffers& buffers) {
+  if (!relays(buffers.algorithm)) return {};
+  const auto n = static_cast<std::size_t>(group.size());
+  if (buffers.all_bytes.size() != n * n)
+    return fmt::format("all_to_all_v by {}: {} counts of all members, where {} x {} are needed",
+                       exchange_algorithm_name(buffers.algorithm), buffers.all_bytes.size(), n, n);
+  const auto own = static_cast<std::size_t>(group.position());
+  for (std::size_t i = 0; i < n; ++i)
+    if (buffers.all_bytes[own * n + i] != buffers.send_bytes[i] ||
+        buffers.all_bytes[i * n + own] != buffers.receive_bytes[i])
+      return fmt::format("all_to_all_v: the counts of all members contradict this rank's own with member {}", i);
+  if (std::ranges::any_of(buffers.all_bytes, [](std::int64_t count) { return count < 0; }))
+    return "all_to_all_v, what others send: a count below 0";
+  return {};
+}
+
 std::int64_t element_bytes(Reduction how) { return storage(1, how.type).count(); }
 
 std::string fault_of(Reduction how) {
@@ -120,6 +137,14 @@ int HostCommunicator::collective_tag(const CommGroup& group, Channel channel) co
   return static_cast<int>((static_cast<std::uint64_t>(channel.value()) << group_bits_) | group_tag(group));
 }
 
+NodePlaces HostCommunicator::places_of(const CommGroup& group) const {
+  std::map<std::string_view, std::int32_t> number;
+  std::vector<std::int32_t> hosts;
+  for (const RankId member : group.members())
+    hosts.push_back(number.emplace(host_of(member), static_cast<std::int32_t>(number.size())).first->second);
+  return node_places(hosts);
+}
+
 Request HostCommunicator::all_to_all_v(const CommGroup& group, Channel channel, const ExchangeBuffers& buffers) {
   std::string fault = fault_of(group, buffers.send_bytes, 1, buffers.send.size(), "all_to_all_v, what is sent");
   if (fault.empty())
@@ -129,12 +154,12 @@ Request HostCommunicator::all_to_all_v(const CommGroup& group, Channel channel, 
   if (buffers.send_bytes[own] != buffers.receive_bytes[own])
     return refuse(fmt::format("all_to_all_v: this rank sends {} bytes to itself and expects {}",
                               buffers.send_bytes[own], buffers.receive_bytes[own]));
+  if (std::string wrong = fault_of_relayed(group, buffers); !wrong.empty()) return refuse(std::move(wrong));
   const ConstBlocks send = cut(buffers.send, buffers.send_bytes, 1);
   const Blocks receive = cut(buffers.receive, buffers.receive_bytes, 1);
-  return start_collective(group, channel, CommKind::kAllToAllV, 0,
-                          options_.all_to_all == AllToAllAlgorithm::kLinear
-                              ? linear_all_to_all(group, send, receive)
-                              : pairwise_all_to_all(group, send, receive));
+  return start_collective(
+      group, channel, CommKind::kAllToAllV, static_cast<std::uint16_t>(buffers.algorithm),
+      all_to_all_schedule(buffers.algorithm, group, send, receive, {places_of(group), buffers.all_bytes}));
 }
 
 Request HostCommunicator::all_gather(const CommGroup& group, Channel channel, std::span<const std::byte> mine,

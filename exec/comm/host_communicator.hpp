@@ -15,6 +15,7 @@
 #include "exec/comm/schedule.hpp"
 #include "exec/comm/transport.hpp"
 #include "exec/comm/watchdog.hpp"
+#include "models/cost/exchange/node_places.hpp"
 
 namespace moesim {
 
@@ -67,6 +68,7 @@ class HostCommunicator final : public Communicator {
 
   HostCommunicator(std::unique_ptr<Transport> transport, CommOptions options, int group_bits);
 
+  [[nodiscard]] NodePlaces places_of(const CommGroup& group) const;
   [[nodiscard]] int collective_tag(const CommGroup& group, Channel channel) const;
   [[nodiscard]] std::uint64_t group_tag(const CommGroup& group) const;
   [[nodiscard]] Request start_collective(const CommGroup& group, Channel channel, CommKind kind, std::uint16_t detail,

@@ -7,66 +7,80 @@
 namespace moesim {
 
 Operation::Operation(OperationLabel label, Schedule schedule)
-    : label_(std::move(label)), schedule_(std::move(schedule)) {}
-
-Status Operation::start(Transport& transport) {
-  MOESIM_ASSERT(next_round_ == 0 && !in_round_);
-  if (schedule_.rounds.empty()) return {};
-  return post_round(transport);
+    : label_(std::move(label)), schedule_(std::move(schedule)) {
+  streams_[0].rounds = schedule_.rounds;
+  streams_[1].rounds = schedule_.beside;
 }
 
-Status Operation::post_round(Transport& transport) {
-  const Round& round = schedule_.rounds[next_round_++];
-  in_round_ = true;
-  outgoing_.clear();
-  incoming_.clear();
-  outgoing_.resize(round.sends.size());
-  incoming_.resize(round.receives.size());
-  open_ = outgoing_.size() + incoming_.size();
-  for (std::size_t i = 0; i < incoming_.size(); ++i)
-    MOESIM_TRY(
-        incoming_[i].start(transport, round.receives[i].from, label_.tag, label_.header, round.receives[i].data));
-  for (std::size_t i = 0; i < outgoing_.size(); ++i)
-    MOESIM_TRY(outgoing_[i].start(transport, round.sends[i].to, label_.tag, label_.header, round.sends[i].data));
+Status Operation::start(Transport& transport) {
+  for (Stream& stream : streams_) {
+    MOESIM_ASSERT(stream.next_round == 0 && !stream.in_round);
+    if (!stream.rounds.empty()) MOESIM_TRY(post_round(transport, stream));
+  }
   return {};
 }
 
-Result<bool> Operation::look_at_messages(Transport& transport) {
+Status Operation::post_round(Transport& transport, Stream& stream) {
+  const Round& round = stream.rounds[stream.next_round++];
+  stream.in_round = true;
+  stream.outgoing.clear();
+  stream.incoming.clear();
+  stream.outgoing.resize(round.sends.size());
+  stream.incoming.resize(round.receives.size());
+  stream.open = stream.outgoing.size() + stream.incoming.size();
+  for (std::size_t i = 0; i < stream.incoming.size(); ++i)
+    MOESIM_TRY(
+        stream.incoming[i].start(transport, round.receives[i].from, label_.tag, label_.header, round.receives[i].data));
+  for (std::size_t i = 0; i < stream.outgoing.size(); ++i)
+    MOESIM_TRY(stream.outgoing[i].start(transport, round.sends[i].to, label_.tag, label_.header, round.sends[i].data));
+  return {};
+}
+
+Result<bool> Operation::look_at_messages(Transport& transport, Stream& stream) {
   bool moved = false;
   const auto look = [&](auto& message) -> Status {
     if (message.done()) return {};
     MOESIM_ASSIGN(const bool finished, message.advance(transport));
     if (!finished) return {};
     moved = true;
-    --open_;
+    --stream.open;
     return {};
   };
-  for (IncomingMessage& message : incoming_) MOESIM_TRY(look(message));
-  for (OutgoingMessage& message : outgoing_) MOESIM_TRY(look(message));
+  for (IncomingMessage& message : stream.incoming) MOESIM_TRY(look(message));
+  for (OutgoingMessage& message : stream.outgoing) MOESIM_TRY(look(message));
   return moved;
 }
 
 Result<bool> Operation::advance(Transport& transport) {
   bool moved = false;
-  while (in_round_) {
-    auto looked = look_at_messages(transport);
+  for (Stream& stream : streams_) {
+    MOESIM_ASSIGN(const bool went_on, advance(transport, stream));
+    moved = moved || went_on;
+  }
+  // Whoever keeps the request need not keep the memory.
+  if (done()) schedule_.scratch.clear();
+  return moved;
+}
+
+Result<bool> Operation::advance(Transport& transport, Stream& stream) {
+  bool moved = false;
+  while (stream.in_round) {
+    auto looked = look_at_messages(transport, stream);
     if (!looked) {
       looked.error().what = name() + ": " + looked.error().what;
       return tl::unexpected(std::move(looked).error());
     }
     moved = moved || *looked;
-    if (open_ > 0) break;
-    for (const LocalStep& step : schedule_.rounds[next_round_ - 1].locals) run(step);
+    if (stream.open > 0) break;
+    for (const LocalStep& step : stream.rounds[stream.next_round - 1].locals) run(step);
     moved = true;
-    in_round_ = false;
-    if (!done()) {
-      MOESIM_TRY(post_round(transport));
+    stream.in_round = false;
+    if (!stream.done()) {
+      MOESIM_TRY(post_round(transport, stream));
       continue;
     }
-    // Whoever keeps the request need not keep the memory.
-    outgoing_.clear();
-    incoming_.clear();
-    schedule_.scratch.clear();
+    stream.outgoing.clear();
+    stream.incoming.clear();
   }
   return moved;
 }
@@ -82,10 +96,12 @@ std::string Operation::name() const {
 
 std::string Operation::waits_for() const {
   std::vector<RankId> silent, slow, deaf;
-  for (const IncomingMessage& message : incoming_)
-    if (!message.done()) (message.begun() ? slow : silent).push_back(message.from());
-  for (const OutgoingMessage& message : outgoing_)
-    if (!message.done()) deaf.push_back(message.to());
+  for (const Stream& stream : streams_) {
+    for (const IncomingMessage& message : stream.incoming)
+      if (!message.done()) (message.begun() ? slow : silent).push_back(message.from());
+    for (const OutgoingMessage& message : stream.outgoing)
+      if (!message.done()) deaf.push_back(message.to());
+  }
   std::string text;
   const auto add = [&](std::vector<RankId>& ranks, std::string_view pattern) {
     if (ranks.empty()) return;

@@ -45,6 +45,7 @@ std::span<std::byte> Schedule::add_scratch(std::size_t bytes) {
 
 void Schedule::append(Schedule other) {
   std::ranges::move(other.rounds, std::back_inserter(rounds));
+  std::ranges::move(other.beside, std::back_inserter(beside));
   std::ranges::move(other.scratch, std::back_inserter(scratch));
 }
 

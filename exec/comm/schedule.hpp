@@ -45,12 +45,15 @@ struct Round {
 
 struct Schedule {
   std::vector<Round> rounds;
+  // Rounds of a second stream: they follow one another and do not wait for those of the first. Both may not have messages
+  // between the same two ranks.
+  std::vector<Round> beside;
   std::vector<std::unique_ptr<std::byte[]>> scratch;
 
   Round& add_round() { return rounds.emplace_back(); }
   // Memory that lives as long as the schedule.
   [[nodiscard]] std::span<std::byte> add_scratch(std::size_t bytes);
-  // The rounds of `other` behind these.
+  // The rounds of `other` behind these, stream by stream.
   void append(Schedule other);
 };
 

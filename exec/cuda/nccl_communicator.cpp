@@ -207,6 +207,12 @@ Request NcclCommunicator::all_to_all_v(const CommGroup& group, Channel channel, 
   const std::vector<std::int64_t> received(buffers.receive_bytes.begin(), buffers.receive_bytes.end());
   if (std::ssize(sent) != group.size() || std::ssize(received) != group.size())
     return start(tl::unexpected(wrong("all_to_all_v: not one count for each member")));
+  if (buffers.algorithm == ExchangeAlgorithm::kPairwise) return pairwise_exchange(group, channel, buffers);
+  if (buffers.algorithm != ExchangeAlgorithm::kLinear)
+    return start(fail(ErrorKind::kUsage,
+                      fmt::format("the token exchange by {} does not run over NCCL, linear and pairwise do",
+                                  exchange_algorithm_name(buffers.algorithm)),
+                      {}, "name one of these in the plan, or let the data pass through the host's memory"));
   return give_to_group(
       group, channel, "all_to_all_v",
       [send = buffers.send.data(), receive = buffers.receive.data(), sent, received](
@@ -219,6 +225,30 @@ Request NcclCommunicator::all_to_all_v(const CommGroup& group, Channel channel, 
           if (in > 0) all.note(nccl.receive(receive + to[peer], in, ncclInt8, static_cast<int>(peer), comm, stream));
         }
         return all.end();
+      });
+}
+
+// A group of one send and one receive for each distance; NCCL runs them in turn on the stream.
+Request NcclCommunicator::pairwise_exchange(const CommGroup& group, Channel channel, const ExchangeBuffers& buffers) {
+  const std::vector<std::int64_t> sent(buffers.send_bytes.begin(), buffers.send_bytes.end());
+  const std::vector<std::int64_t> received(buffers.receive_bytes.begin(), buffers.receive_bytes.end());
+  return give_to_group(
+      group, channel, "all_to_all_v",
+      [send = buffers.send.data(), receive = buffers.receive.data(), sent, received, own = group.position()](
+          const NcclApi& nccl, ncclComm_t comm, cudaStream_t stream) {
+        const std::vector<std::int64_t> from = offsets_of(sent), to = offsets_of(received);
+        const int n = static_cast<int>(sent.size());
+        ncclResult_t result = ncclSuccess;
+        for (int distance = 0; distance < n && !is_failure(result); ++distance) {
+          const auto next = static_cast<std::size_t>((own + distance) % n);
+          const auto last = static_cast<std::size_t>((own - distance + n) % n);
+          const auto out = static_cast<std::size_t>(sent[next]), in = static_cast<std::size_t>(received[last]);
+          NcclGroup round(nccl);
+          if (out > 0) round.note(nccl.send(send + from[next], out, ncclInt8, static_cast<int>(next), comm, stream));
+          if (in > 0) round.note(nccl.receive(receive + to[last], in, ncclInt8, static_cast<int>(last), comm, stream));
+          result = round.end();
+        }
+        return result;
       });
 }
 

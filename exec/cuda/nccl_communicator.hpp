@@ -57,6 +57,7 @@ class NcclCommunicator final : public DeviceCommunicator {
   [[nodiscard]] Request give(const Key& key, const CommGroup& members, std::string what, Give operation);
   [[nodiscard]] Result<std::unique_ptr<DeviceSteps>> make_steps(const Key& key, const CommGroup& members,
                                                                 std::string what, Give operation);
+  [[nodiscard]] Request pairwise_exchange(const CommGroup& group, Channel channel, const ExchangeBuffers& buffers);
   [[nodiscard]] Request give_to_group(const CommGroup& group, Channel channel, std::string what, Give operation);
   [[nodiscard]] Status nccl_status(ncclResult_t result, std::string_view what) const;
 

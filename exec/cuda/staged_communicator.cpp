@@ -94,9 +94,10 @@ Request StagedCommunicator::stage(std::span<const std::byte> in, std::span<std::
 
 Request StagedCommunicator::all_to_all_v(const CommGroup& group, Channel channel, const ExchangeBuffers& buffers) {
   return stage(buffers.send, buffers.receive,
-               [this, group, channel, sent = kept(buffers.send_bytes), received = kept(buffers.receive_bytes)](
-                   std::span<const std::byte> in, std::span<std::byte> out) {
-                 return host().all_to_all_v(group, channel, {in, sent, out, received});
+               [this, group, channel, sent = kept(buffers.send_bytes), received = kept(buffers.receive_bytes),
+                algorithm = buffers.algorithm,
+                all = kept(buffers.all_bytes)](std::span<const std::byte> in, std::span<std::byte> out) {
+                 return host().all_to_all_v(group, channel, {in, sent, out, received, algorithm, all});
                });
 }
 

@@ -89,6 +89,15 @@ bool are_tokens(const OpContext& c) { return c.tensor(c.op().inputs[0]).rows.sou
 
 std::int64_t row_bytes(const MatrixView& view) { return storage(view.columns, view.type).count(); }
 
+// What every member sends to every other, for algorithms that hand on: `rows(a, b)` go from member a to member b on the way out.
+template <class Rows>
+std::vector<std::int64_t> bytes_of_all(std::size_t members, std::int64_t row, bool out, const Rows& rows) {
+  std::vector<std::int64_t> bytes;
+  for (std::size_t a = 0; a < members; ++a)
+    for (std::size_t b = 0; b < members; ++b) bytes.push_back((out ? rows(a, b) : rows(b, a)) * row);
+  return bytes;
+}
+
 // All-to-all-v of every operand over EP: out in the order of experts, or back.
 Status exchange_over_ep(const OpContext& c, CommTask& task) {
   const RoutingState& state = c.routing();
@@ -104,9 +113,13 @@ Status exchange_over_ep(const OpContext& c, CommTask& task) {
       receive[m] = state.sent(member, state.i, state.j, piece) * row_bytes(y.view);
       if (!out) std::swap(send[m], receive[m]);
     }
-    task.requests.push_back(c.rank().comm.all_to_all_v(
-        group_of(c), channel_of(c.op().stream),
-        {readable(keep(task, c.in_buffer(operand))), send, keep(task, y.buffer)->bytes(), receive}));
+    const auto all = bytes_of_all(send.size(), row_bytes(y.view), out, [&](std::size_t a, std::size_t b) {
+      return state.sent(static_cast<int>(a), static_cast<int>(b), state.j);
+    });
+    task.requests.push_back(
+        c.rank().comm.all_to_all_v(group_of(c), channel_of(c.op().stream),
+                                   {readable(keep(task, c.in_buffer(operand))), send, keep(task, y.buffer)->bytes(),
+                                    receive, c.rank().program.plan.all_to_all, all}));
   }
   return {};
 }
@@ -125,9 +138,13 @@ Status exchange_with_shards(const OpContext& c, CommTask& task) {
       receive.push_back(state.sent(member.i, state.i, member.j, piece) * row_bytes(y.view));
     }
     if (!out) std::swap(send, receive);
-    task.requests.push_back(c.rank().comm.all_to_all_v(
-        group_of(c), channel_of(c.op().stream),
-        {readable(keep(task, c.in_buffer(operand))), send, keep(task, y.buffer)->bytes(), receive}));
+    const auto all = bytes_of_all(send.size(), row_bytes(y.view), out, [&](std::size_t a, std::size_t b) {
+      return state.sent(state.members[a].i, state.members[b].i, state.members[a].j);
+    });
+    task.requests.push_back(
+        c.rank().comm.all_to_all_v(group_of(c), channel_of(c.op().stream),
+                                   {readable(keep(task, c.in_buffer(operand))), send, keep(task, y.buffer)->bytes(),
+                                    receive, c.rank().program.plan.all_to_all, all}));
   }
   return {};
 }

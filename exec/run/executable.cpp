@@ -49,6 +49,8 @@ void check_moe(const MoeShape& moe, Refusals& refused) {
 Status check_executable(const Plan& plan, const ModelShape& model) {
   Refusals refused;
   refused.add_if(plan.precision != "fp32" && plan.precision != "bf16", "precision other than fp32 and bf16");
+  refused.add_if(plan.all_reduce != CollectiveAlgorithm::kAuto,
+                 "all-reduce by a named algorithm (the executor takes recursive doubling or a ring by size)");
   refused.add_if(model.norm_bias, "LayerNorm (norms with bias)");
   refused.add_if(model.lm_head_bias, "a bias of the head");
   refused.add_if(model.learned_positions > 0, "learned positions");

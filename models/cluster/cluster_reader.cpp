@@ -32,6 +32,7 @@ Result<NetworkLevel> read_level(JsonReader reader, const Provenance& fallback) {
     level.uplink = LinkRate{rate, rate};
   }
   MOESIM_ASSIGN(level.oversubscription, reader.double_or("oversubscription", 1, 0.01, 1000));
+  MOESIM_ASSIGN(level.reduces, reader.bool_or("reduces", false));
   MOESIM_ASSIGN(level.provenance, read_provenance(reader, "provenance", fallback));
   reader.ignore({"uplink_bandwidth"});
   MOESIM_TRY(reader.reject_unknown_keys());

@@ -97,6 +97,7 @@ struct NetworkLevel {
   // switch counts, so that a partly filled leaf keeps its uplinks.
   double oversubscription = 1;
   std::optional<LinkRate> uplink;
+  bool reduces = false;  // its switches add up what passes them (SHARP)
   Provenance provenance;
 };
 
@@ -121,6 +122,7 @@ struct ExplicitSwitch {
   LinkClass scale_up_link = LinkClass::kNvlink;
   Seconds latency;
   BytesPerSecond pair_rate;  // mesh only
+  bool reduces = false;      // adds up what passes it (SHARP)
   std::vector<ExplicitLink> uplinks;
 };
 

@@ -38,7 +38,8 @@ struct Tier {
   LinkClass link = LinkClass::kOther;
   Seconds latency;  // one way between two ranks that meet here, hardware only (software is the laws' alpha)
   int first_port_tier = 0;
-  bool mesh = false;  // point-to-point links only: one pair reaches at most `pair_limit`
+  bool reduces = false;  // all switches at which ranks meet here add up what passes them (SHARP)
+  bool mesh = false;     // point-to-point links only: one pair reaches at most `pair_limit`
   // Largest rate of one pair: the narrowest link between the two, which for a switch is the narrowest port crossed.
   BytesPerSecond pair_limit;
   std::vector<std::int32_t> group_of_rank;

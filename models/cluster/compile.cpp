@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "models/cluster/cluster_source.hpp"
+#include "models/cluster/link_paths.hpp"
 #include "models/cluster/topology.hpp"
 #include "models/cost/cost.hpp"
 
@@ -89,6 +90,29 @@ class Compiler {
     for (const std::int32_t level : kept_) add_tier(level);
     return ClusterView(std::move(topology_.devices), std::move(topology_.device_of_rank),
                        std::move(topology_.speed_of_rank), std::move(topology_.node_of_rank), std::move(tiers_));
+  }
+
+  // After compile().
+  [[nodiscard]] LinkPaths link_paths() const {
+    LinkPaths paths;
+    paths.ranks = static_cast<int>(ranks());
+    paths.level_of_tier = kept_;
+    for (std::size_t edge = 0; edge < edges_.size(); ++edge)
+      paths.links.push_back({edges_[edge].link, edges_[edge].rate, edge_users_[edge]});
+    for (std::int32_t level = 0; level < levels_; ++level) {
+      Seconds latency;
+      for (std::size_t rank = 0; rank < ranks(); ++rank) {
+        const Meeting* meeting = walks_.at(rank, level);
+        paths.first_step.push_back(static_cast<std::int64_t>(paths.steps.size()));
+        paths.meeting.push_back(meeting != nullptr ? meeting->vertex : -1);
+        if (meeting == nullptr) continue;
+        latency = std::max(latency, latency_of(*meeting));
+        for (const std::int32_t edge : walks_.path(*meeting)) paths.steps.push_back(edge);
+      }
+      paths.latency_of_level.push_back(latency);
+    }
+    paths.first_step.push_back(static_cast<std::int64_t>(paths.steps.size()));
+    return paths;
   }
 
  private:
@@ -395,6 +419,18 @@ class Compiler {
     return best;
   }
 
+  // One way between two ranks that meet there.
+  [[nodiscard]] Seconds latency_of(const Meeting& meeting) const {
+    const TopologyGraph& graph = *topology_.graph;
+    Seconds way = graph[static_cast<std::size_t>(meeting.vertex)].latency;
+    for (const std::int32_t edge : walks_.path(meeting)) {
+      way += 2 * edges_[static_cast<std::size_t>(edge)].latency;
+      const std::int32_t target = edge_target_[static_cast<std::size_t>(edge)];
+      if (target != meeting.vertex) way += 2 * graph[static_cast<std::size_t>(target)].latency;
+    }
+    return way;
+  }
+
   void describe(Tier& tier, std::int32_t level) const {
     bool named = false;
     for (std::size_t rank = 0; rank < ranks(); ++rank) {
@@ -402,19 +438,16 @@ class Compiler {
       if (meeting == nullptr) continue;
       const TopologyVertex& vertex = (*topology_.graph)[static_cast<std::size_t>(meeting->vertex)];
       const auto path = walks_.path(*meeting);
-      Seconds way = vertex.latency;
       BytesPerSecond pair(kInfinity);
       for (const std::int32_t edge : path) {
         const TopologyEdge& link = edges_[static_cast<std::size_t>(edge)];
-        way += 2 * link.latency;
-        const std::int32_t target = edge_target_[static_cast<std::size_t>(edge)];
-        if (target != meeting->vertex) way += 2 * (*topology_.graph)[static_cast<std::size_t>(target)].latency;
         pair = std::min({pair, link.rate.out, link.rate.in});
       }
       if (vertex.kind == SwitchKind::kMesh) pair = std::min(pair, vertex.pair_rate);
-      tier.latency = std::max(tier.latency, way);
+      tier.latency = std::max(tier.latency, latency_of(*meeting));
       tier.pair_limit = std::max(tier.pair_limit, pair);
       tier.mesh = tier.mesh || vertex.kind == SwitchKind::kMesh;
+      tier.reduces = (tier.reduces || !named) && vertex.reduces;
       if (named) continue;
       named = true;
       tier.name = vertex.tier_name;
@@ -445,6 +478,13 @@ class Compiler {
 Result<ClusterView> compile(const ClusterSpec& spec) {
   MOESIM_ASSIGN(Topology topology, build_topology(spec));
   return Compiler(spec, std::move(topology)).compile();
+}
+
+Result<LinkPaths> compile_links(const ClusterSpec& spec) {
+  MOESIM_ASSIGN(Topology topology, build_topology(spec));
+  Compiler compiler(spec, std::move(topology));
+  MOESIM_TRY(compiler.compile());
+  return compiler.link_paths();
 }
 
 }  // namespace moesim

@@ -29,6 +29,7 @@ struct TopologyVertex {
   std::string tier_name;     // name of the tier that meets here
   Seconds latency;           // through this vertex
   BytesPerSecond pair_rate;  // kMesh
+  bool reduces = false;      // adds up what passes it
   std::int32_t nic = -1;     // devices: the NIC vertex they use; -1: any that they reach
 };
 

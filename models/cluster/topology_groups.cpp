@@ -220,6 +220,7 @@ class GroupTopologyBuilder {
         vertex.name = fmt::format("{}{}", level.name, above.size());
         vertex.tier_name = level.name;
         vertex.latency = level.latency;
+        vertex.reduces = level.reduces;
         above.push_back({add_vertex(topology_, std::move(vertex)), entry.node / span * span, rail, {}, source});
         total.emplace_back();
         below.push_back(0);

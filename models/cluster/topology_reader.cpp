@@ -58,6 +58,9 @@ Result<ExplicitSwitch> read_switch(JsonReader reader) {
     if (result.pair_rate.value() <= 0)
       return reader.error_at("pair_bandwidth", "a link of zero capacity carries nothing");
   }
+  if (result.kind == SwitchKind::kNetwork) {
+    MOESIM_ASSIGN(result.reduces, reader.bool_or("reduces", false));
+  }
   MOESIM_ASSIGN(result.uplinks, read_links(reader, "uplinks"));
   MOESIM_TRY(reader.reject_unknown_keys());
   return result;

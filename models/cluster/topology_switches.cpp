@@ -61,6 +61,7 @@ class SwitchTopologyBuilder {
     vertex.tier_name = tier_name_of(entry);
     vertex.latency = entry.latency;
     vertex.pair_rate = entry.pair_rate;
+    vertex.reduces = entry.reduces;
     by_name_.emplace(entry.name, &entry);
     return claim(entry.name, add_vertex(topology_, std::move(vertex)));
   }

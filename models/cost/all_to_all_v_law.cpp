@@ -115,6 +115,7 @@ Exchange exchange_of(const GroupTopology& group, const LawParameters& parameters
     ports.seconds[index] = load.port_seconds[index] * unit.value() / share;
     if (ports.seconds[index] > ports.longest) ports.longest = ports.seconds[index], ports.bottleneck = t;
   }
+  if (load.flow_seconds > 0) ports.longest = load.flow_seconds * unit.value();
   return exchange;
 }
 

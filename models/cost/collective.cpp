@@ -75,6 +75,7 @@ std::string_view algorithm_name(CollectiveAlgorithm algorithm) {
     case CollectiveAlgorithm::kSwitch: return "switch";
     case CollectiveAlgorithm::kHierarchical: return "hierarchical";
     case CollectiveAlgorithm::kPairwise: return "pairwise";
+    case CollectiveAlgorithm::kNetwork: return "network";
   }
   return "?";
 }

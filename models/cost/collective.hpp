@@ -26,8 +26,9 @@ enum class CollectiveAlgorithm : std::uint8_t {
   kSwitch,        // reduction in the switch (NVLink SHARP), where the hardware has it
   kHierarchical,  // inside the domain first, then across; only where asked for: NCCL has no such algorithm
   kPairwise,      // all-to-all: one grouped exchange with every peer
+  kNetwork,  // reduction in the network's switches (SHARP), where the cluster says that they have it; where asked for
 };
-inline constexpr int kCollectiveAlgorithms = 6;
+inline constexpr int kCollectiveAlgorithms = 7;
 [[nodiscard]] std::string_view algorithm_name(CollectiveAlgorithm algorithm);
 
 // How a group lies on hosts; groups that lie alike take the same time.

@@ -9,6 +9,8 @@
 #include "models/cost/all_to_all_v_law.hpp"
 #include "models/cost/attention_law.hpp"
 #include "models/cost/attention_surface.hpp"
+#include "models/cost/exchange/exchange_law.hpp"
+#include "models/cost/flows/flow_loads.hpp"
 #include "models/cost/gemm_law.hpp"
 #include "models/cost/gemm_surface.hpp"
 #include "models/cost/grouped_gemm_law.hpp"
@@ -17,6 +19,7 @@
 #include "models/cost/law_parameters.hpp"
 #include "models/cost/measured_collectives.hpp"
 #include "models/cost/memory_law.hpp"
+#include "models/cost/network_law.hpp"
 #include "models/cost/pairwise_law.hpp"
 #include "models/cost/ring_law.hpp"
 #include "models/cost/switch_law.hpp"
@@ -97,6 +100,9 @@ CommCost collective_cost(CollectiveKind kind, const GroupTopology& group, const 
     case CollectiveAlgorithm::kHierarchical:
       if (hierarchical_applies(kind, group)) return hierarchical_cost(kind, group, parameters, size);
       break;
+    case CollectiveAlgorithm::kNetwork:
+      if (network_applies(kind, group)) return network_cost(group, parameters, size);
+      break;
     case CollectiveAlgorithm::kPairwise:
     case CollectiveAlgorithm::kAuto: break;
   }
@@ -115,6 +121,7 @@ struct CostModel::State {
   const ClusterView* view = nullptr;
   std::vector<DeviceLaws> devices;
   std::optional<TopologyCache> topologies;
+  std::shared_ptr<const LinkPaths> links;  // null: ports decide
   [[nodiscard]] const DeviceLaws& device(int index) const { return devices[static_cast<std::size_t>(index)]; }
   // The laws of a group's collectives are those of its first rank's device.
   [[nodiscard]] const LawParameters& of(const GroupTopology& group) const {
@@ -136,6 +143,13 @@ CostModel::CostModel(const ClusterView& view, std::vector<LawParameters> per_dev
 CostModel::~CostModel() = default;
 CostModel::CostModel(CostModel&&) noexcept = default;
 CostModel& CostModel::operator=(CostModel&&) noexcept = default;
+
+void CostModel::use_flows(std::shared_ptr<const LinkPaths> links) { state_->links = std::move(links); }
+ExchangeRegime CostModel::regime() const {
+  return state_->links != nullptr ? ExchangeRegime::kFlows : ExchangeRegime::kPorts;
+}
+
+std::string_view regime_name(ExchangeRegime regime) { return regime == ExchangeRegime::kFlows ? "flows" : "ops"; }
 
 const ClusterView& CostModel::view() const { return *state_->view; }
 const GroupTopology& CostModel::topology(std::span<const RankId> ranks) const { return state_->topologies->of(ranks); }
@@ -223,6 +237,20 @@ CommCost CostModel::all_to_all_v(const GroupTopology& group, const ExchangeLoad&
   if (series == nullptr) return cost;
   take_measured_time(cost, *series, even_exchange_as_long(group, parameters, load, unit).value());
   return cost;
+}
+
+ExchangeWork CostModel::exchange_work(ExchangeAlgorithm algorithm, const GroupTopology& group,
+                                      const ByteMatrix& units) const {
+  if (group.size() <= 1) return {.algorithm = algorithm};
+  const ExchangeLaw& law = exchange_law(algorithm);
+  if (state_->links == nullptr) return law.work(group, units, PortLoads());
+  return law.work(group, units, FlowLoads(*state_->links, state_->of(group)));
+}
+
+CommCost CostModel::exchange(const GroupTopology& group, const ExchangeWork& work, Bytes unit) const {
+  if (group.size() <= 1 || work.phases.empty()) return {};
+  if (work.algorithm == ExchangeAlgorithm::kLinear) return all_to_all_v(group, work.phases.front().load, unit);
+  return exchange_cost(group, state_->of(group), work, unit);
 }
 
 double CostModel::compute_slowdown_beside_communication(int device) const {

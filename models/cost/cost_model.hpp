@@ -10,11 +10,13 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/cluster/cluster_view.hpp"
 #include "models/cost/collective.hpp"
 #include "models/cost/cost.hpp"
+#include "models/cost/exchange/algorithm.hpp"
 #include "models/cost/work.hpp"
 #include "models/provenance.hpp"
 
@@ -33,10 +35,32 @@ struct ExchangeLoad {
   std::array<double, kMaxTiers> busiest_rank{};  // units it sends to ranks that it meets at each tier
   std::array<double, kMaxTiers>
       port_seconds{};  // of the busiest port of each tier at full rate, with units of one byte
+  // Regime `flows`: until the last flow has ended, efficiencies applied, with units of one byte; 0: ports decide.
+  double flow_seconds = 0;
+};
+
+// An exchange under one of its algorithms, as phases that follow one another (exchange/exchange_law.hpp).
+struct ExchangePhase {
+  ExchangeLoad load;
+  std::array<int, kMaxTiers> steps{};  // messages that a rank starts, by the tier at which it meets the other
+  int outermost = -1;                  // tier that is crossed; -1: nothing is sent
+  double copied = 0;                   // units that the busiest rank puts together beforehand
+  int stream = 0;                      // streams run side by side
+};
+struct ExchangeWork {
+  static constexpr int kStreams = 2;
+  ExchangeAlgorithm algorithm = ExchangeAlgorithm::kLinear;
+  std::vector<ExchangePhase> phases = {};  // empty: a group of one
 };
 
 // Parameters of every law for one kind of device, with where they come from. Defined in law_parameters.hpp.
 struct LawParameters;
+struct LinkPaths;  // models/cluster/link_paths.hpp
+
+// How exchanges of token copies press on the network: kPorts, the busiest port decides (all_to_all_v_law.hpp); kFlows, messages
+// share every link on their way (flows/cluster_flows.hpp).
+enum class ExchangeRegime : std::uint8_t { kPorts, kFlows };
+[[nodiscard]] std::string_view regime_name(ExchangeRegime regime);  // "ops", "flows": of results
 
 struct LawProvenance {
   std::string law;  // "gemm", "all_reduce", ...
@@ -55,6 +79,10 @@ class CostModel {
   ~CostModel();
   CostModel(CostModel&&) noexcept;
   CostModel& operator=(CostModel&&) noexcept;
+
+  // Prices exchanges by flows over these links of the view's cluster from now on; before the model is shared among threads.
+  void use_flows(std::shared_ptr<const LinkPaths> links);
+  [[nodiscard]] ExchangeRegime regime() const;
 
   [[nodiscard]] const ClusterView& view() const;
 
@@ -80,6 +108,10 @@ class CostModel {
   // The same in two steps, for a matrix of units of so many bytes each.
   [[nodiscard]] ExchangeLoad exchange_load(const GroupTopology& group, const ByteMatrix& units) const;
   [[nodiscard]] CommCost all_to_all_v(const GroupTopology& group, const ExchangeLoad& load, Bytes unit) const;
+  // The same under one of the algorithms of an exchange; kLinear is all_to_all_v. Measured times are of that alone.
+  [[nodiscard]] ExchangeWork exchange_work(ExchangeAlgorithm algorithm, const GroupTopology& group,
+                                           const ByteMatrix& units) const;
+  [[nodiscard]] CommCost exchange(const GroupTopology& group, const ExchangeWork& work, Bytes unit) const;
 
   // While communication kernels run they hold some of the compute units: the factor (>= 1) by which a compute kernel
   // that runs beside them takes longer.

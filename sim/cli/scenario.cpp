@@ -7,6 +7,7 @@
 
 #include "calibration/profile.hpp"
 #include "models/cluster/cluster_source.hpp"
+#include "models/cluster/link_paths.hpp"
 #include "sim/cli/routing_source.hpp"
 #include "sim/cli/sources.hpp"
 
@@ -83,6 +84,15 @@ void add_scenario_options(CLI::App& command, Session& session, ScenarioSources& 
   add_profile_option(command, sources.profiles)->group(kGroup);
 }
 
+void add_regime_option(CLI::App& command, Session& session, ScenarioSources& sources) {
+  session
+      .add_choice(command, "--regime", sources.regime,
+                  {std::string(regime_name(ExchangeRegime::kPorts)), std::string(regime_name(ExchangeRegime::kFlows))},
+                  "Token exchanges priced by their busiest port (ops) or as flows that share links (flows)")
+      ->default_str(sources.regime)
+      ->group("Scenario");
+}
+
 ScenarioSources sources_for(const std::string& path, const PlanFile& plan, const ScenarioSources& from_command_line) {
   ScenarioSources sources = from_command_line;
   sources.plan = path;
@@ -116,7 +126,12 @@ Result<Scenario> load_scenario(const ScenarioSources& sources, LoadedModel model
   MOESIM_ASSIGN(ClusterView view, compile(*spec));
   scenario.view = std::make_unique<const ClusterView>(std::move(view));
   MOESIM_ASSIGN(const std::vector<Profile> profiles, load_profiles(sources.profiles));
-  scenario.costs = std::make_unique<const CostModel>(make_cost_model(*scenario.view, profiles));
+  auto costs = std::make_unique<CostModel>(make_cost_model(*scenario.view, profiles));
+  if (sources.regime == regime_name(ExchangeRegime::kFlows)) {
+    MOESIM_ASSIGN(LinkPaths links, compile_links(*spec));
+    costs->use_flows(std::make_shared<const LinkPaths>(std::move(links)));
+  }
+  scenario.costs = std::move(costs);
   scenario.notes = scenario.model.notes;
   note_other_devices(scenario, profiles);
   MOESIM_TRY(add_routing(scenario));

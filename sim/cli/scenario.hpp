@@ -30,6 +30,7 @@ struct ScenarioSources {
   ImportOptions import;               // of the trace
   std::vector<std::string> profiles;  // calibration, in order of preference, before the shipped one
   std::string plan;                   // the plan file that named what the command line did not; empty: none
+  std::string regime = "ops";         // "flows": token exchanges as flows over the links
   std::set<std::string, std::less<>> named_by_plan;  // keys of that file: "model", "cluster", "trace"
 };
 
@@ -37,6 +38,9 @@ struct ScenarioSources {
 // then these replace single ones of them.
 enum class SourceOptions : std::uint8_t { kRequired, kOverridePlan };
 void add_scenario_options(CLI::App& command, Session& session, ScenarioSources& sources, SourceOptions kind);
+
+// --regime, for commands that play few plans: flows cost more time than ports.
+void add_regime_option(CLI::App& command, Session& session, ScenarioSources& sources);
 
 // The sources of the plan in the file `path`, with those of the command line in their place where given.
 [[nodiscard]] ScenarioSources sources_for(const std::string& path, const PlanFile& plan,
@@ -46,7 +50,7 @@ struct Scenario {
   ScenarioSources sources;
   LoadedModel model;
   std::unique_ptr<const ClusterView> view;  // on the heap because `costs` refers to it
-  std::unique_ptr<const CostModel> costs;
+  std::unique_ptr<const CostModel> costs;   // of the regime asked for
   std::optional<LoadMapper> trace;
   std::vector<std::string> notes;
 

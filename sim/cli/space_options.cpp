@@ -61,6 +61,13 @@ Status narrow(SearchSpace& space, SweepField field, const std::string& text) {
   for (const AxisValue& value : axis->values) words.push_back(std::get<std::string>(value));
   if (field == SweepField::kPipeline) space.pipeline = words;
   if (field == SweepField::kMoeSchedule) space.moe_schedule = words;
+  if (field == SweepField::kAllToAll) {
+    space.all_to_all.clear();
+    for (const std::string& word : words) {
+      MOESIM_ASSIGN(const ExchangeAlgorithm algorithm, find_exchange_algorithm(word));
+      space.all_to_all.push_back(algorithm);
+    }
+  }
   if (field == SweepField::kRecompute)
     std::erase_if(space.recompute,
                   [&](Recompute r) { return std::find(words.begin(), words.end(), recompute_name(r)) == words.end(); });
@@ -111,6 +118,7 @@ void add_space_filters(CLI::App& command, Session& session, SpaceOptions& option
       names.emplace_back(kAllSchedules);
       session.suggest(option, std::move(names));
     }
+    if (kSpaceFilters[i] == SweepField::kAllToAll) session.suggest(option, exchange_algorithm_names());
     if (kSpaceFilters[i] == SweepField::kRecompute) session.suggest(option, {"none", "selective", "full"});
   }
   add_filter(command, "--zero", options.zero, "ZeRO stages");

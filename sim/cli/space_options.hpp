@@ -13,10 +13,10 @@
 namespace moesim {
 
 // Dimensions of the space that can be narrowed, in the grammar that sweeps have (docs/sweep.md).
-inline constexpr std::array kSpaceFilters = {SweepField::kTp,          SweepField::kCp,       SweepField::kPp,
-                                             SweepField::kVpp,         SweepField::kEp,       SweepField::kEsp,
-                                             SweepField::kMicroBatch,  SweepField::kPipeline, SweepField::kRecompute,
-                                             SweepField::kMoeSchedule, SweepField::kMoeDegree};
+inline constexpr std::array kSpaceFilters = {SweepField::kTp,          SweepField::kCp,        SweepField::kPp,
+                                             SweepField::kVpp,         SweepField::kEp,        SweepField::kEsp,
+                                             SweepField::kMicroBatch,  SweepField::kPipeline,  SweepField::kRecompute,
+                                             SweepField::kMoeSchedule, SweepField::kMoeDegree, SweepField::kAllToAll};
 
 struct SpaceOptions {
   std::int64_t seq_length = 4096;

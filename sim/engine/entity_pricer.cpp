@@ -96,14 +96,14 @@ RoutedRows EntityPricer::routed_rows(const Op& op, const Chunk& chunk, int varia
   return rows;
 }
 
-const ExchangeLoad& EntityPricer::exchange_load(int layer, int variant, int j, const RowPiece& piece,
+const ExchangeWork& EntityPricer::exchange_work(int layer, int variant, int j, const RowPiece& piece,
                                                 const GroupTopology& group) {
   ExchangeLoads& of_piece = loads_of_shards_[piece];
   if (of_piece.empty()) of_piece.resize(busiest_.size() * static_cast<std::size_t>(esp_));
   auto& known = of_piece[static_cast<std::size_t>((layer * loads_->variants() + variant) * esp_ + j)];
   if (!known) {
     loads_of(piece).send_matrix(layer, variant, j, rows_);
-    known = costs_.exchange_load(group, {rows_, loads_->ep()});
+    known = costs_.exchange_work(program_.plan.all_to_all, group, {rows_, loads_->ep()});
   }
   return *known;
 }
@@ -120,7 +120,7 @@ CommCost EntityPricer::exchange_over_ep(int layer, int variant, const RowPiece& 
       for (int i = 0; i < loads_->ep(); ++i) ranks.push_back(rank(i, j));
       group = &costs_.topology(ranks);
     }
-    CommCost cost = costs_.all_to_all_v(*group, exchange_load(layer, variant, j, piece, *group), row_bytes);
+    CommCost cost = costs_.exchange(*group, exchange_work(layer, variant, j, piece, *group), row_bytes);
     count_sharers(cost, *group);
     if (cost.time > worst.time) worst = cost;
   }
@@ -135,9 +135,9 @@ CommCost EntityPricer::exchange_with_shards(int layer, int variant, const RowPie
   auto& known = of_piece[static_cast<std::size_t>(layer * loads_->variants() + variant)];
   if (!known) {
     loads_of(piece).send_matrix_to_shards(layer, variant, rows_);
-    known = costs_.exchange_load(group, {rows_, loads_->ep() * esp_});
+    known = costs_.exchange_work(program_.plan.all_to_all, group, {rows_, loads_->ep() * esp_});
   }
-  CommCost cost = costs_.all_to_all_v(group, *known, row_bytes);
+  CommCost cost = costs_.exchange(group, *known, row_bytes);
   count_sharers(cost, group);
   return cost;
 }
@@ -183,7 +183,8 @@ PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   } else {
     const GroupTopology& group = topology(op.group);
     const Bytes size = collective_bytes(op, chunk, group.size(), routed_rows(op, chunk, variant));
-    cost = costs_.collective(collective_kind(op, program_.plan), group, size);
+    const CollectiveKind kind = collective_kind(op, program_.plan);
+    cost = costs_.collective(kind, group, size, collective_algorithm(kind, program_.plan));
     count_sharers(cost, group);
   }
   return {cost.time, cost.extrapolated, cost.port_share, cost.busiest_rank_bytes};

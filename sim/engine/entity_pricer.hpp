@@ -66,11 +66,11 @@ class EntityPricer {
     auto operator<=>(const ExchangeKey&) const = default;
   };
   // Dispatch and combine of a layer carry the same rows with other bytes.
-  [[nodiscard]] const ExchangeLoad& exchange_load(int layer, int variant, int j, const RowPiece& piece,
+  [[nodiscard]] const ExchangeWork& exchange_work(int layer, int variant, int j, const RowPiece& piece,
                                                   const GroupTopology& group);
 
   std::map<ExchangeKey, CommCost> exchanges_;
-  using ExchangeLoads = std::vector<std::optional<ExchangeLoad>>;
+  using ExchangeLoads = std::vector<std::optional<ExchangeWork>>;
   std::map<RowPiece, ExchangeLoads> loads_of_shards_;  // [moe_layer][variant][shard]
   std::map<RowPiece, ExchangeLoads> loads_to_shards_;  // [moe_layer][variant]
   std::vector<std::int64_t> shadow_rows_;              // of the operation that is being priced

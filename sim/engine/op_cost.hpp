@@ -42,6 +42,10 @@ struct RoutedRows {
 // matrix: token_row_bytes() gives the bytes of one row of theirs.
 [[nodiscard]] Bytes collective_bytes(const Op& op, const Chunk& chunk, int group_size, const RoutedRows& rows);
 [[nodiscard]] CollectiveKind collective_kind(const Op& op, const Plan& plan);
+// The plan's, where it names one for this kind.
+[[nodiscard]] inline CollectiveAlgorithm collective_algorithm(CollectiveKind kind, const Plan& plan) {
+  return kind == CollectiveKind::kAllReduce ? plan.all_reduce : CollectiveAlgorithm::kAuto;
+}
 [[nodiscard]] Bytes token_row_bytes(const Op& op, const Chunk& chunk);
 // Experts that an operation moves the weights or gradients of, and the bytes of one: each is a broadcast from its owner, or a
 // reduction to it, which takes as long.

@@ -71,6 +71,24 @@ Result<std::vector<ScheduleOutcome>> compare_schedules(const LayerCase& layer, c
   return outcomes;
 }
 
+Result<std::vector<ExchangeOutcome>> compare_exchanges(const LayerCase& layer, const CostModel& costs,
+                                                       std::span<const ScheduleOutcome> outcomes,
+                                                       const LayerOptions& options) {
+  std::vector<ExchangeOutcome> exchanges;
+  if (layer.plan.sizes().ep * layer.plan.sizes().esp == 1) return exchanges;
+  LayerCase other = layer;
+  for (std::size_t s = 0; s < outcomes.size(); ++s) {
+    if (!outcomes[s].refused.empty()) continue;
+    for (const ExchangeAlgorithm algorithm : exchange_algorithms()) {
+      other.plan.all_to_all = algorithm;
+      MOESIM_ASSIGN(const Program program, lower_layer(other, outcomes[s].schedule->name(), options));
+      MOESIM_ASSIGN(const LayerResult result, play_layer(program, costs));
+      exchanges.push_back({s, algorithm, result.times, result.exposed_communication()});
+    }
+  }
+  return exchanges;
+}
+
 ParmLayer parm_layer_of(const LayerCase& layer) {
   const ParallelSizes& sizes = layer.plan.sizes();
   const MoeShape& moe = *layer.model.first_moe();

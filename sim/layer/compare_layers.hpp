@@ -39,6 +39,18 @@ struct ScheduleOutcome {
                                                                      std::span<const MoeSchedule* const> schedules,
                                                                      const LayerOptions& options);
 
+// A layer under a schedule with its token exchanges by one of the algorithms.
+struct ExchangeOutcome {
+  std::size_t schedule = 0;  // place among the outcomes
+  ExchangeAlgorithm algorithm = ExchangeAlgorithm::kLinear;
+  LayerTimes times;
+  Seconds exposed_communication;
+};
+// Every schedule of `outcomes` that can run the layer under every algorithm, in that order; none where nothing is exchanged.
+[[nodiscard]] Result<std::vector<ExchangeOutcome>> compare_exchanges(const LayerCase& layer, const CostModel& costs,
+                                                                     std::span<const ScheduleOutcome> outcomes,
+                                                                     const LayerOptions& options);
+
 inline constexpr std::string_view kParmS1 = "parm-s1";
 inline constexpr std::string_view kParmS2 = "parm-s2";
 // Stands beside every comparison of the two.

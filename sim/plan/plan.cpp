@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+
 #include "sim/pipeline/schedules.hpp"
 
 namespace moesim {
@@ -39,6 +41,13 @@ std::string_view recompute_name(Recompute recompute) {
     case Recompute::kFull: return "full";
   }
   return "none";
+}
+
+std::span<const CollectiveAlgorithm> all_reduce_algorithms() {
+  static constexpr std::array kAlgorithms = {CollectiveAlgorithm::kAuto, CollectiveAlgorithm::kRing,
+                                             CollectiveAlgorithm::kTree, CollectiveAlgorithm::kSwitch,
+                                             CollectiveAlgorithm::kNetwork};
+  return kAlgorithms;
 }
 
 std::int64_t padded_vocab(std::int64_t vocab, int tp) {

@@ -3,11 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
+#include "models/cost/collective.hpp"
+#include "models/cost/exchange/algorithm.hpp"
 #include "models/precision.hpp"
 #include "models/shape/model_shape.hpp"
 #include "sim/plan/expert_slots.hpp"
@@ -36,6 +39,8 @@ enum class GradPlacement : std::uint8_t {
 [[nodiscard]] std::string_view grad_placement_name(GradPlacement placement);
 
 constexpr int kMostMoePieces = 8;  // that a MoE schedule cuts token copies into
+// Those that a plan may name for its all-reduces, the default first.
+[[nodiscard]] std::span<const CollectiveAlgorithm> all_reduce_algorithms();
 
 struct Plan {
   LayoutSpec layout;
@@ -57,6 +62,11 @@ struct Plan {
   ExpertSlots expert_slots;                   // which expert stands where
   double capacity_factor = 0;                 // 0: dropless
   bool pad_to_capacity = false;
+
+  // By which algorithms token copies are exchanged (dispatch and combine) and all-reduces run. kAuto: as the library of
+  // collectives would choose.
+  ExchangeAlgorithm all_to_all = ExchangeAlgorithm::kLinear;
+  CollectiveAlgorithm all_reduce = CollectiveAlgorithm::kAuto;
 
   Recompute recompute = Recompute::kNone;
   ZeroStage zero_dense = ZeroStage::kOptimizer;

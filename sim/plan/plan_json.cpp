@@ -143,6 +143,25 @@ Result<GradPlacement> read_grad_placement(JsonReader& root, GradPlacement fallba
                        fmt::format("one of {}", fmt::join(names, ", ")));
 }
 
+Result<ExchangeAlgorithm> read_all_to_all(JsonReader& root, ExchangeAlgorithm fallback) {
+  MOESIM_ASSIGN(const std::string word, root.string_or("all_to_all", std::string(exchange_algorithm_name(fallback))));
+  const auto found = find_exchange_algorithm(word);
+  if (!found) return root.error_at("all_to_all", found.error().what, found.error().hint);
+  return *found;
+}
+
+Result<CollectiveAlgorithm> read_all_reduce(JsonReader& root, CollectiveAlgorithm fallback) {
+  MOESIM_ASSIGN(const std::string word, root.string_or("all_reduce", std::string(algorithm_name(fallback))));
+  std::vector<std::string> names;
+  for (const CollectiveAlgorithm algorithm : all_reduce_algorithms()) {
+    if (algorithm_name(algorithm) == word) return algorithm;
+    names.emplace_back(algorithm_name(algorithm));
+  }
+  return root.error_at("all_reduce",
+                       fmt::format("unknown all-reduce algorithm '{}'{}", word, did_you_mean(word, names)),
+                       fmt::format("one of {}", fmt::join(names, ", ")));
+}
+
 Result<ZeroStage> read_zero(JsonReader& root, std::string_view key, ZeroStage fallback) {
   MOESIM_ASSIGN(const std::int64_t stage, root.int_or(key, static_cast<int>(fallback), 0, 3));
   return static_cast<ZeroStage>(stage);
@@ -175,6 +194,8 @@ Status read_options(JsonReader& root, Plan& plan) {
   MOESIM_ASSIGN(plan.expert_slots, read_expert_slots(root));
   MOESIM_ASSIGN(plan.capacity_factor, root.double_or("capacity_factor", plan.capacity_factor, 0, kLargestCapacity));
   MOESIM_ASSIGN(plan.pad_to_capacity, root.bool_or("pad_to_capacity", plan.pad_to_capacity));
+  MOESIM_ASSIGN(plan.all_to_all, read_all_to_all(root, plan.all_to_all));
+  MOESIM_ASSIGN(plan.all_reduce, read_all_reduce(root, plan.all_reduce));
   MOESIM_ASSIGN(plan.recompute, read_recompute(root, plan.recompute));
   MOESIM_ASSIGN(plan.zero_dense, read_zero(root, "zero_dense", plan.zero_dense));
   MOESIM_ASSIGN(plan.zero_expert, read_zero(root, "zero_expert", plan.zero_expert));
@@ -249,6 +270,8 @@ std::string plan_to_json(const PlanFile& file, int indent) {
   if (!plan.expert_slots.in_order()) json["expert_slots"] = plan.expert_slots.expert_at;
   json["capacity_factor"] = plan.capacity_factor;
   json["pad_to_capacity"] = plan.pad_to_capacity;
+  json["all_to_all"] = exchange_algorithm_name(plan.all_to_all);
+  json["all_reduce"] = algorithm_name(plan.all_reduce);
   json["recompute"] = recompute_name(plan.recompute);
   json["zero_dense"] = static_cast<int>(plan.zero_dense);
   json["zero_expert"] = static_cast<int>(plan.zero_expert);

@@ -126,6 +126,7 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
   plan.pad_to_capacity = space_.pad_to_capacity;
   plan.moe_schedule = cell.moe_schedule->name();
   plan.moe_degree = cell.moe_degree;
+  plan.all_to_all = cell.all_to_all;
   const ScheduleChoice& choice = schedules_[static_cast<std::size_t>(candidate.schedule)];
   plan.pipeline = choice.schedule->name();
   plan.layout.sizes.vpp = choice.vpp;
@@ -138,17 +139,18 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
 CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells) const {
   Need need;
   const int world = costs_.view().ranks();
-  std::map<std::pair<const MoeSchedule*, std::array<int, 7>>, std::int32_t> known;
-  std::map<std::array<std::int64_t, 7>, std::size_t> groups;
+  std::map<std::pair<const MoeSchedule*, std::array<int, 8>>, std::int32_t> known;
+  std::map<std::array<std::int64_t, 8>, std::size_t> groups;
   for (const Cell& cell : cells) {
     const ParallelSizes& s = cell.sizes;
     // Loads repeat after kMostSources sources, so stages that are multiples of it see the same.
     const int stage_ranks = world / s.pp;
     const bool repeats = stage_ranks % kMostSources == 0 && world % kMostSources == 0;
     const int pp = repeats ? 1 : s.pp;
-    const auto [entry, fresh] =
-        known.try_emplace({cell.moe_schedule, {cell.moe_degree, s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp}},
-                          static_cast<std::int32_t>(need.tables.size()));
+    const int algorithm = static_cast<int>(cell.all_to_all);
+    const auto [entry, fresh] = known.try_emplace(
+        {cell.moe_schedule, {cell.moe_degree, s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp, algorithm}},
+        static_cast<std::int32_t>(need.tables.size()));
     if (fresh) {
       Plan plan = plan_of(cell, {});
       plan.layout.sizes.pp = pp;
@@ -161,7 +163,8 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
       const MoeShape* moe = model_.first_moe();
       const int shadows = moe != nullptr ? cell.moe_schedule->shadows(plan, *moe) : 0;
       const auto [group, first] = groups.try_emplace(
-          {tokens, s.ep, s.esp, pp, static_cast<std::int64_t>(division), sharers, shadows}, need.groups.size());
+          {tokens, s.ep, s.esp, pp, static_cast<std::int64_t>(division), sharers, shadows, algorithm},
+          need.groups.size());
       if (first) need.groups.emplace_back();
       need.groups[group->second].push_back(entry->second);
       need.tables.push_back(std::move(plan));

@@ -76,6 +76,9 @@ std::vector<int> searched_degrees(const ModelShape& model, const SearchSpace& sp
 std::optional<Pruned> why_no_schedule(const ModelShape& model, const SearchSpace& space, const Cell& cell) {
   const MoeShape* moe = model.first_moe();
   const auto& names = space.moe_schedule;
+  // Nobody to exchange with.
+  if ((moe == nullptr || cell.sizes.ep * cell.sizes.esp == 1) && cell.all_to_all != space.all_to_all.front())
+    return Pruned::kEquivalent;
   if (moe == nullptr)
     return cell.moe_schedule->name() == names.front() ? std::nullopt : std::optional(Pruned::kEquivalent);
   const Plan plan = plan_of(space, cell);
@@ -112,20 +115,22 @@ Result<CellList> enumerate_cells(const ModelShape& model, const SearchSpace& spa
         for (const int ep : space.ep)
           for (const int esp : space.esp)
             for (const int micro_batch : space.micro_batch)
-              for (const MoeSchedule* schedule : schedules) {
-                Cell cell;
-                cell.sizes.pp = pp;
-                cell.sizes.tp = tp;
-                cell.sizes.cp = cp;
-                cell.sizes.ep = ep;
-                cell.sizes.esp = esp;
-                cell.micro_batch = micro_batch;
-                cell.moe_schedule = schedule;
-                for (const int degree : searched_degrees(model, space, cell)) {
-                  cell.moe_degree = degree;
-                  look_at(cell);
+              for (const MoeSchedule* schedule : schedules)
+                for (const ExchangeAlgorithm algorithm : space.all_to_all) {
+                  Cell cell;
+                  cell.sizes.pp = pp;
+                  cell.sizes.tp = tp;
+                  cell.sizes.cp = cp;
+                  cell.sizes.ep = ep;
+                  cell.sizes.esp = esp;
+                  cell.micro_batch = micro_batch;
+                  cell.moe_schedule = schedule;
+                  cell.all_to_all = algorithm;
+                  for (const int degree : searched_degrees(model, space, cell)) {
+                    cell.moe_degree = degree;
+                    look_at(cell);
+                  }
                 }
-              }
   return list;
 }
 

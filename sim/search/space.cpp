@@ -55,6 +55,7 @@ SearchSpace default_space(const ModelShape& model, const ClusterView& view, std:
   space.zero_expert = moe == nullptr ? std::vector<ZeroStage>{ZeroStage::kNone} : space.zero_dense;
   for (const PipelineSchedule* schedule : pipeline_schedules()) space.pipeline.emplace_back(schedule->name());
   space.moe_schedule = {Plan{}.moe_schedule};
+  space.all_to_all = {Plan{}.all_to_all};
   if (moe == nullptr) return space;
   for (const MoeSchedule* schedule : moe_schedules()) {
     if (schedule->name() == space.moe_schedule.front()) continue;

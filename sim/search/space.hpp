@@ -28,6 +28,7 @@ struct SearchSpace {
   std::vector<std::string> pipeline;
   std::vector<std::string> moe_schedule;
   std::vector<int> moe_degree;  // pieces that they cut copies into; empty: all that each can (MoeSchedule::degrees)
+  std::vector<ExchangeAlgorithm> all_to_all = {ExchangeAlgorithm::kLinear};
 
   // What is asked for, the same for all plans.
   std::int64_t seq_length = 4096;
@@ -46,6 +47,7 @@ struct SearchSpace {
 //   moe_schedule all up to 128 ranks; above, the plan's default and parm-s1, for each further one prices the exchanges of every layer
 //                anew (two cores: DeepSeek-V3 on 2048 H800 with a trace 4 s with one, 6 s with these two, 12 s with fsmoe in all its
 //                degrees in place of parm-s1; Mixtral on 64 H100 with a trace 5 s with all)
+//   all_to_all  the plan's default: each further one prices the exchanges of every layer anew
 // Widen or narrow any of them afterwards; the certificate speaks of the space given.
 [[nodiscard]] SearchSpace default_space(const ModelShape& model, const ClusterView& view, std::int64_t seq_length,
                                         int global_batch);

@@ -107,4 +107,17 @@ Result<std::vector<WhatIf>> what_would_help(const Plan& plan, const ModelShape& 
   return std::move(experiments).sorted();
 }
 
+Result<std::vector<ExchangeChoice>> under_each_exchange(const Plan& plan, const ModelShape& model,
+                                                        const CostModel& costs, const LoadMapper* trace) {
+  std::vector<ExchangeChoice> choices;
+  if (model.first_moe() == nullptr || plan.sizes().ep * plan.sizes().esp == 1) return choices;
+  for (const ExchangeAlgorithm algorithm : exchange_algorithms()) {
+    Plan other = plan;
+    other.all_to_all = algorithm;
+    MOESIM_ASSIGN(const SimulatedStep step, simulate_step(other, model, costs, trace, {}));
+    choices.push_back({algorithm, step.metrics.step_time});
+  }
+  return choices;
+}
+
 }  // namespace moesim

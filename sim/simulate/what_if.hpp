@@ -27,4 +27,12 @@ struct WhatIf {
 [[nodiscard]] Result<std::vector<WhatIf>> what_would_help(const Plan& plan, const ModelShape& model,
                                                           const CostModel& costs, const LoadMapper* trace);
 
+// The plan's step with its token exchanges by each algorithm, in the list's order; empty where nothing is exchanged.
+struct ExchangeChoice {
+  ExchangeAlgorithm algorithm = ExchangeAlgorithm::kLinear;
+  Seconds step_time;
+};
+[[nodiscard]] Result<std::vector<ExchangeChoice>> under_each_exchange(const Plan& plan, const ModelShape& model,
+                                                                      const CostModel& costs, const LoadMapper* trace);
+
 }  // namespace moesim

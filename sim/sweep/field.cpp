@@ -41,6 +41,7 @@ constexpr std::array<FieldTraits, kSweepFields> kFields = {{
     {SweepField::kMoeSchedule, "moe_schedule", "--moe-schedule", FieldKind::kWord, 0, 0, "MoE-layer schedules"},
     {SweepField::kMoeDegree, "moe_degree", "--moe-degree", FieldKind::kWhole, 0, kMostMoePieces,
      "Pieces that they cut token copies into; 0: their own number"},
+    {SweepField::kAllToAll, "all_to_all", "--all-to-all", FieldKind::kWord, 0, 0, "Algorithms of the token exchange"},
     {SweepField::kCapacityFactor, "capacity_factor", "--capacity-factor", FieldKind::kNumber, 0, 1'000'000,
      "Capacity factors; 0 drops nothing"},
 }};
@@ -67,6 +68,7 @@ Status check_word(SweepField field, const std::string& word) {
     case SweepField::kPrecision: return without_value(find_precision(word));
     case SweepField::kPipeline: return without_value(find_pipeline_schedule(word));
     case SweepField::kMoeSchedule: return without_value(find_moe_schedule(word));
+    case SweepField::kAllToAll: return without_value(find_exchange_algorithm(word));
     default: break;
   }
   if (word.empty()) return invalid_input("an empty value");
@@ -183,6 +185,7 @@ void apply(SweepField field, const AxisValue& value, PlanFile& file) {
     case SweepField::kPipeline: plan.pipeline = word(); return;
     case SweepField::kMoeSchedule: plan.moe_schedule = word(); return;
     case SweepField::kMoeDegree: plan.moe_degree = whole(); return;
+    case SweepField::kAllToAll: plan.all_to_all = find_exchange_algorithm(word()).value(); return;
     case SweepField::kCapacityFactor: plan.capacity_factor = std::get<double>(value); return;
     case SweepField::kCount: break;
   }

@@ -51,6 +51,8 @@ const std::vector<TypedColumn>& typed_columns() {
       {{"stage_layers", Unit::kNone, "layers", "Per virtual stage; none: as even as possible"}, Type::kWord},
       {{"moe_schedule", Unit::kNone, "MoE schedule", "Of the MoE layers"}, Type::kWord},
       {{"moe_degree", Unit::kNone, "pieces", "That it cuts token copies into; 0: its own number"}, Type::kWhole},
+      {{"all_to_all", Unit::kNone, "all-to-all", "Algorithm of the token exchange"}, Type::kWord},
+      {{"all_reduce", Unit::kNone, "all-reduce", "Algorithm of all-reduces"}, Type::kWord},
       {{"capacity_factor", Unit::kNone, "capacity", "0 drops nothing"}, Type::kNumber},
       {{"pad_to_capacity", Unit::kNone, "padded", "Experts are filled up to their capacity"}, Type::kYesNo},
       {{"recompute", Unit::kNone, "recompute", "none, selective or full"}, Type::kWord},
@@ -87,14 +89,27 @@ void append_plan(const PlanFile& file, const PointSources& sources, SweepRow& ro
               file.trace.empty() ? std::string(kBalancedRouting) : file.trace,
               sources.trace_origin ? MetricValue(std::string(name_of(*sources.trace_origin))) : MetricValue()});
   for (const int size : {s.tp, s.cp, s.pp, s.vpp, s.dp, s.ep, s.esp, s.edp}) row.push_back(known_size(size));
-  row.insert(row.end(),
-             {plan.layout.order, plan.sequence_parallel, plan.seq_length, std::int64_t{plan.micro_batch},
-              std::int64_t{plan.global_batch}, plan.precision, plan.pipeline,
-              text_or_none(fmt::format("{}", fmt::join(plan.stage_layers, " "))), plan.moe_schedule,
-              std::int64_t{plan.moe_degree}, plan.capacity_factor, plan.pad_to_capacity,
-              std::string(recompute_name(plan.recompute)), std::int64_t{static_cast<int>(plan.zero_dense)},
-              std::int64_t{static_cast<int>(plan.zero_expert)}, plan.grad_bucket_elements, plan.overlap_grad_reduce,
-              std::string(grad_placement_name(plan.grad_placement)), plan.overlap_param_gather});
+  row.insert(row.end(), {plan.layout.order,
+                         plan.sequence_parallel,
+                         plan.seq_length,
+                         std::int64_t{plan.micro_batch},
+                         std::int64_t{plan.global_batch},
+                         plan.precision,
+                         plan.pipeline,
+                         text_or_none(fmt::format("{}", fmt::join(plan.stage_layers, " "))),
+                         plan.moe_schedule,
+                         std::int64_t{plan.moe_degree},
+                         std::string(exchange_algorithm_name(plan.all_to_all)),
+                         std::string(algorithm_name(plan.all_reduce)),
+                         plan.capacity_factor,
+                         plan.pad_to_capacity,
+                         std::string(recompute_name(plan.recompute)),
+                         std::int64_t{static_cast<int>(plan.zero_dense)},
+                         std::int64_t{static_cast<int>(plan.zero_expert)},
+                         plan.grad_bucket_elements,
+                         plan.overlap_grad_reduce,
+                         std::string(grad_placement_name(plan.grad_placement)),
+                         plan.overlap_param_gather});
 }
 
 void append_metrics(const StepMetrics& m, SweepRow& row) {

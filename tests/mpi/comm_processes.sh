@@ -26,7 +26,9 @@ if [[ $(mpi -n 1 "$ranks" matrix 2>&1 || true) == *"built without MPI"* ]]; then
   exit 77
 fi
 for n in 2 3 4; do mpi -n $n "$ranks" matrix linear 2> matrix.txt || fail "the matrix on $n ranks"; done
-mpi -n 4 "$ranks" matrix pairwise 2> matrix.txt || fail "the matrix on 4 ranks, pairwise"
+for algorithm in pairwise 1dh 2dh pipe; do
+  mpi -n 4 "$ranks" matrix "$algorithm" 2> matrix.txt || fail "the matrix on 4 ranks, $algorithm"
+done
 
 # Ends badly, within 20 s though everyone else would wait for a minute, and says $2.
 ends_with() {

@@ -1,5 +1,5 @@
-// One rank of a test under mpirun: comm_ranks MODE [linear|pairwise]
-//   matrix    the collectives and messages of the unit tests, and one larger than a transfer's piece
+// One rank of a test under mpirun: comm_ranks MODE [ALGORITHM], of the exchanges of the matrix, linear
+//   matrix    the collectives, exchanges and messages of the unit tests, and one larger than a transfer's piece
 //   endless   all-reduces until somebody stops it; rank 0 says "running" first
 //   absent    rank 1 stays away from a collective; the deadline is 1 s
 //   mismatch  rank 1 starts another operation than the others
@@ -9,7 +9,6 @@
 
 #include <chrono>
 #include <cstdlib>
-#include <cstring>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -39,7 +38,7 @@ Status check_large(Communicator& comm, const CommGroup& group) {
   return {};
 }
 
-Status run_mode(std::string_view mode, Communicator& comm) {
+Status run_mode(std::string_view mode, ExchangeAlgorithm algorithm, Communicator& comm) {
   std::vector<RankId> everyone;
   for (int rank = 0; rank < comm.size(); ++rank) everyone.emplace_back(rank);
   MOESIM_ASSIGN(const CommGroup group, comm.group(everyone));
@@ -49,6 +48,7 @@ Status run_mode(std::string_view mode, Communicator& comm) {
 
   if (mode == "matrix") {
     MOESIM_TRY(check_collectives(comm));
+    MOESIM_TRY(check_exchanges(comm, algorithm));
     MOESIM_TRY(check_messages(comm));
     return check_large(comm, group);
   }
@@ -78,13 +78,17 @@ int run(int argc, char** argv) {
     return Seconds(std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count());
   }};
   if (mode == "absent") options.deadline = Seconds(1);
-  if (argc > 2 && std::strcmp(argv[2], "pairwise") == 0) options.all_to_all = AllToAllAlgorithm::kPairwise;
+  const auto algorithm = find_exchange_algorithm(argc > 2 ? argv[2] : "linear");
+  if (!algorithm) {
+    fmt::print(stderr, "comm_ranks: {}\n", algorithm.error().what);
+    return 1;
+  }
   auto comm = join_mpi_world(size ? std::atoi(size) : 1, std::move(options));
   if (!comm) {
     fmt::print(stderr, "comm_ranks: {}\n", comm.error().what);
     return 1;
   }
-  const Status status = run_mode(mode, **comm);
+  const Status status = run_mode(mode, *algorithm, **comm);
   if (status) return 0;
   fmt::print(stderr, "comm_ranks: rank {}: {}\n", (*comm)->rank().value(), status.error().what);
   (*comm)->abort_all(status.error().what);

@@ -5,9 +5,13 @@
 #include <algorithm>
 #include <memory>
 
+#include "calibration/profile.hpp"
 #include "models/cluster/cluster_source.hpp"
 #include "models/cluster/consistency.hpp"
 #include "models/cluster/draw.hpp"
+#include "models/cluster/link_paths.hpp"
+#include "models/cost/cost_model.hpp"
+#include "models/cost/split_law.hpp"
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/sources.hpp"
 
@@ -77,6 +81,33 @@ MetricTable finding_table(const std::vector<ClusterFinding>& findings) {
   return table;
 }
 
+// Over which classes of links at once the ranks of the first node could split an all-reduce (models/cost/split_law.hpp).
+constexpr Bytes kSplitExample{std::int64_t{256} << 20};
+
+void add_split(Report& report, const ClusterSpec& spec, const ClusterView& view, const LinkPaths& links) {
+  std::vector<RankId> ranks;
+  for (int rank = 0; rank < view.ranks_per_node(); ++rank) ranks.emplace_back(rank);
+  const CostModel costs = make_cost_model(view, {});
+  const std::vector<SplitChannel> channels =
+      split_channels(links, ranks, costs.parameters(view.device_index(RankId(0))));
+  MetricTable table({{"link", MetricUnit::kNone, "link", "Narrowest on the way"},
+                     {"bytes_per_s", MetricUnit::kBytesPerSecond, "rate", "Bytes of the buffer, all-reduced by a ring"},
+                     {"start_s", MetricUnit::kSeconds, "start", "Of the operation and its hops"},
+                     {"share", MetricUnit::kRatio, "share", "Of 256 MiB, so that all end together"},
+                     {"speedup", MetricUnit::kFactor, "speed-up", "Of the split over this link alone"}});
+  if (channels.size() > 1) {
+    std::vector<SplitLink> ways;
+    for (const SplitChannel& channel : channels) ways.push_back(channel.all_reduce);
+    const Split split = best_split(ways, kSplitExample);
+    for (std::size_t i = 0; i < channels.size(); ++i)
+      table.add_row({std::string(link_class_name(channels[i].link)), ways[i].rate.value(), ways[i].start.value(),
+                     split.shares[i], (ways[i].start + kSplitExample / ways[i].rate) / split.time});
+  }
+  report.add_rows("split",
+                  fmt::format("An all-reduce of 256 MiB in one node of {}, split over its classes of links", spec.name),
+                  std::move(table));
+}
+
 struct ShowClusterRequest {
   std::string source;
   int nodes = 0;
@@ -99,6 +130,8 @@ RunResult show_cluster(Session& session, const ShowClusterRequest& request) {
       .shown = SectionShown::kMachinesOnly;
   report.add_rows("devices", "", device_table(view)).shown = SectionShown::kMachinesOnly;
   report.add_rows("tiers", "", tier_table(view)).shown = SectionShown::kMachinesOnly;
+  MOESIM_ASSIGN(const LinkPaths links, compile_links(spec));
+  add_split(report, spec, view, links);
   report.add_rows("findings", "Findings", finding_table(check_consistency(spec, view)));
   MOESIM_TRY(session.emit(report));
   return kExitOk;

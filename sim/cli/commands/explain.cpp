@@ -155,6 +155,21 @@ MetricTable moe_choice_record(const std::vector<MoeAlternative>& alternatives) {
                      difference_text(own->metrics, other->metrics)}});
 }
 
+MetricTable exchange_choice_table(const std::vector<ExchangeChoice>& choices, const Plan& plan, Seconds now) {
+  MetricTable table({{"all_to_all", MetricUnit::kNone, "token exchange", "Its algorithm (docs/laws.md)"},
+                     {"step_time_s", MetricUnit::kSeconds, "step", "Then"},
+                     {"gain", MetricUnit::kRatio, "gain", "Of the step time; negative: a loss"},
+                     {"chosen", MetricUnit::kNone, "chosen", "By the plan"},
+                     {"fastest", MetricUnit::kNone, "fastest", "Of these; of equals the first"}});
+  const auto best = std::min_element(choices.begin(), choices.end(),
+                                     [](const auto& a, const auto& b) { return a.step_time < b.step_time; });
+  for (auto choice = choices.begin(); choice != choices.end(); ++choice)
+    table.add_row({std::string(exchange_algorithm_name(choice->algorithm)), choice->step_time.value(),
+                   1 - choice->step_time / now, choice->algorithm == plan.all_to_all, choice == best},
+                  choice == best ? RowTone::kGood : RowTone::kPlain);
+  return table;
+}
+
 RunResult run_explain(Session& session, const ExplainRequest& request) {
   MOESIM_TRY(session.check_output());
   MOESIM_ASSIGN(const PlanFile file, read_plan_file(request.plan));
@@ -167,6 +182,8 @@ RunResult run_explain(Session& session, const ExplainRequest& request) {
                 what_would_help(file.plan, scenario.model.shape, *scenario.costs, scenario.loads()));
   MOESIM_ASSIGN(const std::vector<MoeAlternative> alternatives,
                 moe_alternatives(file.plan, scenario.model.shape, *scenario.costs, scenario.loads()));
+  MOESIM_ASSIGN(const std::vector<ExchangeChoice> exchanges,
+                under_each_exchange(file.plan, scenario.model.shape, *scenario.costs, scenario.loads()));
   Report report = session.new_report();
   report.inputs.push_back(input_record("plan", request.plan));
   std::vector<Metric> metrics = step_metrics(step.metrics);
@@ -182,6 +199,8 @@ RunResult run_explain(Session& session, const ExplainRequest& request) {
                     moe_schedule_table(alternatives, step.metrics.step_time));
   }
   report.add_rows("what_if", "What would help most", what_if_table(experiments, step.metrics.step_time));
+  report.add_rows("token_exchange", "Algorithms of the token exchange",
+                  exchange_choice_table(exchanges, file.plan, step.metrics.step_time));
   describe_scenario(report, scenario);
   report.notes.insert(report.notes.end(), step.notes.begin(), step.notes.end());
   MOESIM_TRY(session.emit(report));

@@ -202,6 +202,49 @@ MetricTable category_pivot(const std::vector<ScheduleOutcome>& outcomes) {
   return table;
 }
 
+// Which algorithm of the token exchange suits each schedule, a row per schedule and algorithm.
+MetricTable exchange_table(const std::vector<ScheduleOutcome>& outcomes,
+                           const std::vector<ExchangeOutcome>& exchanges) {
+  MetricTable table(
+      {{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
+       {"all_to_all", MetricUnit::kNone, "token exchange", "Its algorithm (docs/laws.md)"},
+       {"time_s", MetricUnit::kSeconds, "time", "Forward and backward"},
+       {"exposed_communication_s", MetricUnit::kSeconds, "exposed", "Communication that no computation hides"},
+       {"speedup", MetricUnit::kFactor, "speed-up", "Over linear under the same schedule"},
+       {"best", MetricUnit::kNone, "best", "The fastest of its schedule; of equals the first"}});
+  for (std::size_t i = 0; i < exchanges.size();) {
+    std::size_t end = i;
+    std::size_t best = i;
+    Seconds linear;
+    for (; end < exchanges.size() && exchanges[end].schedule == exchanges[i].schedule; ++end) {
+      if (exchanges[end].times.total() < exchanges[best].times.total()) best = end;
+      if (exchanges[end].algorithm == ExchangeAlgorithm::kLinear) linear = exchanges[end].times.total();
+    }
+    for (; i < end; ++i)
+      table.add_row({std::string(outcomes[exchanges[i].schedule].schedule->name()),
+                     std::string(exchange_algorithm_name(exchanges[i].algorithm)), exchanges[i].times.total().value(),
+                     exchanges[i].exposed_communication.value(), linear / exchanges[i].times.total(), i == best},
+                    i == best ? RowTone::kGood : RowTone::kPlain);
+  }
+  return table;
+}
+
+// The same for people: a row per schedule, a column per algorithm.
+MetricTable exchange_pivot(const std::vector<ScheduleOutcome>& outcomes,
+                           const std::vector<ExchangeOutcome>& exchanges) {
+  std::vector<MetricColumn> columns = {{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"}};
+  for (const std::string& name : exchange_algorithm_names())
+    columns.push_back({name, MetricUnit::kSeconds, name, "Forward and backward"});
+  MetricTable table(std::move(columns));
+  const std::size_t width = exchange_algorithms().size();
+  for (std::size_t i = 0; i < exchanges.size(); i += width) {
+    std::vector<MetricValue> values = {std::string(outcomes[exchanges[i].schedule].schedule->name())};
+    for (std::size_t a = 0; a < width; ++a) values.emplace_back(exchanges[i + a].times.total().value());
+    table.add_row(std::move(values));
+  }
+  return table;
+}
+
 const ScheduleOutcome* applicable(const std::vector<ScheduleOutcome>& outcomes, std::string_view name) {
   for (const ScheduleOutcome& outcome : outcomes)
     if (outcome.schedule->name() == name && outcome.refused.empty()) return &outcome;
@@ -274,12 +317,29 @@ RunResult run_one_layer(Session& session, const LayerRequest& request) {
     report.add_rows("pieces", "Time by the number of pieces", std::move(pieces)).shown = SectionShown::kPeopleOnly;
   report.add_rows("breakdown", "", category_table(outcomes)).shown = SectionShown::kMachinesOnly;
   report.add_rows("traffic", "", traffic_table(outcomes, *scenario.scenario.view)).shown = SectionShown::kMachinesOnly;
+  MOESIM_ASSIGN(const std::vector<ExchangeOutcome> exchanges,
+                compare_exchanges(layer, *scenario.scenario.costs, outcomes, options));
+  report.add_rows("exchanges", "", exchange_table(outcomes, exchanges)).shown = SectionShown::kMachinesOnly;
+  if (!exchanges.empty())
+    report
+        .add_rows("exchange_algorithms", "The same by the algorithm of the token exchange",
+                  exchange_pivot(outcomes, exchanges))
+        .shown = SectionShown::kPeopleOnly;
+  report
+      .add_record("regime", "",
+                  record_of({{{"name", MetricUnit::kNone, "regime", "How token exchanges are priced"},
+                              std::string(regime_name(scenario.scenario.costs->regime()))},
+                             {{"all_to_all", MetricUnit::kNone, "token exchange", "Its algorithm in the tables"},
+                              std::string(exchange_algorithm_name(layer.plan.all_to_all))}}))
+      .shown = SectionShown::kMachinesOnly;
   report.add_rows("categories", "Where the time goes", category_pivot(outcomes)).shown = SectionShown::kPeopleOnly;
   add_parm_rule(report, layer, *scenario.scenario.costs, options, outcomes);
   if (MetricTable refused = refused_table(outcomes); !refused.rows().empty())
     report.add_rows("not_applicable", "Schedules that cannot run it", std::move(refused));
   describe_scenario(report, scenario.scenario);
   report.notes.push_back(boundary_note(layer, options));
+  if (scenario.scenario.costs->regime() == ExchangeRegime::kFlows)
+    report.notes.emplace_back("token exchanges are priced as flows that share links");
   for (const std::string& note : layer.loads->notes) report.notes.push_back(note);
   if (!request.plot.empty()) {
     MOESIM_TRY(write_output(request.plot, timelines_figure(layer_text(layer), outcomes), session.overwrite()));
@@ -312,6 +372,8 @@ void add_layer(CLI::App& app, Session& session) {
       "  --top-k 2 --capacity-factor 1.2 --precision fp32 --tp 4 --esp 4 --plot timelines.svg\n"
       "# a figure of each schedule\n"
       "moesim layer --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 2 --tp 2 --esp 2 --figures figures\n"
+      "# every algorithm of the token exchange, as flows that share links\n"
+      "moesim layer --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 4 --regime flows\n"
       "# a whole grid: speed-ups by TP and ESP, who wins, and how well Parm's rule chose\n"
       "moesim layer --grid builtin:parm-1296 --plot grid.svg");
   auto request = std::make_shared<LayerRequest>();

@@ -64,11 +64,13 @@ bool LayerRequest::names_a_layer() const {
   return !sources.model.empty() || !sources.cluster.empty() || sources.nodes > 0 || !sources.trace.empty() ||
          sources.trace_step >= 0 || !(sources.import == ImportOptions{}) || layer >= 0 || hidden > 0 ||
          expert_width > 0 || experts > 0 || gated || batch != bare.batch || seq != bare.seq || capacity_factor > 0 ||
-         precision != bare.precision || tp != bare.tp || esp != bare.esp || ep > 0 || !figures.empty();
+         all_to_all != bare.all_to_all || sources.regime != bare.sources.regime || precision != bare.precision ||
+         tp != bare.tp || esp != bare.esp || ep > 0 || !figures.empty();
 }
 
 void add_layer_options(CLI::App& command, Session& session, LayerRequest& request) {
   add_scenario_options(command, session, request.sources, SourceOptions::kOverridePlan);
+  add_regime_option(command, session, request.sources);
   const auto number = [&](const char* name, auto& target, std::int64_t most, const char* description,
                           const char* group) {
     return command.add_option(name, target, description)
@@ -105,6 +107,11 @@ void add_layer_options(CLI::App& command, Session& session, LayerRequest& reques
   number("--esp", request.esp, kLargestWorld, "Shards of an expert (Parm's N_ESP)", kLayout)->default_str("1");
   number("--ep", request.ep, kLargestWorld, "Ranks that share the experts; as many as experts and ranks allow",
          kLayout);
+  session
+      .add_choice(command, "--all-to-all", request.all_to_all, exchange_algorithm_names(),
+                  "Algorithm of the token exchange in the tables; all are compared below them")
+      ->default_str(request.all_to_all)
+      ->group(kLayout);
   constexpr const char* kCounted = "What is counted";
   session
       .add_choice(command, "--boundary", request.boundary, {"whole", "sliced"},
@@ -180,6 +187,7 @@ Result<LayerCase> layer_case_of(const LayerRequest& request, const LayerScenario
   plan.precision = request.precision;
   plan.capacity_factor = request.capacity_factor;
   plan.pad_to_capacity = request.capacity_factor > 0;
+  MOESIM_ASSIGN(plan.all_to_all, find_exchange_algorithm(request.all_to_all));
   plan.zero_dense = plan.zero_expert = ZeroStage::kNone;
   return make_layer_case(scenario.model, plan, {scenario.scenario.loads(), scenario.moe_layers, scenario.moe_layer});
 }

@@ -34,6 +34,8 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans) {
   });
   const bool cut =
       std::any_of(plans.begin(), plans.end(), [](const RankedPlan& ranked) { return ranked.plan.moe_degree > 1; });
+  const bool exchanges = std::any_of(
+      plans.begin(), plans.end(), [](const RankedPlan& ranked) { return ranked.plan.all_to_all != Plan{}.all_to_all; });
   for (std::size_t i = 0; i < plans.size(); ++i) {
     const RankedPlan& ranked = plans[i];
     std::vector<Metric> row = {
@@ -55,6 +57,7 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans) {
       if (is_for_machines(metric.column.key)) metric.column.shown = MetricShown::kMachinesOnly;
       if (metric.column.key == "moe_schedule" && several) metric.column.shown = MetricShown::kEverywhere;
       if (metric.column.key == "moe_degree" && cut) metric.column.shown = MetricShown::kEverywhere;
+      if (metric.column.key == "all_to_all" && exchanges) metric.column.shown = MetricShown::kEverywhere;
     }
     add_record_row(table, row, i == 0 ? RowTone::kGood : RowTone::kPlain);
   }

@@ -21,14 +21,16 @@ struct SimulateRequest {
   int recorded_micro_batches = 1;
 };
 
-MetricTable step_record(const Plan& plan, const StepMetrics& metrics) {
+MetricTable step_record(const Plan& plan, const StepMetrics& metrics, ExchangeRegime regime) {
   std::vector<Metric> record = {{{"name", MetricUnit::kNone, "plan", "Run name"}, run_name(plan)}};
   for (std::vector<Metric> part : {step_metrics(metrics), plan_metrics(plan)})
     for (Metric& metric : part) {
       metric.column.shown = MetricShown::kEverywhere;
       record.push_back(std::move(metric));
     }
-  record.push_back({{"regime", MetricUnit::kNone, "regime", "ops: every operation replayed"}, std::string("ops")});
+  record.push_back({{"regime", MetricUnit::kNone, "regime",
+                     "ops: every operation replayed; flows: and token exchanges as flows over links"},
+                    std::string(regime_name(regime))});
   return record_of(std::move(record));
 }
 
@@ -63,7 +65,7 @@ RunResult run_simulate(Session& session, const SimulateRequest& request) {
   MOESIM_TRY(write_trace(session, request, scenario, step));
   Report report = session.new_report();
   report.inputs.push_back(input_record("plan", request.plan));
-  report.add_record("step", "", step_record(file.plan, step.metrics));
+  report.add_record("step", "", step_record(file.plan, step.metrics, scenario.costs->regime()));
   report.add_rows("breakdown", fmt::format("Where the time of stage {} goes", step.metrics.breakdown.stage.value()),
                   breakdown_table(step.metrics));
   report.add_rows("memory", "Memory by stage", memory_table(step.memory));
@@ -81,12 +83,15 @@ void add_simulate(CLI::App& app, Session& session) {
   command->footer(
       "moesim simulate plans/01-TP1PP1EP8CP1.json\n"
       "# a timeline for https://ui.perfetto.dev\n"
-      "moesim simulate plan.json --trace-out step.json.gz --json");
+      "moesim simulate plan.json --trace-out step.json.gz --json\n"
+      "# token exchanges as flows that share links\n"
+      "moesim simulate plan.json --regime flows");
   auto request = std::make_shared<SimulateRequest>();
   command->add_option("plan", request->plan, "A plan file (docs/plan.md), as rank --save-plans writes them")
       ->option_text("PLAN")
       ->required();
   add_scenario_options(*command, session, request->sources, SourceOptions::kOverridePlan);
+  add_regime_option(*command, session, request->sources);
   command
       ->add_option("--trace-out", request->trace_out, "Write a timeline (Chrome/Perfetto JSON; .gz and .zst compress)")
       ->option_text("FILE");

@@ -41,6 +41,9 @@ void note_moe(std::vector<std::string>& notes, const Plan& plan, const MoeShape&
                                 static_cast<int>(plan.zero_expert)));
   if (plan.moe_schedule != "megatron-a2a")
     notes.push_back(fmt::format("not expressed: MoE schedule {}", plan.moe_schedule));
+  if (plan.all_to_all != ExchangeAlgorithm::kLinear)
+    notes.push_back(fmt::format("not expressed: token exchange by {}; DeepSpeed has all_to_all_single",
+                                exchange_algorithm_name(plan.all_to_all)));
   if (plan.pad_to_capacity)
     notes.emplace_back("pad_to_capacity needs no switch: DeepSpeed always pads to its capacity");
 }
@@ -50,6 +53,9 @@ void note_layout(std::vector<std::string>& notes, const Plan& plan, const ModelS
   if (s.tp > 1)
     notes.push_back(
         fmt::format("tensor parallelism is the model's: --tensor-model-parallel-size {} in Megatron-DeepSpeed", s.tp));
+  if (plan.all_reduce != CollectiveAlgorithm::kAuto)
+    notes.push_back(fmt::format("not expressed: all-reduce by {}; NCCL_ALGO sets the algorithm of all collectives",
+                                algorithm_name(plan.all_reduce)));
   if (s.cp > 1) notes.push_back(fmt::format("not expressed: context parallelism {}", s.cp));
   if (s.pp > 1) {
     notes.push_back(fmt::format("pipeline: PipelineModule(num_stages={}); its schedule is 1f1b", s.pp));

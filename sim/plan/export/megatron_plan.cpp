@@ -76,6 +76,9 @@ void add_moe(MegatronFlags& out, const Plan& plan) {
   if (plan.moe_schedule != "megatron-a2a")
     out.notes.push_back(fmt::format(
         "not expressed: MoE schedule {}; these flags run Megatron-LM's all-to-all dispatcher", plan.moe_schedule));
+  if (plan.all_to_all != ExchangeAlgorithm::kLinear)
+    out.notes.push_back(fmt::format("not expressed: token exchange by {}; the dispatcher has one grouped exchange",
+                                    exchange_algorithm_name(plan.all_to_all)));
 }
 
 void add_recompute(MegatronFlags& out, const ModelShape& model, const Plan& plan, bool moe) {
@@ -99,6 +102,9 @@ std::string_view sharding_strategy(ZeroStage stage) {
 }
 
 void add_data_parallel(MegatronFlags& out, const Plan& plan, bool moe) {
+  if (plan.all_reduce != CollectiveAlgorithm::kAuto)
+    out.notes.push_back(fmt::format("not expressed: all-reduce by {}; NCCL_ALGO sets the algorithm of all collectives",
+                                    algorithm_name(plan.all_reduce)));
   const ZeroStage zero = moe ? std::max(plan.zero_dense, plan.zero_expert) : plan.zero_dense;
   if (moe && plan.zero_dense != plan.zero_expert)
     out.notes.push_back(

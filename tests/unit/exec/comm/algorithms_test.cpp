@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <tuple>
+
 namespace moesim {
 namespace {
 
@@ -63,6 +66,58 @@ TEST(Algorithms, MoveWhatTheLawsPrice) {
       EXPECT_EQ(message_rounds(reduce), 2 * rounds);
       EXPECT_EQ(sent(reduce), 2 * share);
     }
+  }
+}
+
+// Every pair 100 bytes; nodes of `per_node` ranks.
+struct Exchanged {
+  std::size_t rounds = 0;    // with messages, of the longer stream
+  std::size_t inside = 0;    // bytes that the rank sends to its node,
+  std::size_t across = 0;    // to others,
+  std::size_t messages = 0;  // in so many messages
+};
+Exchanged exchanged(ExchangeAlgorithm algorithm, int n, int per_node, int position) {
+  const CommGroup group = group_of(n, position);
+  std::vector<std::int32_t> nodes;
+  for (int rank = 0; rank < n; ++rank) nodes.push_back(rank / per_node);
+  const std::vector<std::int64_t> all(static_cast<std::size_t>(n * n), 100);
+  std::vector<std::byte> out(static_cast<std::size_t>(100 * n)), in(out.size());
+  const std::vector<std::int64_t> each(static_cast<std::size_t>(n), 100);
+  const Schedule made = all_to_all_schedule(algorithm, group, cut(std::span<const std::byte>(out), each, 1),
+                                            cut(std::span(in), each, 1), {node_places(nodes), all});
+  Exchanged result;
+  for (const std::vector<Round>* stream : {&made.rounds, &made.beside}) {
+    std::size_t rounds = 0;
+    for (const Round& round : *stream) {
+      rounds += round.sends.empty() && round.receives.empty() ? 0u : 1u;
+      for (const SendStep& send : round.sends) {
+        const bool near = send.to.value() / per_node == position / per_node;
+        (near ? result.inside : result.across) += send.data.size();
+        result.messages += near ? 0u : 1u;
+      }
+    }
+    result.rounds = std::max(result.rounds, rounds);
+  }
+  return result;
+}
+
+// 2 nodes of 4: what crosses is 4 blocks of each rank whatever the algorithm, but over the leader alone by 1dh; 2dh has it in one message
+// in place of four and moves as much inside.
+TEST(Algorithms, ExchangesCrossTheNodesAsTheirLawsSay) {
+  for (const int position : {0, 1, 6}) {
+    const Exchanged linear = exchanged(ExchangeAlgorithm::kLinear, 8, 4, position);
+    EXPECT_EQ(std::tuple(linear.rounds, linear.inside, linear.across, linear.messages), std::tuple(1u, 300u, 400u, 4u));
+    const Exchanged pairwise = exchanged(ExchangeAlgorithm::kPairwise, 8, 4, position);
+    EXPECT_EQ(std::tuple(pairwise.rounds, pairwise.inside, pairwise.across, pairwise.messages),
+              std::tuple(7u, 300u, 400u, 4u));
+    const Exchanged pipe = exchanged(ExchangeAlgorithm::kPipe, 8, 4, position);
+    EXPECT_EQ(std::tuple(pipe.rounds, pipe.inside, pipe.across, pipe.messages), std::tuple(4u, 300u, 400u, 4u));
+    const Exchanged two = exchanged(ExchangeAlgorithm::kTwoLevel, 8, 4, position);
+    EXPECT_EQ(std::tuple(two.rounds, two.inside, two.across, two.messages), std::tuple(2u, 600u, 400u, 1u));
+    const Exchanged one = exchanged(ExchangeAlgorithm::kOneLevel, 8, 4, position);
+    const bool leads = position == 0;
+    EXPECT_EQ(std::tuple(one.inside, one.across, one.messages),
+              leads ? std::tuple(300u + 1200u, 1600u, 1u) : std::tuple(700u, 0u, 0u));
   }
 }
 

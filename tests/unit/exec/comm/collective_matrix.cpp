@@ -79,24 +79,26 @@ struct InFlight {
   Bytes8 expected;
   std::vector<std::int64_t> counts;
   std::vector<std::int64_t> more_counts;
+  std::vector<std::int64_t> all_counts;
   Request request;
 };
 
 class Matrix {
  public:
-  explicit Matrix(Communicator& comm) : comm_(comm) {}
+  Matrix(Communicator& comm, ExchangeAlgorithm algorithm) : comm_(comm), algorithm_(algorithm) {}
 
   void start_all(const CommGroup& group, Channel channel, int salt);
+  void start_exchange(const CommGroup& group, Channel channel, int salt);
   void start_reductions(const CommGroup& group, Channel channel, int salt, Reduction how);
   [[nodiscard]] Status finish();
 
  private:
   InFlight& add(std::string name, const CommGroup& group, Channel channel, int salt);
-  void start_exchange(const CommGroup& group, Channel channel, int salt);
   void start_gathers(const CommGroup& group, Channel channel, int salt);
   void start_broadcast(const CommGroup& group, Channel channel, int salt);
 
   Communicator& comm_;
+  ExchangeAlgorithm algorithm_;
   std::vector<std::unique_ptr<InFlight>> in_flight_;
 };
 
@@ -116,8 +118,11 @@ void Matrix::start_exchange(const CommGroup& group, Channel channel, int salt) {
     append(it.input, letters(comm_.rank(), peer, it.counts.back(), salt));
     append(it.expected, letters(peer, comm_.rank(), it.more_counts.back(), salt));
   }
+  for (const RankId from : group.members())
+    for (const RankId to : group.members()) it.all_counts.push_back(size(from, to));
   it.output.resize(it.expected.size());
-  it.request = comm_.all_to_all_v(group, channel, {it.input, it.counts, it.output, it.more_counts});
+  it.request =
+      comm_.all_to_all_v(group, channel, {it.input, it.counts, it.output, it.more_counts, algorithm_, it.all_counts});
 }
 
 void Matrix::start_gathers(const CommGroup& group, Channel channel, int salt) {
@@ -228,7 +233,7 @@ std::vector<std::vector<RankId>> group_lists(int world) {
 Status check_collectives(Communicator& comm) {
   // With the channels 0, 3 and 15 added, every size has its turn.
   for (const int salt : {0, 1, 2, 4, 8}) {
-    Matrix matrix(comm);
+    Matrix matrix(comm, ExchangeAlgorithm::kLinear);
     for (const std::vector<RankId>& list : group_lists(comm.size())) {
       if (std::ranges::find(list, comm.rank()) == list.end()) continue;
       MOESIM_ASSIGN(const CommGroup group, comm.group(list));
@@ -237,6 +242,17 @@ Status check_collectives(Communicator& comm) {
     MOESIM_TRY(matrix.finish());
   }
   return {};
+}
+
+Status check_exchanges(Communicator& comm, ExchangeAlgorithm algorithm) {
+  Matrix matrix(comm, algorithm);
+  for (const int salt : {0, 1, 2, 4, 8})
+    for (const std::vector<RankId>& list : group_lists(comm.size())) {
+      if (std::ranges::find(list, comm.rank()) == list.end()) continue;
+      MOESIM_ASSIGN(const CommGroup group, comm.group(list));
+      matrix.start_exchange(group, Channel(salt), salt);
+    }
+  return matrix.finish();
 }
 
 Status check_messages(Communicator& comm) {

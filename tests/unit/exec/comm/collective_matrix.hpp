@@ -9,6 +9,9 @@ namespace moesim {
 
 [[nodiscard]] Status check_collectives(Communicator& comm);
 
+// Exchanges alone, by this algorithm, over the same groups and sizes.
+[[nodiscard]] Status check_exchanges(Communicator& comm, ExchangeAlgorithm algorithm);
+
 // Messages round the world in both directions, several per pair and channel, received in another order than sent.
 [[nodiscard]] Status check_messages(Communicator& comm);
 

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
+#include <string>
 
 #include "collective_matrix.hpp"
 #include "local_ranks.hpp"
@@ -14,7 +16,7 @@ using testing::HasSubstr;
 class CollectivesTest : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Ranks, CollectivesTest, testing::Range(1, 9), testing::PrintToStringParamName());
 
-void expect_all_well(const LocalWorld& world, Status (*check)(Communicator&)) {
+void expect_all_well(const LocalWorld& world, const std::function<Status(Communicator&)>& check) {
   const auto results = run_local_world<int>(world, [&](Communicator& comm) -> Result<int> {
     MOESIM_TRY(check(comm));
     return 1;
@@ -24,9 +26,22 @@ void expect_all_well(const LocalWorld& world, Status (*check)(Communicator&)) {
 
 TEST_P(CollectivesTest, GiveWhatEachRankWorksOutAlone) { expect_all_well(local_world(GetParam()), check_collectives); }
 
-TEST_P(CollectivesTest, PairwiseExchangeAndRingsForAllSizes) {
+// Ranks on nodes of one, two, three and as many as there are; dealt in turn as well, so that a node's ranks are not neighbours.
+TEST_P(CollectivesTest, EveryAlgorithmOfAnExchangeOnEveryKindOfNodes) {
+  for (const ExchangeAlgorithm algorithm : exchange_algorithms())
+    for (const int on_node : {1, 2, 3, 8})
+      for (const bool dealt : {false, true}) {
+        SCOPED_TRACE(std::string(exchange_algorithm_name(algorithm)) + " " + std::to_string(on_node));
+        LocalWorld world = local_world(GetParam());
+        const int nodes = (GetParam() + on_node - 1) / on_node;
+        for (int rank = 0; rank < GetParam(); ++rank)
+          world.hosts[static_cast<std::size_t>(rank)] = std::to_string(dealt ? rank % nodes : rank / on_node);
+        expect_all_well(world, [algorithm](Communicator& comm) { return check_exchanges(comm, algorithm); });
+      }
+}
+
+TEST_P(CollectivesTest, RingsForAllSizes) {
   LocalWorld world = local_world(GetParam());
-  world.comm.all_to_all = AllToAllAlgorithm::kPairwise;
   world.comm.small_all_reduce = Bytes(-1);
   expect_all_well(world, check_collectives);
 }
@@ -144,6 +159,11 @@ TEST(Communicator, RefusesWrongArguments) {
     EXPECT_THAT(refused(comm.all_to_all_v(group, channel, {bytes, negative, bytes, right})), HasSubstr("below 0"));
     EXPECT_THAT(refused(comm.all_to_all_v(group, channel, {bytes, right, bytes, many})),
                 HasSubstr("2 counts for the 1"));
+    const ExchangeAlgorithm relayed = ExchangeAlgorithm::kTwoLevel;
+    EXPECT_THAT(refused(comm.all_to_all_v(group, channel, {bytes, right, bytes, right, relayed})),
+                HasSubstr("2dh: 0 counts of all members"));
+    EXPECT_THAT(refused(comm.all_to_all_v(group, channel, {bytes, right, bytes, right, relayed, wrong})),
+                HasSubstr("contradict"));
     EXPECT_THAT(refused(comm.all_gather(group, channel, bytes.first(4), bytes)), HasSubstr("make 4 bytes"));
     EXPECT_THAT(refused(comm.all_gather_v(group, channel, bytes.first(4), bytes, right)), HasSubstr("has 4 bytes"));
     EXPECT_THAT(refused(comm.reduce_scatter(group, channel, sum, bytes, bytes.first(4))), HasSubstr("make 4 bytes"));

@@ -77,6 +77,11 @@ TEST(Sockets, CarryEveryCollective) {
   for (const int ranks : {1, 2, 5}) {
     for (const Status& result : run_over_sockets(Points(ranks), check_collectives))
       EXPECT_TRUE(result.has_value()) << result.error().what;
+    for (const ExchangeAlgorithm algorithm : exchange_algorithms()) {
+      const auto check = [algorithm](Communicator& comm) { return check_exchanges(comm, algorithm); };
+      for (const Status& result : run_over_sockets(Points(ranks), check))
+        EXPECT_TRUE(result.has_value()) << result.error().what;
+    }
     for (const Status& result : run_over_sockets(Points(ranks), check_messages))
       EXPECT_TRUE(result.has_value()) << result.error().what;
   }

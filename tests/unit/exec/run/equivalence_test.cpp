@@ -25,10 +25,11 @@ const Trained& reference(const ModelShape& model) {
   return known[model.name] = trained ? std::move(*trained) : Trained{};
 }
 
-void expect_same_training_as(const Trained& one, const Plan& plan, const ModelShape& model) {
+void expect_same_training_as(const Trained& one, const Plan& plan, const ModelShape& model,
+                             int ranks_per_node = kAllOnOneNode) {
   SCOPED_TRACE(model.name + " " + plan_text(plan) + " " + plan.moe_schedule + " in " + std::to_string(plan.moe_degree) +
                " pieces");
-  const Result<Trained> many = train_all(plan, model, 1);
+  const Result<Trained> many = train_all(plan, model, 1, {}, {}, ranks_per_node);
   ASSERT_TRUE(many.has_value()) << many.error().what;
   ASSERT_EQ(many->losses.size(), 1U);
   EXPECT_NEAR(many->losses[0], one.losses[0], 2e-6 * one.losses[0]);
@@ -40,8 +41,8 @@ void expect_same_training_as(const Trained& one, const Plan& plan, const ModelSh
   EXPECT_EQ(many->weights.disagreement(), 0) << "replicas have gone apart";
 }
 
-void expect_same_training(const Plan& plan, const ModelShape& model) {
-  expect_same_training_as(reference(model), plan, model);
+void expect_same_training(const Plan& plan, const ModelShape& model, int ranks_per_node = kAllOnOneNode) {
+  expect_same_training_as(reference(model), plan, model, ranks_per_node);
 }
 
 // The layouts of up to 8 ranks in which the model's parts divide.
@@ -143,6 +144,23 @@ TEST(Equivalence, ExpertsThatMoveToTheTokens) {
       ASSERT_GT(find_moe_schedule("janus").value()->shadows(plan, *model.first_moe()), 0) << plan_text(plan);
       expect_same_training(plan, model);
     }
+}
+
+// Ranks on nodes of one, two and four: over every path that copies take, with blocks that other ranks hand on.
+TEST(Equivalence, EveryAlgorithmOfTheTokenExchange) {
+  for (const ExchangeAlgorithm algorithm : exchange_algorithms())
+    for (const std::string_view schedule : {"megatron-a2a", "parm-s1", "parm-s2"})
+      for (const ParallelSizes& sizes :
+           {ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}, ParallelSizes{.tp = 1, .dp = 4, .ep = 4},
+            ParallelSizes{.tp = 2, .dp = 4, .ep = 4, .esp = 2}})
+        for (const int on_node : {1, 2, 4}) {
+          Plan plan = tiny_plan(sizes);
+          plan.moe_schedule = schedule;
+          plan.all_to_all = algorithm;
+          if (!find_moe_schedule(schedule).value()->check(plan, *tiny_moe().first_moe())) continue;
+          SCOPED_TRACE(exchange_algorithm_name(algorithm));
+          expect_same_training(plan, tiny_moe(), on_node);
+        }
 }
 
 TEST(Equivalence, EveryPipelineScheduleWithRecomputeAndZeroStages) {

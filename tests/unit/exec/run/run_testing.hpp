@@ -112,8 +112,10 @@ class HardwareUnderTest {
 };
 [[nodiscard]] Result<std::unique_ptr<HardwareUnderTest>> hardware_under_test(Communicator& host);
 
+inline constexpr int kAllOnOneNode = 1 << 20;
+
 inline Result<Trained> train_all(const Plan& plan, const ModelShape& model, int steps, const RunSettings& settings = {},
-                                 const std::vector<SlotChange>& changes = {}) {
+                                 const std::vector<SlotChange>& changes = {}, int ranks_per_node = kAllOnOneNode) {
   MOESIM_ASSIGN(const Program program, tiny_program(plan, model));
   const auto rank_main = [&](Communicator& comm) -> Result<Trained> {
     MOESIM_ASSIGN(const auto hardware, hardware_under_test(comm));
@@ -136,7 +138,10 @@ inline Result<Trained> train_all(const Plan& plan, const ModelShape& model, int 
     }
     return trained;
   };
-  auto ranks = run_local_world<Trained>(local_world(plan.sizes().world(), Seconds(240)), rank_main);
+  LocalWorld world = local_world(plan.sizes().world(), Seconds(240));
+  for (std::size_t rank = 0; rank < world.hosts.size(); ++rank)
+    world.hosts[rank] = "node" + std::to_string(static_cast<int>(rank) / ranks_per_node);
+  auto ranks = run_local_world<Trained>(world, rank_main);
   Trained all;
   for (auto& rank : ranks) {
     if (!rank) return tl::unexpected(rank.error());

@@ -254,5 +254,27 @@ TEST(OneLayer, AnUnknownScheduleIsRefused) {
   EXPECT_FALSE(lower_layer(layer, "parm-s9", {}).has_value());
 }
 
+// Every schedule under every algorithm, the plan's own among them.
+TEST(OneLayer, ComparesTheAlgorithmsOfTheTokenExchange) {
+  const Testbed bed = testbed(2);
+  const LayerCase layer = layer_case(layer_plan(8, 1, 1));
+  const auto outcomes = compare_schedules(layer, *bed.costs, moe_schedules(), {});
+  ASSERT_TRUE(outcomes.has_value()) << outcomes.error().what;
+  const auto exchanges = compare_exchanges(layer, *bed.costs, *outcomes, {});
+  ASSERT_TRUE(exchanges.has_value()) << exchanges.error().what;
+  std::size_t able = 0;
+  for (const ScheduleOutcome& outcome : *outcomes) able += outcome.refused.empty() ? 1 : 0;
+  ASSERT_GT(able, 0U);
+  EXPECT_EQ(exchanges->size(), able * exchange_algorithms().size());
+  for (const ExchangeOutcome& exchange : *exchanges) {
+    const LayerTimes& linear = (*outcomes)[exchange.schedule].result.times;
+    if (exchange.algorithm == ExchangeAlgorithm::kLinear) {
+      EXPECT_EQ(exchange.times.total(), linear.total());
+    } else {
+      EXPECT_NE(exchange.times.total(), linear.total()) << exchange_algorithm_name(exchange.algorithm);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace moesim

@@ -38,6 +38,8 @@ PlanFile every_field() {
   plan.expert_slots = {{{1, 0}, {0, 1}}};
   plan.capacity_factor = 1.1;  // no exact binary fraction: the text must give the same bits back
   plan.pad_to_capacity = true;
+  plan.all_to_all = ExchangeAlgorithm::kTwoLevel;
+  plan.all_reduce = CollectiveAlgorithm::kTree;
   plan.recompute = Recompute::kFull;
   plan.zero_dense = ZeroStage::kParameters;
   plan.zero_expert = ZeroStage::kNone;
@@ -128,6 +130,9 @@ TEST(PlanJson, ErrorsNameTheKeyAndThePlace) {
       {R"({"global_batch": 1e300})", "p.json#/global_batch", "whole number"},
       {R"({"precision": "bf17"})", "p.json#/precision", "did you mean 'bf16'"},
       {R"({"pipeline": "1f1c"})", "p.json#/pipeline", "did you mean '1f1b'"},
+      {R"({"all_to_all": "2hd"})", "p.json#/all_to_all", "did you mean '2dh'"},
+      {R"({"all_reduce": "rnig"})", "p.json#/all_reduce", "did you mean 'ring'"},
+      {R"({"all_reduce": "pairwise"})", "p.json#/all_reduce", "unknown all-reduce algorithm"},
       {R"({"recompute": "ful"})", "p.json#/recompute", "did you mean 'full'"},
       {R"({"zero_dense": 4})", "p.json#/zero_dense", "outside the range 0 to 3"},
       {R"({"capacity_factor": -0.5})", "p.json#/capacity_factor", "outside the range"},

@@ -179,5 +179,36 @@ TEST(Search, StoppedSearchIsNotProven) {
   EXPECT_EQ(result.error().kind, ErrorKind::kInterrupted);
 }
 
+// The algorithm of the token exchange is a dimension: each plan is found with each, the bound holds, and one without partners counts once.
+TEST(Search, LooksAtTheAlgorithmsOfTheTokenExchange) {
+  const ModelShape model = small_model();
+  const ClusterView view = cluster(2);
+  const CostModel costs(view);
+  SearchSpace space = small_space(model, view);
+  space.tp = {1};
+  space.pp = {1};
+  space.ep = {1, 16};
+  space.esp = {1};
+  space.moe_schedule = {"megatron-a2a"};
+  space.zero_dense = {ZeroStage::kOptimizer};
+  space.zero_expert = {ZeroStage::kOptimizer};
+  const RankResult one = rank_all(model, costs, space, 1'000'000);
+  space.all_to_all = {exchange_algorithms().begin(), exchange_algorithms().end()};
+  const RankResult all = rank_all(model, costs, space, 1'000'000);
+  const auto count = [](const RankResult& result, ExchangeAlgorithm algorithm, int ep) {
+    return std::count_if(result.plans.begin(), result.plans.end(), [&](const RankedPlan& ranked) {
+      return ranked.plan.all_to_all == algorithm && ranked.plan.sizes().ep == ep;
+    });
+  };
+  for (const ExchangeAlgorithm algorithm : exchange_algorithms()) {
+    EXPECT_GT(count(all, algorithm, 16), 0);
+    EXPECT_EQ(count(all, algorithm, 16), count(one, ExchangeAlgorithm::kLinear, 16));
+    EXPECT_EQ(count(all, algorithm, 1), algorithm == ExchangeAlgorithm::kLinear ? count(one, algorithm, 1) : 0);
+  }
+  for (const RankedPlan& ranked : all.plans)
+    EXPECT_LE(ranked.bound.value(), ranked.metrics.step_time.value() * (1 + 1e-9));
+  EXPECT_EQ(all.certificate.considered, 5 * one.certificate.considered);
+}
+
 }  // namespace
 }  // namespace moesim

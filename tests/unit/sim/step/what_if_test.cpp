@@ -43,6 +43,22 @@ TEST(WhatIf, AsksOnlyWhatApplies) {
   EXPECT_EQ(keys_of(experiments), expected);
 }
 
+// What explain shows is what a plan with that algorithm takes, and they differ.
+TEST(WhatIf, APlanUnderEachAlgorithmOfTheTokenExchange) {
+  const TestCluster cluster(small_nodes(2, 4));
+  Plan plan = plan_of({.dp = 8, .ep = 8}, 8);
+  const std::vector<ExchangeChoice> choices = under_each_exchange(plan, wide_moe(), cluster.costs(), nullptr).value();
+  ASSERT_EQ(choices.size(), exchange_algorithms().size());
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    EXPECT_EQ(choices[i].algorithm, exchange_algorithms()[i]);
+    plan.all_to_all = choices[i].algorithm;
+    EXPECT_EQ(choices[i].step_time,
+              simulate_step(plan, wide_moe(), cluster.costs(), nullptr, {}).value().metrics.step_time);
+    for (std::size_t j = 0; j < i; ++j) EXPECT_NE(choices[i].step_time, choices[j].step_time);
+  }
+  EXPECT_TRUE(under_each_exchange(plan_of({.dp = 8, .edp = 8}, 8), wide_moe(), cluster.costs(), nullptr)->empty());
+}
+
 TEST(WhatIf, AWrongPlanIsAnError) {
   const TestCluster cluster(small_nodes(2, 4));
   EXPECT_FALSE(what_would_help(plan_of({.dp = 3}, 3), small_moe(), cluster.costs(), nullptr).has_value());
