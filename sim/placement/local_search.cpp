@@ -1,0 +1,46 @@
+#include "sim/placement/local_search.hpp"
+
+#include "sim/placement/incremental_time.hpp"
+#include "traces/random.hpp"
+
+namespace moesim {
+
+LocalSearchResult search_placement(const LayerTimeModel& model, const PredictedCounts& counts,
+                                   const ExpertPlacement& start, const LocalSearchOptions& options) {
+  IncrementalLayerTime layer(model, counts, start);
+  const PlacementSizes& sizes = start.sizes();
+  LocalSearchResult result{start, layer.time(), layer.time(), 0};
+  std::vector<std::int32_t> best(layer.expert_of_slot().begin(), layer.expert_of_slot().end());
+  Pcg32 random(options.seed);
+  const bool order_matters = model.rounds == ExchangeRounds::kPerSlot;
+  const auto slots = static_cast<std::uint32_t>(sizes.slots());
+  double now = result.time.value();
+  for (std::int64_t i = 0; i < options.candidates; ++i) {
+    const auto a = static_cast<int>(random.below(slots));
+    const auto b = static_cast<int>(random.below(slots));
+    const std::int32_t expert_a = layer.expert_of_slot()[static_cast<std::size_t>(a)];
+    const std::int32_t expert_b = layer.expert_of_slot()[static_cast<std::size_t>(b)];
+    const bool same_device = a / sizes.slots_per_device == b / sizes.slots_per_device;
+    if (expert_a == expert_b || (same_device && !order_matters)) continue;
+    ++result.candidates;
+    layer.swap(a, b);
+    const double time = layer.time().value();
+    const double left = 1 - static_cast<double>(i) / static_cast<double>(options.candidates);
+    const double limit = result.time.value() + options.first_margin * left * result.start.value();
+    if (time > limit && time > now) {
+      layer.swap(a, b);
+      continue;
+    }
+    now = time;
+    if (time < result.time.value()) {
+      result.time = Seconds(time);
+      best.assign(layer.expert_of_slot().begin(), layer.expert_of_slot().end());
+    }
+  }
+  Result<ExpertPlacement> placement = ExpertPlacement::make(sizes, std::move(best));
+  MOESIM_ASSERT(placement.has_value());
+  result.placement = std::move(*placement);
+  return result;
+}
+
+}  // namespace moesim

@@ -1,0 +1,30 @@
+// A search among placements without copies: random swaps of two slots, taken when the time does not rise above the best so far by
+// more than a margin that shrinks to nothing (threshold accepting: Dueck and Scheuer 1990). What it can see and greedy cannot is
+// everything but device loads: which node an expert's tokens come from, which port is the narrow one, which experts share a round.
+//
+// Deterministic: the random numbers are our own, the budget counts candidates and no time.
+#pragma once
+
+#include <cstdint>
+
+#include "sim/placement/layer_time.hpp"
+
+namespace moesim {
+
+struct LocalSearchOptions {
+  std::int64_t candidates = 0;
+  double first_margin = 0.02;  // of the time at the start
+  std::uint64_t seed = 1;
+};
+
+struct LocalSearchResult {
+  ExpertPlacement placement;  // the best seen
+  Seconds time;
+  Seconds start;  // of the placement it began with
+  std::int64_t candidates = 0;
+};
+
+[[nodiscard]] LocalSearchResult search_placement(const LayerTimeModel& model, const PredictedCounts& counts,
+                                                 const ExpertPlacement& start, const LocalSearchOptions& options);
+
+}  // namespace moesim
