@@ -4,6 +4,25 @@
 #include <cmath>
 
 namespace moesim {
+namespace {
+
+struct LargestOf {
+  double value = 0;
+  void add(double x) { value = std::max(value, x); }
+  [[nodiscard]] double result() const { return value; }
+};
+
+struct NormOfOrder8 {
+  double sum = 0;
+  void add(double x) {
+    const double square = x * x;
+    const double fourth = square * square;
+    sum += fourth * fourth;
+  }
+  [[nodiscard]] double result() const { return std::sqrt(std::sqrt(std::sqrt(sum))); }
+};
+
+}  // namespace
 
 IncrementalLayerTime::IncrementalLayerTime(const LayerTimeModel& model, const PredictedCounts& counts,
                                            const ExpertPlacement& placement)
@@ -72,6 +91,7 @@ void IncrementalLayerTime::swap(int slot_a, int slot_b) {
   put(slot_b, b, Change::kAdd);
 }
 
+template <class Fold>
 double IncrementalLayerTime::exchange_round(std::size_t round) const {
   const double row = model_->row.value();
   const auto devices = static_cast<std::size_t>(sizes_.devices);
@@ -80,29 +100,32 @@ double IncrementalLayerTime::exchange_round(std::size_t round) const {
   for (std::size_t t = 0; t < model_->tiers.size(); ++t) {
     const ExchangeTier& tier = model_->tiers[t];
     const std::size_t base = round * ports_of_round_ + first_port_[t];
-    double busiest = 0;
+    Fold busiest;
     for (std::size_t port = 0; port < tier.out_s_per_byte.size(); ++port)
-      busiest = std::max({busiest, static_cast<double>(out_[base + port]) * row * tier.out_s_per_byte[port],
-                          static_cast<double>(in_[base + port]) * row * tier.in_s_per_byte[port]});
+      busiest.add(std::max(static_cast<double>(out_[base + port]) * row * tier.out_s_per_byte[port],
+                           static_cast<double>(in_[base + port]) * row * tier.in_s_per_byte[port]));
     if (tier.pair_s_per_byte > 0)
       for (std::size_t pair = 0; pair < devices * devices; ++pair)
         if (model_->meets_at[pair] == static_cast<std::int8_t>(t))
-          busiest = std::max(
-              busiest, static_cast<double>(pairs_[round * devices * devices + pair]) * row * tier.pair_s_per_byte);
-    if (busiest > longest) longest = busiest, slowest = t;
+          busiest.add(static_cast<double>(pairs_[round * devices * devices + pair]) * row * tier.pair_s_per_byte);
+    if (busiest.result() > longest) longest = busiest.result(), slowest = t;
   }
   return longest > 0 ? model_->tiers[slowest].curve.at(longest) : 0;
 }
 
-Seconds IncrementalLayerTime::time() const {
-  double busiest = 0;
+template <class Fold>
+Seconds IncrementalLayerTime::folded() const {
+  Fold busiest;
   for (std::size_t d = 0; d < rows_.size(); ++d)
-    busiest = std::max(busiest,
-                       (static_cast<double>(rows_[d]) + model_->rows_per_busy_expert * static_cast<double>(busy_[d])) /
-                           model_->speed[d]);
+    busiest.add((static_cast<double>(rows_[d]) + model_->rows_per_busy_expert * static_cast<double>(busy_[d])) /
+                model_->speed[d]);
   double exchange = 0;
-  for (std::size_t round = 0; round < rounds_; ++round) exchange += exchange_round(round);
-  return model_->fixed + Seconds((busiest > 0 ? model_->compute.at(busiest) : 0) + model_->exchanges * exchange);
+  for (std::size_t round = 0; round < rounds_; ++round) exchange += exchange_round<Fold>(round);
+  const double work = busiest.result();
+  return model_->fixed + Seconds((work > 0 ? model_->compute.at(work) : 0) + model_->exchanges * exchange);
 }
+
+Seconds IncrementalLayerTime::time() const { return folded<LargestOf>(); }
+Seconds IncrementalLayerTime::smoothed() const { return folded<NormOfOrder8>(); }
 
 }  // namespace moesim

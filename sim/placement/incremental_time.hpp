@@ -22,12 +22,18 @@ class IncrementalLayerTime {
   // What stands in the two slots (perhaps nothing) changes places. Swapping again undoes it.
   void swap(int slot_a, int slot_b);
   [[nodiscard]] Seconds time() const;
+  // The same with every maximum over devices and ports replaced by their norm of order 8, which a search can follow: it also falls
+  // when one of several equally busy ports is relieved. Never below time(); of 64 equal ports 1.7 times the largest.
+  [[nodiscard]] Seconds smoothed() const;
   [[nodiscard]] std::span<const std::int32_t> expert_of_slot() const { return expert_of_slot_; }
   [[nodiscard]] const PlacementSizes& sizes() const { return sizes_; }
 
  private:
   enum class Change : std::int8_t { kRemove = -1, kAdd = 1 };
   void put(int slot, std::int32_t expert, Change change);
+  template <class Fold>
+  [[nodiscard]] Seconds folded() const;
+  template <class Fold>
   [[nodiscard]] double exchange_round(std::size_t round) const;
   [[nodiscard]] std::size_t device_of(int slot) const {
     return static_cast<std::size_t>(slot) / static_cast<std::size_t>(sizes_.slots_per_device);

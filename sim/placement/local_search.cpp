@@ -1,5 +1,7 @@
 #include "sim/placement/local_search.hpp"
 
+#include <algorithm>
+
 #include "sim/placement/incremental_time.hpp"
 #include "traces/random.hpp"
 
@@ -14,7 +16,9 @@ LocalSearchResult search_placement(const LayerTimeModel& model, const PredictedC
   Pcg32 random(options.seed);
   const bool order_matters = model.rounds == ExchangeRounds::kPerSlot;
   const auto slots = static_cast<std::uint32_t>(sizes.slots());
-  double now = result.time.value();
+  const double first = layer.smoothed().value();
+  double now = first;
+  double lowest = first;
   for (std::int64_t i = 0; i < options.candidates; ++i) {
     const auto a = static_cast<int>(random.below(slots));
     const auto b = static_cast<int>(random.below(slots));
@@ -24,16 +28,16 @@ LocalSearchResult search_placement(const LayerTimeModel& model, const PredictedC
     if (expert_a == expert_b || (same_device && !order_matters)) continue;
     ++result.candidates;
     layer.swap(a, b);
-    const double time = layer.time().value();
+    const double smoothed = layer.smoothed().value();
     const double left = 1 - static_cast<double>(i) / static_cast<double>(options.candidates);
-    const double limit = result.time.value() + options.first_margin * left * result.start.value();
-    if (time > limit && time > now) {
+    if (smoothed > now && smoothed > lowest + options.first_margin * left * first) {
       layer.swap(a, b);
       continue;
     }
-    now = time;
-    if (time < result.time.value()) {
-      result.time = Seconds(time);
+    now = smoothed;
+    lowest = std::min(lowest, smoothed);
+    if (const Seconds time = layer.time(); time < result.time) {
+      result.time = time;
       best.assign(layer.expert_of_slot().begin(), layer.expert_of_slot().end());
     }
   }

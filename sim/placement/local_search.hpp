@@ -1,6 +1,6 @@
-// A search among placements without copies: random swaps of two slots, taken when the time does not rise above the best so far by
-// more than a margin that shrinks to nothing (threshold accepting: Dueck and Scheuer 1990). What it can see and greedy cannot is
-// everything but device loads: which node an expert's tokens come from, which port is the narrow one, which experts share a round.
+// A search among placements without copies: random swaps of two slots, taken when the smoothed time (incremental_time.hpp) falls, or
+// stays within a margin of the lowest so far that shrinks to nothing (threshold accepting: Dueck and Scheuer 1990). What it can see
+// and greedy cannot is everything but device loads: which node an expert's tokens come from, which port is the narrow one, which experts share a round.
 //
 // Deterministic: the random numbers are our own, the budget counts candidates and no time.
 #pragma once
