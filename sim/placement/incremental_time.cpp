@@ -6,6 +6,9 @@
 namespace moesim {
 namespace {
 
+constexpr double kPartsOfACopy = 256;
+constexpr std::int64_t kLeastBusyParts = 128;  // half a row, as for LayerTimer
+
 struct LargestOf {
   double value = 0;
   void add(double x) { value = std::max(value, x); }
@@ -45,7 +48,7 @@ IncrementalLayerTime::IncrementalLayerTime(const LayerTimeModel& model, const Pr
   counts_.resize(totals_.size() * devices);
   for (std::size_t e = 0; e < totals_.size(); ++e)
     for (std::size_t source = 0; source < devices; ++source) {
-      const std::int64_t count = std::llround(counts.at(static_cast<int>(source), static_cast<int>(e)));
+      const std::int64_t count = std::llround(kPartsOfACopy * counts.at(static_cast<int>(source), static_cast<int>(e)));
       counts_[e * devices + source] = count;
       totals_[e] += count;
     }
@@ -61,7 +64,7 @@ void IncrementalLayerTime::put(int slot, std::int32_t expert, Change change) {
   const std::size_t to = device_of(slot);
   const std::int64_t sign = static_cast<std::int64_t>(change);
   rows_[to] += sign * totals_[e];
-  busy_[to] += totals_[e] > 0 ? sign : 0;
+  busy_[to] += totals_[e] >= kLeastBusyParts ? sign : 0;
   const std::size_t round = rounds_ == 1 ? 0 : static_cast<std::size_t>(slot % sizes_.slots_per_device);
   const auto devices = static_cast<std::size_t>(sizes_.devices);
   const std::int64_t* const counts = counts_.data() + e * devices;
@@ -93,7 +96,7 @@ void IncrementalLayerTime::swap(int slot_a, int slot_b) {
 
 template <class Fold>
 double IncrementalLayerTime::exchange_round(std::size_t round) const {
-  const double row = model_->row.value();
+  const double row = model_->row.value() / kPartsOfACopy;
   const auto devices = static_cast<std::size_t>(sizes_.devices);
   double longest = 0;
   std::size_t slowest = 0;
@@ -117,8 +120,9 @@ template <class Fold>
 Seconds IncrementalLayerTime::folded() const {
   Fold busiest;
   for (std::size_t d = 0; d < rows_.size(); ++d)
-    busiest.add((static_cast<double>(rows_[d]) + model_->rows_per_busy_expert * static_cast<double>(busy_[d])) /
-                model_->speed[d]);
+    busiest.add(
+        (static_cast<double>(rows_[d]) / kPartsOfACopy + model_->rows_per_busy_expert * static_cast<double>(busy_[d])) /
+        model_->speed[d]);
   double exchange = 0;
   for (std::size_t round = 0; round < rounds_; ++round) exchange += exchange_round<Fold>(round);
   const double work = busiest.result();

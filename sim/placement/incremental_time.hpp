@@ -1,7 +1,7 @@
 // The time of a layer while experts change places: each swap of two slots is followed in what it changes, not counted anew.
 //
-// For placements without copies. Counts are whole here (predictions are rounded), so a swap and its reverse leave every sum as it was,
-// and time() equals LayerTimer's to the last bits however many swaps came before; a test holds it to that. A swap costs
+// For placements without copies. Counts are whole numbers of 256ths here, so a swap and its reverse leave every sum as it was, and time()
+// equals LayerTimer's to the last bits however many swaps came before (of whole counts; a test holds it to that). A swap costs
 // O(devices * tiers), a time O(ports): some 10^6 candidates a second at 64 devices (tests/bench/README.md).
 // Worked: devices 0 | 1 with loads {6, 3}: after swap(0, 1) device 0 computes 3 rows and device 1 six.
 #pragma once

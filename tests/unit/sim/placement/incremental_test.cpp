@@ -42,6 +42,23 @@ TEST(IncrementalLayerTime, ASwapAndItsReverseChangeNothing) {
   EXPECT_GE(layer.smoothed(), before);
 }
 
+TEST(LocalSearch, NoPermutationBeatsItsBound) {
+  const LayerTimeModel worked = one_tier_model(2);
+  const std::vector<double> few = {6, 1, 3, 0};
+  EXPECT_EQ(least_time_without_copies(worked, {few, 2, 2}), Seconds(9 + 4 * 3));
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    const LayerTimeModel model = two_tier_model(8, 4, 1, seed % 2 == 0 ? 2 : 0.3);
+    const OwnedCounts counts = random_counts(8, 16, seed);
+    const std::vector<double> real = counts.real();
+    Pcg32 random(seed);
+    std::vector<std::int32_t> slots(16);
+    for (std::size_t i = 0; i < 16; ++i) slots[i] = static_cast<std::int32_t>(i);
+    for (int i = 0; i < 40; ++i) std::swap(slots[random.below(16)], slots[random.below(16)]);
+    EXPECT_GE(LayerTimer(model).time(counts.view(), {placed({8, 16, 2}, slots), {}, TokenSplit::kLocality}).total(),
+              least_time_without_copies(model, {real, 8, 16}));
+  }
+}
+
 // Tokens of a node want the experts of a node, but numbered so that neighbours belong to different nodes. All loads are equal, so
 // greedy has nothing to do, while everything crosses the NICs.
 TEST(LocalSearch, BeatsGreedyWhereTheNicDecides) {
