@@ -167,7 +167,7 @@ Constants fit_constants(std::span<const FitRow> rows, std::size_t k, const Layer
 Status check_rows(std::span<const MeasuredLayer> rows, std::size_t devices) {
   constexpr const char* kWhere = "measured layer times";
   if (rows.size() < kFewestRows)
-    return invalid_input(fmt::format("{} measurements are too few for four numbers", rows.size()), kWhere,
+    return invalid_input(fmt::format("{} measured layers are too few for four numbers", rows.size()), kWhere,
                          fmt::format("give at least {}", kFewestRows));
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const MeasuredLayer& row = rows[i];

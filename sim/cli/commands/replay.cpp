@@ -135,19 +135,38 @@ void add_bounds(Report& report, const ReplayScenario& scenario, const ReplayBoun
     report.notes.emplace_back("no expert is too hot for one device: a permutation of experts can balance the load");
     return;
   }
-  const char* slots = with_copies.spare_slots == 1 ? "slot" : "slots";
-  if (copies.max_over_mean < bounds.hot_expert)
-    report.notes.push_back(fmt::format(
-        "single experts are too hot for a device: a permutation leaves the busiest one at {:.2f}x the mean at best; "
-        "copies in "
-        "{} spare {} a device bring it to {:.2f}x, and the time to {:.2f}x of what it is now",
-        bounds.hot_expert, with_copies.spare_slots, slots, copies.max_over_mean, copies.mean_iteration / still));
-  else
+  const std::string finding = fmt::format(
+      "single experts are too hot for a device: a permutation leaves the busiest one at {:.2f}x the mean at best",
+      bounds.hot_expert);
+  const std::string room =
+      fmt::format("{} spare slot{} a device", with_copies.spare_slots, with_copies.spare_slots == 1 ? "" : "s");
+  const double ratio = copies.mean_iteration / still;
+  if (copies.max_over_mean >= bounds.hot_expert)
+    report.notes.push_back(fmt::format("{}; copies in {}, decided on past counts, do not help here", finding, room));
+  else if (ratio < 1)
     report.notes.push_back(
-        fmt::format("single experts are too hot for a device: a permutation leaves the busiest one at {:.2f}x the mean "
-                    "at best; copies in "
-                    "{} spare {} a device, decided on past counts, do not help here",
-                    bounds.hot_expert, with_copies.spare_slots, slots));
+        fmt::format("{}; copies in {} bring it to {:.2f}x, and the time to {:.2f}x of what it is now", finding, room,
+                    copies.max_over_mean, ratio));
+  else
+    report.notes.push_back(fmt::format(
+        "{}; copies in {} bring it to {:.2f}x, but with their gradients and moves they take {:.2f}x as long", finding,
+        room, copies.max_over_mean, ratio));
+}
+
+void add_fit(Report& report, const ReplayRequest& request, const LayerFit& fit) {
+  report.inputs.push_back(input_record("layer_times", request.layer_times));
+  report.add_record(
+      "layer_fit", "Fitted to measured layers",
+      record_of(
+          {{{"mean_error", MetricUnit::kRatio, "error", "Of the fit over the measured layers, mean"}, fit.mean_error},
+           {{"fixed_s", MetricUnit::kSeconds, "fixed", "Whatever is routed"}, fit.model.fixed.value()},
+           {{"row_s", MetricUnit::kSeconds, "a row", "Of the busiest device, computed"}, fit.per_row.value()},
+           {{"copy_s", MetricUnit::kSeconds, "a copy", "Of the busiest port, all exchanges"}, fit.per_copy.value()},
+           {{"rows_per_busy_expert", MetricUnit::kNone, "a busy expert",
+             "Costs as much as so many rows, however few it has"},
+            fit.model.rows_per_busy_expert},
+           {{"exchange", MetricUnit::kNone, "exchange", "All slots at once (fused) or slot by slot"},
+            std::string(fit.model.rounds == ExchangeRounds::kPerSlot ? "slot by slot" : "fused")}}));
 }
 
 RunResult run_replay(Session& session, const ReplayRequest& request) {
@@ -171,6 +190,7 @@ RunResult run_replay(Session& session, const ReplayRequest& request) {
     report.add_rows("steps", "", replay_step_table(scenario, rows, bounds)).shown = SectionShown::kMachinesOnly;
   }
   add_bounds(report, scenario, bounds, rows.front().replay.mean_iteration);
+  if (scenario.fit) add_fit(report, request, *scenario.fit);
   describe_scenario(report, scenario.layer.scenario);
   report.notes.emplace_back(
       "times are of the experts and their exchanges, forward and backward, without gate and permutation");

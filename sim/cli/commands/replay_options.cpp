@@ -9,6 +9,7 @@
 #include "sim/cli/routing_source.hpp"
 #include "sim/cli/sources.hpp"
 #include "sim/placement/layer_laws.hpp"
+#include "sim/placement/layer_times_file.hpp"
 
 namespace moesim {
 namespace {
@@ -96,6 +97,11 @@ void add_replay_layer(CLI::App& command, Session& session, ReplayRequest& reques
   number("--batch", request.batch, 1'000'000, "Sequences of a device in one micro-batch; with --seq, else as recorded");
   number("--seq", request.seq, 100'000'000, "Tokens of a sequence");
   number("--micro-batches", request.micro_batches, 100'000, "Of an iteration; as recorded");
+  command
+      .add_option("--layer-times", request.layer_times,
+                  "Measured times of a layer (docs/placement.md), to be fitted in place of the cluster's laws")
+      ->option_text("FILE.csv")
+      ->group("Layer");
   std::vector<std::string> precisions;
   for (const PrecisionRecipe& recipe : precision_recipes()) precisions.emplace_back(recipe.name);
   session
@@ -191,6 +197,10 @@ Result<ReplayScenario> load_replay_scenario(const ReplayRequest& request) {
                                                            .micro_batches = request.micro_batches}));
   scenario.notes.insert(scenario.notes.end(), result.trace.notes().begin(), result.trace.notes().end());
   MOESIM_ASSIGN(result.model, model_of(request, result.layer, result.trace));
+  if (!request.layer_times.empty()) {
+    MOESIM_ASSIGN(result.fit, fit_layer_times_file(request.layer_times, result.trace, result.model));
+    result.model = result.fit->model;
+  }
   result.options = request.options;
   MOESIM_ASSIGN(result.options.predictor, parse_predictor(request.predictor));
   result.options.accept = request.accept == "load" ? AcceptRule::kLoad : AcceptRule::kTime;

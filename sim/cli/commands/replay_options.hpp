@@ -4,10 +4,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "sim/cli/commands/layer_options.hpp"
+#include "sim/placement/layer_fit.hpp"
 #include "sim/placement/replay.hpp"
 
 namespace moesim {
@@ -17,6 +19,7 @@ struct ReplayRequest {
   std::int64_t batch = 0;  // sequences of a device in one micro-batch; 0: as recorded
   std::int64_t seq = 0;
   int micro_batches = 0;              // 0: as recorded
+  std::string layer_times;            // measured; empty: by the laws
   std::vector<std::string> policies;  // empty: all
   std::string predictor = "last";
   std::string accept = "time";
@@ -35,6 +38,7 @@ struct ReplayScenario {
   LayerScenario layer;
   ReplayTrace trace;
   LayerTimeModel model;
+  std::optional<LayerFit> fit;  // where layer times were measured; `model` is its
   PlacementReplayOptions options;
   std::vector<const PlacementPolicy*> policies;  // the static one first
 };
