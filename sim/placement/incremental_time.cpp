@@ -44,6 +44,7 @@ IncrementalLayerTime::IncrementalLayerTime(const LayerTimeModel& model, const Pr
   if (mesh) pairs_.assign(rounds_ * devices * devices, 0);
   rows_.assign(devices, 0);
   busy_.assign(devices, 0);
+  shadowed_rows_.assign(devices, 0);
   totals_.assign(static_cast<std::size_t>(sizes_.experts), 0);
   counts_.resize(totals_.size() * devices);
   for (std::size_t e = 0; e < totals_.size(); ++e)
@@ -94,6 +95,19 @@ void IncrementalLayerTime::swap(int slot_a, int slot_b) {
   put(slot_b, b, Change::kAdd);
 }
 
+void IncrementalLayerTime::shadow(int slot) {
+  const std::int32_t expert = expert_of_slot_[static_cast<std::size_t>(slot)];
+  MOESIM_ASSERT(expert != kEmptySlot);
+  put(slot, expert, Change::kRemove);
+  const auto devices = static_cast<std::size_t>(sizes_.devices);
+  for (std::size_t d = 0; d < devices; ++d) {
+    const std::int64_t own = counts_[static_cast<std::size_t>(expert) * devices + d];
+    rows_[d] += own;
+    shadowed_rows_[d] += own;
+  }
+  ++shadowed_;
+}
+
 template <class Fold>
 double IncrementalLayerTime::exchange_round(std::size_t round) const {
   const double row = model_->row.value() / kPartsOfACopy;
@@ -119,14 +133,17 @@ double IncrementalLayerTime::exchange_round(std::size_t round) const {
 template <class Fold>
 Seconds IncrementalLayerTime::folded() const {
   Fold busiest;
-  for (std::size_t d = 0; d < rows_.size(); ++d)
+  for (std::size_t d = 0; d < rows_.size(); ++d) {
+    const std::int64_t busy = busy_[d] + (shadowed_rows_[d] >= kLeastBusyParts ? shadowed_ : 0);
     busiest.add(
-        (static_cast<double>(rows_[d]) / kPartsOfACopy + model_->rows_per_busy_expert * static_cast<double>(busy_[d])) /
+        (static_cast<double>(rows_[d]) / kPartsOfACopy + model_->rows_per_busy_expert * static_cast<double>(busy)) /
         model_->speed[d]);
+  }
   double exchange = 0;
   for (std::size_t round = 0; round < rounds_; ++round) exchange += exchange_round<Fold>(round);
   const double work = busiest.result();
-  return model_->fixed + Seconds((work > 0 ? model_->compute.at(work) : 0) + model_->exchanges * exchange);
+  return model_->fixed + model_->shadow * shadowed_ +
+         Seconds((work > 0 ? model_->compute.at(work) : 0) + model_->exchanges * exchange);
 }
 
 Seconds IncrementalLayerTime::time() const { return folded<LargestOf>(); }

@@ -21,6 +21,8 @@ class IncrementalLayerTime {
 
   // What stands in the two slots (perhaps nothing) changes places. Swapping again undoes it.
   void swap(int slot_a, int slot_b);
+  // The expert in the slot is shadowed from now on: it keeps the slot, nothing is sent to it. Not to be undone.
+  void shadow(int slot);
   [[nodiscard]] Seconds time() const;
   // The same with every maximum over devices and ports replaced by their norm of order 8, which a search can follow: it also falls
   // when one of several equally busy ports is relieved. Never below time(); of 64 equal ports 1.7 times the largest.
@@ -45,11 +47,13 @@ class IncrementalLayerTime {
   std::size_t ports_of_round_ = 0;       // of all tiers
   std::vector<std::size_t> first_port_;  // [tier], in the row of a round
   std::vector<std::int32_t> expert_of_slot_;
-  std::vector<std::int64_t> counts_;  // [expert][source]
-  std::vector<std::int64_t> totals_;  // [expert]
-  std::vector<std::int64_t> rows_;    // [device]
-  std::vector<std::int64_t> busy_;    // [device], experts with any row
-  std::vector<std::int64_t> out_;     // [round][port], copies
+  std::vector<std::int64_t> counts_;         // [expert][source]
+  std::vector<std::int64_t> totals_;         // [expert]
+  std::vector<std::int64_t> rows_;           // [device]
+  std::vector<std::int64_t> busy_;           // [device], experts with any row
+  std::vector<std::int64_t> shadowed_rows_;  // [device]
+  int shadowed_ = 0;                         // experts
+  std::vector<std::int64_t> out_;            // [round][port], copies
   std::vector<std::int64_t> in_;
   std::vector<std::int64_t> pairs_;  // [round][from][to], where a tier is a mesh
 };

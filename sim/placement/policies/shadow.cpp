@@ -1,10 +1,11 @@
 // FasterMoE's shadowing (PPoPP'22, section 4.2) with its cost put right: the busiest experts are shadowed on every device, as many as
 // take the least time, over all prefixes of the list and not to the first that does not help (the time is not unimodal when two
 // experts are equally hot). Loads after k shadows are recomputed by device: a shadowed expert's rows stay where they are made.
-#include "sim/placement/greedy_placement.hpp"
-#include "sim/placement/policies/policies.hpp"
-
 #include <algorithm>
+
+#include "sim/placement/greedy_placement.hpp"
+#include "sim/placement/incremental_time.hpp"
+#include "sim/placement/policies/policies.hpp"
 
 namespace moesim {
 namespace {
@@ -16,21 +17,23 @@ class ShadowPolicy final : public PlacementPolicy {
     return "FasterMoE: the busiest experts broadcast to every device, in every micro-batch";
   }
   [[nodiscard]] PlacementDecision propose(const PlacementQuestion& question) const override {
-    LayerTimer timer(question.model);
-    PlacementDecision trial{question.current.placement, {}, TokenSplit::kLocality};
-    std::vector<std::int32_t> best;
-    Seconds least = timer.time(question.predicted, trial).total();
+    PlacementDecision proposal{question.current.placement, {}, TokenSplit::kLocality};
+    IncrementalLayerTime layer(question.model, question.predicted, proposal.placement);
+    Seconds least = layer.time();
+    std::vector<std::int32_t> tried;
+    std::size_t best = 0;
     const std::vector<double> loads = expert_totals(question.predicted);
     for (const std::int32_t expert : by_falling_load(loads)) {
+      // More shadows alone would take longer.
+      if (question.model.fixed + question.model.shadow * static_cast<double>(tried.size() + 1) >= least) break;
       if (loads[static_cast<std::size_t>(expert)] <= 0) break;
-      trial.shadowed.push_back(expert);
-      const LayerTime time = timer.time(question.predicted, trial);
-      if (time.rest >= least) break;  // more shadows alone take longer
-      if (time.total() < least) least = time.total(), best = trial.shadowed;
+      layer.shadow(proposal.placement.slots_of(expert).front());
+      tried.push_back(expert);
+      if (const Seconds time = layer.time(); time < least) least = time, best = tried.size();
     }
-    std::sort(best.begin(), best.end());
-    trial.shadowed = std::move(best);
-    return trial;
+    proposal.shadowed.assign(tried.begin(), tried.begin() + static_cast<std::ptrdiff_t>(best));
+    std::sort(proposal.shadowed.begin(), proposal.shadowed.end());
+    return proposal;
   }
 };
 

@@ -29,6 +29,21 @@ TEST(IncrementalLayerTime, EqualsTheWholeCountAfterEverySwap) {
     }
 }
 
+TEST(IncrementalLayerTime, EqualsTheWholeCountAfterEveryShadow) {
+  LayerTimeModel model = two_tier_model(8, 4, 1, 0.4);
+  model.rows_per_busy_expert = 30;
+  model.shadow = Seconds(11);
+  const OwnedCounts counts = random_counts(8, 16, 5);
+  const std::vector<double> real = counts.real();
+  PlacementDecision decision{ExpertPlacement::contiguous({8, 16, 2}), {}, TokenSplit::kLocality};
+  IncrementalLayerTime layer(model, {real, 8, 16}, decision.placement);
+  for (std::int32_t e = 0; e < 16; ++e) {
+    layer.shadow(decision.placement.slots_of(e).front());
+    decision.shadowed.push_back(e);
+    ASSERT_NEAR(layer.time() / LayerTimer(model).time(counts.view(), decision).total(), 1, 1e-12) << e;
+  }
+}
+
 TEST(IncrementalLayerTime, ASwapAndItsReverseChangeNothing) {
   const LayerTimeModel model = one_tier_model(2);
   const std::vector<double> counts = {5, 3, 1, 0, 4, 6, 2, 2};
