@@ -28,7 +28,6 @@ class IncrementalLayerTime {
   // when one of several equally busy ports is relieved. Never below time(); of 64 equal ports 1.7 times the largest.
   [[nodiscard]] Seconds smoothed() const;
   [[nodiscard]] std::span<const std::int32_t> expert_of_slot() const { return expert_of_slot_; }
-  [[nodiscard]] const PlacementSizes& sizes() const { return sizes_; }
 
  private:
   enum class Change : std::int8_t { kRemove = -1, kAdd = 1 };

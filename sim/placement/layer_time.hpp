@@ -104,7 +104,6 @@ class LayerTimer {
   [[nodiscard]] LayerTime time(const PredictedCounts& counts, const PlacementDecision& decision) {
     return time_of(router_.route(counts, decision));
   }
-  [[nodiscard]] const LayerTimeModel& model() const { return *model_; }
   [[nodiscard]] TokenRouter& router() { return router_; }
 
  private:

@@ -12,7 +12,7 @@ LocalSearchResult search_placement(const LayerTimeModel& model, const PredictedC
                                    const ExpertPlacement& start, const LocalSearchOptions& options) {
   IncrementalLayerTime layer(model, counts, start);
   const PlacementSizes& sizes = start.sizes();
-  LocalSearchResult result{start, layer.time(), layer.time(), 0};
+  LocalSearchResult result{start, layer.time()};
   std::vector<std::int32_t> best(layer.expert_of_slot().begin(), layer.expert_of_slot().end());
   Pcg32 random(options.seed);
   const bool order_matters = model.rounds == ExchangeRounds::kPerSlot;
@@ -27,7 +27,6 @@ LocalSearchResult search_placement(const LayerTimeModel& model, const PredictedC
     const std::int32_t expert_b = layer.expert_of_slot()[static_cast<std::size_t>(b)];
     const bool same_device = a / sizes.slots_per_device == b / sizes.slots_per_device;
     if (expert_a == expert_b || (same_device && !order_matters)) continue;
-    ++result.candidates;
     layer.swap(a, b);
     const double smoothed = layer.smoothed().value();
     const double left = 1 - static_cast<double>(i) / static_cast<double>(options.candidates);

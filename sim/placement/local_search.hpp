@@ -20,8 +20,6 @@ struct LocalSearchOptions {
 struct LocalSearchResult {
   ExpertPlacement placement;  // the best seen
   Seconds time;
-  Seconds start;  // of the placement it began with
-  std::int64_t candidates = 0;
 };
 
 [[nodiscard]] LocalSearchResult search_placement(const LayerTimeModel& model, const PredictedCounts& counts,

@@ -21,6 +21,7 @@ struct PlacementQuestion {
   const LayerTimeModel& model;
   PredictedCounts predicted;  // of one micro-batch
   const PlacementDecision& current;
+  int micro_batches = 1;  // of an iteration; copies exchange gradients once in it
   // Experts are chosen in so many groups of neighbours (DeepSeek's group-limited gates); 0: in none.
   int expert_groups = 0;
 };

@@ -1,6 +1,7 @@
 #include "sim/placement/replay.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include "sim/placement/greedy_placement.hpp"
 #include "sim/placement/oracle.hpp"
@@ -22,7 +23,8 @@ class LayerReplay {
         timer_(model),
         predictor_(options.predictor,
                    static_cast<std::size_t>(trace.devices()) * static_cast<std::size_t>(trace.experts())),
-        decision_{ExpertPlacement::contiguous(replay_sizes(trace, options)), {}, TokenSplit::kLocality},
+        static_{ExpertPlacement::contiguous(replay_sizes(trace, options)), {}, TokenSplit::kLocality},
+        decision_(static_),
         homes_(first_homes(decision_.placement)),
         static_policy_(&policy == placement_policies().front()) {}
 
@@ -40,34 +42,52 @@ class LayerReplay {
   }
 
  private:
+  // What taking a decision would mean.
+  struct Change {
+    PlacementDecision decision;
+    SwitchPlan plan;
+    Seconds price;
+    Seconds copies;
+    Seconds gain;  // over the dwell, the price paid
+  };
+
   void decide(std::int64_t now, PolicyReplay& result, ReplayStep& step) {
     ++result.decisions;
     const double middle = static_cast<double>(now) + 0.5 * static_cast<double>(options_.period);
     const PredictedCounts predicted{predictor_.predict(middle), trace_.devices(), trace_.experts()};
-    PlacementDecision proposal = policy_.propose({model_, predicted, decision_, options_.expert_groups});
-    if (proposal == decision_) return;
-    SwitchPlan plan = plan_switch(model_, decision_.placement, homes_, proposal.placement, options_.optimizer);
-    const Seconds price = switch_seconds(model_, plan, options_.switching);
-    const Seconds copies = copies_seconds(model_, proposal.placement, plan.homes);
-    if (!accepts(predicted, proposal, price, copies)) return;
+    const LayerTime before = timer_.time(predicted, decision_);
+    std::optional<Change> change =
+        worth_it(predicted, before,
+                 policy_.propose({model_, predicted, decision_, trace_.micro_batches(), options_.expert_groups}));
+    if (options_.accept == AcceptRule::kTime && decision_ != static_) {
+      std::optional<Change> retreat = worth_it(predicted, before, static_);
+      if (retreat && (!change || retreat->gain > change->gain)) change = std::move(retreat);
+    }
+    if (!change) return;
     ++result.changes;
-    result.moves += plan.moves;
-    result.moved += plan.bytes();
-    step.switching += price;
-    decision_ = std::move(proposal);
-    homes_ = std::move(plan.homes);
-    copies_ = copies;
+    result.moves += change->plan.moves;
+    result.moved += change->plan.bytes();
+    step.switching += change->price;
+    decision_ = std::move(change->decision);
+    homes_ = std::move(change->plan.homes);
+    copies_ = change->copies;
   }
 
-  [[nodiscard]] bool accepts(const PredictedCounts& predicted, const PlacementDecision& proposal, Seconds price,
-                             Seconds copies) {
-    const LayerTime before = timer_.time(predicted, decision_);
+  [[nodiscard]] std::optional<Change> worth_it(const PredictedCounts& predicted, const LayerTime& before,
+                                               PlacementDecision proposal) {
+    if (proposal == decision_) return std::nullopt;
     const LayerTime after = timer_.time(predicted, proposal);
-    if (options_.accept == AcceptRule::kLoad) return before.max_over_mean > options_.hysteresis * after.max_over_mean;
+    Change change{std::move(proposal), {}, {}, {}, {}};
+    change.plan = plan_switch(model_, decision_.placement, homes_, change.decision.placement, options_.optimizer);
+    change.price = switch_seconds(model_, change.plan, options_.switching);
+    change.copies = copies_seconds(model_, change.decision.placement, change.plan.homes);
     const Seconds now = before.total() * trace_.micro_batches() + copies_;
-    const Seconds then = after.total() * trace_.micro_batches() + copies;
-    const auto dwell = static_cast<double>(options_.period);
-    return dwell * (now - then) > price && now > options_.hysteresis * then;
+    const Seconds then = after.total() * trace_.micro_batches() + change.copies;
+    change.gain = static_cast<double>(options_.period) * (now - then) - change.price;
+    const bool taken = options_.accept == AcceptRule::kLoad
+                           ? before.max_over_mean > options_.hysteresis * after.max_over_mean
+                           : change.gain > Seconds(0) && now > options_.hysteresis * then;
+    return taken ? std::optional(std::move(change)) : std::nullopt;
   }
 
   void play(int step, PolicyReplay& result) {
@@ -103,6 +123,7 @@ class LayerReplay {
   int layer_;
   LayerTimer timer_;
   LoadPredictor predictor_;
+  PlacementDecision static_;
   PlacementDecision decision_;
   std::vector<std::int32_t> homes_;
   bool static_policy_;

@@ -3,7 +3,8 @@
 // At a recorded step whose iteration is at least `period` after the last decision (never at the first step) a policy is asked for
 // every MoE layer. It sees what the predictor makes of the records before this step. A proposal is taken by one rule for all:
 //   time  dwell * (T(current) - T(proposal)) > T(switch) and T(current) > hysteresis * T(proposal)
-//         predicted times of the layer, dwell = period, copies' gradients included
+//         predicted times of the layer, dwell = period, copies' gradients included; the static placement is a proposal as well,
+//         so that a policy whose copies no longer pay gives them up
 //   load  busiest(current) > hysteresis * busiest(proposal)                       SmartMoE's own rule, blind to cost
 // The layer's time over the recorded counts, from this step on, is that of the placement taken; the switch is added at this step.
 // A step stands for all iterations up to the next record. Times are of the MoE layers of one micro-batch after the other, forward and

@@ -115,7 +115,7 @@ void decide(benchmark::State& state, const PlacementPolicy* policy) {
       ExpertPlacement::contiguous({devices, experts, kExpertsPerDevice + 1}), {}, TokenSplit::kLocality};
   const PredictedCounts predicted{counts, devices, experts};
   PlacementDecision proposal = current;
-  for (auto _ : state) proposal = policy->propose({model, predicted, current, 0});
+  for (auto _ : state) proposal = policy->propose({model, predicted, current, 1, 0});
   LayerTimer timer(model);
   state.counters["layer_ms"] = timer.time(predicted, current).total().value() * 1e3;
   state.counters["after_ms"] = timer.time(predicted, proposal).total().value() * 1e3;

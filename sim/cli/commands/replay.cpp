@@ -169,6 +169,28 @@ void add_fit(Report& report, const ReplayRequest& request, const LayerFit& fit) 
             std::string(fit.model.rounds == ExchangeRounds::kPerSlot ? "slot by slot" : "fused")}}));
 }
 
+// By what the answer was made, and what copies take.
+MetricTable rules_record(const ReplayRequest& request, const ReplayScenario& scenario) {
+  const LayerTimeModel& model = scenario.model;
+  const Bytes copy = model.expert.weights + model.expert.gradients;
+  return record_of(
+      {{{"devices", MetricUnit::kNone, "devices", "Of the EP group"}, std::int64_t{scenario.trace.devices()}},
+       {{"tokens_per_device", MetricUnit::kNone, "tokens", "Of a device in a micro-batch"},
+        scenario.trace.tokens_per_device()},
+       {{"micro_batches", MetricUnit::kNone, "micro-batches", "Of an iteration"},
+        std::int64_t{scenario.trace.micro_batches()}},
+       {{"predictor", MetricUnit::kNone, "predictor", "From past counts to the next ones"},
+        std::string(predictor_name(scenario.options.predictor))},
+       {{"accept", MetricUnit::kNone, "accept", "What is compared before a proposal is taken"}, request.accept},
+       {{"switching", MetricUnit::kNone, "switching", "How experts move"}, request.switching},
+       {{"optimizer", MetricUnit::kNone, "optimizer", "Whether its state goes where the expert goes"},
+        request.optimizer},
+       {{"spare_slots", MetricUnit::kNone, "spare slots", "Of a device, in each layer"},
+        std::int64_t{scenario.options.spare_slots}},
+       {{"spare_bytes", MetricUnit::kBytes, "memory for them", "Weights and gradients in the spare slots of a device"},
+        (copy * scenario.options.spare_slots * scenario.trace.layers()).count()}});
+}
+
 RunResult run_replay(Session& session, const ReplayRequest& request) {
   MOESIM_TRY(session.check_output());
   if (request.plot == "-") return usage_error("--plot: a figure is written to a file, not to stdout", "name a file");
@@ -190,6 +212,8 @@ RunResult run_replay(Session& session, const ReplayRequest& request) {
     report.add_rows("steps", "", replay_step_table(scenario, rows, bounds)).shown = SectionShown::kMachinesOnly;
   }
   add_bounds(report, scenario, bounds, rows.front().replay.mean_iteration);
+  Section& rules = report.add_record("rules", "Rules", rules_record(request, scenario));
+  if (scenario.options.spare_slots == 0) rules.shown = SectionShown::kMachinesOnly;
   if (scenario.fit) add_fit(report, request, *scenario.fit);
   describe_scenario(report, scenario.layer.scenario);
   report.notes.emplace_back(

@@ -1,13 +1,15 @@
 // FlexMoE's planner (SIGMOD'23): from the placement in force, one step at a time, while the modelled time falls by it:
 //   expand   one more copy of the expert with the most load per copy, in an empty slot or in that of a copy which its expert can
 //            best do without (shrink), on the least loaded device that has one
+//   shrink   the copy that its expert can best do without is given up
 //   migrate  the heaviest copy of the busiest device changes places with the lightest of the least loaded one
-// At most as many steps as there are devices, and 16.
+// The time counts what the copies' gradients cost. At most as many steps as there are devices, and 16.
 #include <algorithm>
 #include <optional>
 
 #include "sim/placement/greedy_placement.hpp"
 #include "sim/placement/policies/policies.hpp"
+#include "sim/placement/switch_plan.hpp"
 
 namespace moesim {
 namespace {
@@ -25,13 +27,14 @@ class FlexSearch {
         best_(question.current) {
     best_.shadowed.clear();
     best_.split = TokenSplit::kLocality;
-    least_ = timer_.time(question_.predicted, best_).total();
+    least_ = time_of(best_);
   }
 
   PlacementDecision run() {
     const int steps = std::min(kMostSteps, best_.placement.devices());
     for (int step = 0; step < steps; ++step) {
-      const bool better = try_slots(expanded());
+      bool better = try_slots(expanded());
+      better = try_slots(shrunk()) || better;
       if (!try_slots(migrated()) && !better) break;
     }
     return best_;
@@ -42,12 +45,19 @@ class FlexSearch {
     return loads_[static_cast<std::size_t>(expert)] / best_.placement.copies(expert);
   }
 
+  // Of one micro-batch, with its share of what copies cost.
+  [[nodiscard]] Seconds time_of(const PlacementDecision& decision) {
+    return timer_.time(question_.predicted, decision).total() +
+           copies_seconds(question_.model, decision.placement, first_homes(decision.placement)) /
+               question_.micro_batches;
+  }
+
   bool try_slots(const std::optional<Slots>& slots) {
     if (!slots) return false;
     Result<ExpertPlacement> placement = ExpertPlacement::make(best_.placement.sizes(), *slots);
     MOESIM_ASSERT(placement.has_value());
     PlacementDecision trial{std::move(*placement), {}, TokenSplit::kLocality};
-    const Seconds time = timer_.time(question_.predicted, trial).total();
+    const Seconds time = time_of(trial);
     if (time >= least_) return false;
     least_ = time;
     best_ = std::move(trial);
@@ -73,6 +83,21 @@ class FlexSearch {
     if (!chosen) return std::nullopt;
     Slots slots(placement.expert_of_slot().begin(), placement.expert_of_slot().end());
     slots[*chosen] = hot;
+    return slots;
+  }
+
+  [[nodiscard]] std::optional<Slots> shrunk() const {
+    const ExpertPlacement& placement = best_.placement;
+    std::optional<std::size_t> chosen;
+    double chosen_load = 0;
+    for (std::size_t slot = 0; slot < placement.expert_of_slot().size(); ++slot) {
+      const std::int32_t there = placement.expert_of_slot()[slot];
+      if (there == kEmptySlot || placement.copies(there) == 1) continue;
+      if (!chosen || per_copy(there) < chosen_load) chosen = slot, chosen_load = per_copy(there);
+    }
+    if (!chosen) return std::nullopt;
+    Slots slots(placement.expert_of_slot().begin(), placement.expert_of_slot().end());
+    slots[*chosen] = kEmptySlot;
     return slots;
   }
 

@@ -10,8 +10,8 @@
 namespace moesim {
 namespace {
 
-// A sixteenth as many candidates as there are ordered pairs of slots; the next decision goes on from what was found.
-constexpr std::int64_t kPairsPerCandidate = 16;
+// A 24th as many candidates as there are ordered pairs of slots; the next decision goes on from what was found.
+constexpr std::int64_t kPairsPerCandidate = 24;
 constexpr std::int64_t kMostCandidates = 4096;
 constexpr double kNearEnough = 1.01;
 

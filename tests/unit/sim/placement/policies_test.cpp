@@ -50,7 +50,7 @@ TEST(PlacementPolicies, KeepTheSlotsAndLoseNoExpert) {
       PlacementDecision current{ExpertPlacement::contiguous(sizes), {}, TokenSplit::kLocality};
       for (std::uint64_t seed = 1; seed <= 10; ++seed) {
         const std::vector<double> counts = random_counts(c.devices, c.experts, seed).real();
-        const PlacementQuestion question{model, {counts, c.devices, c.experts}, current, 0};
+        const PlacementQuestion question{model, {counts, c.devices, c.experts}, current, 1, 0};
         const PlacementDecision proposal = policy->propose(question);
         EXPECT_EQ(proposal, policy->propose(question)) << policy->name();
         EXPECT_EQ(proposal.placement.sizes(), sizes) << policy->name();
@@ -67,7 +67,7 @@ TEST(PlacementPolicies, NothingRoutedIsNoReasonToFail) {
   const std::vector<double> counts(4 * 8, 0.0);
   for (const PlacementPolicy* policy : placement_policies()) {
     const PlacementDecision current{ExpertPlacement::contiguous({4, 8, 3}), {}, TokenSplit::kLocality};
-    EXPECT_EQ(policy->propose({model, {counts, 4, 8}, current, 0}).placement.sizes(), current.placement.sizes());
+    EXPECT_EQ(policy->propose({model, {counts, 4, 8}, current, 1, 0}).placement.sizes(), current.placement.sizes());
   }
 }
 
