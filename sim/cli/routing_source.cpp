@@ -6,7 +6,7 @@
 
 namespace moesim {
 
-Result<LoadMapper> load_routing(const RoutingSource& source, std::vector<std::string>& notes) {
+Result<SelectionTrace> load_recording(const RoutingSource& source, std::vector<std::string>& notes) {
   MOESIM_ASSIGN(LoadedTrace loaded, load_trace(source.trace, source.import));
   for (const Finding& finding : loaded.findings.list())
     if (finding.severity != Severity::kInfo && finding.code != "inference")  // which the mapping tells in any case
@@ -20,7 +20,12 @@ Result<LoadMapper> load_routing(const RoutingSource& source, std::vector<std::st
   else if (!info.model.empty() && to_lower(info.model) != to_lower(source.model))
     notes.push_back(fmt::format("{} was recorded from another model, {}", source.trace, info.model));
   info.source = source.trace;  // errors name the file, not where its numbers come from
-  return LoadMapper::create(loaded.trace, source.step);
+  return std::move(loaded.trace);
+}
+
+Result<LoadMapper> load_routing(const RoutingSource& source, std::vector<std::string>& notes) {
+  MOESIM_ASSIGN(const SelectionTrace trace, load_recording(source, notes));
+  return LoadMapper::create(trace, source.step);
 }
 
 }  // namespace moesim

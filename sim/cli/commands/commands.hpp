@@ -17,6 +17,7 @@ void add_layer(CLI::App& app, Session& session);
 void add_model(CLI::App& app, Session& session);
 void add_profile(CLI::App& app, Session& session);
 void add_rank(CLI::App& app, Session& session);
+void add_replay(CLI::App& app, Session& session);
 void add_simulate(CLI::App& app, Session& session);
 void add_sweep(CLI::App& app, Session& session);
 void add_trace(CLI::App& app, Session& session);

@@ -1,0 +1,213 @@
+#include "sim/cli/commands/replay_options.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "sim/cli/routing_source.hpp"
+#include "sim/cli/sources.hpp"
+#include "sim/placement/layer_laws.hpp"
+#include "sim/placement/layer_times_file.hpp"
+
+namespace moesim {
+namespace {
+
+constexpr std::int64_t kLongestPeriod = 1'000'000'000;
+
+void add_replay_decisions(CLI::App& command, Session& session, ReplayRequest& request) {
+  constexpr const char* kGroup = "Decisions";
+  CLI::Option* policies =
+      command.add_option("--policies", request.policies, "Of docs/placement.md, separated by commas; all of them")
+          ->delimiter(',')
+          ->option_text("NAMES")
+          ->group(kGroup);
+  std::vector<std::string> names;
+  for (const PlacementPolicy* policy : placement_policies()) names.emplace_back(policy->name());
+  session.suggest(policies, std::move(names));
+  command.add_option("--period", request.options.period, "Iterations from one decision to the next")
+      ->option_text("N")
+      ->check(CLI::Range(std::int64_t{1}, kLongestPeriod))
+      ->default_str(fmt::format("{}", request.options.period))
+      ->group(kGroup);
+  std::vector<std::string> predictors;
+  for (const std::string_view name : predictor_names()) predictors.emplace_back(name);
+  session
+      .add_choice(command, "--predictor", request.predictor, std::move(predictors), "From past counts to the next ones")
+      ->default_str(request.predictor)
+      ->group(kGroup);
+  command
+      .add_option("--hysteresis", request.options.hysteresis,
+                  "A proposal is taken when what it replaces is worse by more than this factor")
+      ->option_text("F")
+      ->check(CLI::Range(1.0, 1000.0))
+      ->default_str(fmt::format("{}", request.options.hysteresis))
+      ->group(kGroup);
+  session
+      .add_choice(command, "--accept", request.accept, {"time", "load"},
+                  "Compare times, the switch included, or loads alone as SmartMoE does")
+      ->default_str(request.accept)
+      ->group(kGroup);
+  command
+      .add_option("--spare-slots", request.options.spare_slots,
+                  "Experts that a device has memory for beyond its share: room for copies")
+      ->option_text("N")
+      ->check(CLI::Range(0, 1024))
+      ->default_str("0")
+      ->group(kGroup);
+  session
+      .add_choice(command, "--switching", request.switching, {"batched", "serial"},
+                  "Experts move all at once, or one after the other as in SmartMoE's artifact")
+      ->default_str(request.switching)
+      ->group(kGroup);
+  session
+      .add_choice(command, "--optimizer", request.optimizer, {"moves", "stays"},
+                  "Whether an expert's optimizer state goes where the expert goes")
+      ->default_str(request.optimizer)
+      ->group(kGroup);
+  command
+      .add_flag("--search", request.search,
+                "For each policy the best period and hysteresis, in place of the given ones")
+      ->group(kGroup);
+}
+
+void add_replay_layer(CLI::App& command, Session& session, ReplayRequest& request) {
+  ScenarioSources& sources = request.layer.sources;
+  constexpr const char* kScenario = "Scenario";
+  add_model_source(command, session, "--model", sources.model)->group(kScenario);
+  add_cluster_source(command, session, "--cluster", sources.cluster)->required()->group(kScenario);
+  add_nodes(command, sources.nodes)->group(kScenario);
+  add_trace_source(command, session, "--trace", sources.trace)->required()->group(kScenario);
+  add_import_options(command, session, sources.import);
+  add_profile_option(command, sources.profiles)->group(kScenario);
+  const auto number = [&](const char* name, auto& target, std::int64_t most, const char* description) {
+    return command.add_option(name, target, description)
+        ->option_text("N")
+        ->check(CLI::Range(std::int64_t{1}, most))
+        ->group("Layer");
+  };
+  number("--hidden", request.layer.hidden, ShapeLimits::kHidden, "Width of the tokens, where no model is named");
+  number("--expert-width", request.layer.expert_width, ShapeLimits::kWidth, "Intermediate size of an expert");
+  number("--experts", request.layer.experts, ShapeLimits::kExperts,
+         "How many there are; --top-k says how many a token uses, 2");
+  command.add_flag("--gated", request.layer.gated, "Experts of three matrices (SwiGLU) instead of two")->group("Layer");
+  number("--ep", request.layer.ep, kLargestWorld,
+         "Devices that share the experts, the first of the cluster; as many as experts and devices allow");
+  number("--batch", request.batch, 1'000'000, "Sequences of a device in one micro-batch; with --seq, else as recorded");
+  number("--seq", request.seq, 100'000'000, "Tokens of a sequence");
+  number("--micro-batches", request.micro_batches, 100'000, "Of an iteration; as recorded");
+  command
+      .add_option("--layer-times", request.layer_times,
+                  "Measured times of a layer (docs/placement.md), to be fitted in place of the cluster's laws")
+      ->option_text("FILE.csv")
+      ->group("Layer");
+  std::vector<std::string> precisions;
+  for (const PrecisionRecipe& recipe : precision_recipes()) precisions.emplace_back(recipe.name);
+  session
+      .add_choice(command, "--precision", request.layer.precision, std::move(precisions), "How it computes and stores")
+      ->default_str(request.layer.precision)
+      ->group("Layer");
+}
+
+Result<std::vector<const PlacementPolicy*>> chosen_policies(const ReplayRequest& request) {
+  const auto all = placement_policies();
+  if (request.policies.empty()) return std::vector<const PlacementPolicy*>(all.begin(), all.end());
+  std::vector<const PlacementPolicy*> chosen{all.front()};
+  for (const std::string& name : request.policies) {
+    Result<const PlacementPolicy*> policy = find_placement_policy(name);
+    if (!policy) return usage_error("--policies: " + policy.error().what, policy.error().hint);
+    if (std::find(chosen.begin(), chosen.end(), *policy) == chosen.end()) chosen.push_back(*policy);
+  }
+  return chosen;
+}
+
+// The devices of the EP group: the first of the cluster.
+Result<int> ep_devices(const ReplayRequest& request, const LayerScenario& layer) {
+  const int world = layer.scenario.view->ranks();
+  const std::int64_t experts = layer.model.first_moe()->experts;
+  if (request.layer.ep == 0) return static_cast<int>(std::gcd(experts, std::int64_t{world}));
+  if (request.layer.ep > world)
+    return usage_error(fmt::format("--ep: {} devices, the cluster has {}", request.layer.ep, world),
+                       "give it more --nodes");
+  if (request.layer.ep > experts)
+    return usage_error(fmt::format("--ep: {} devices for {} experts", request.layer.ep, experts));
+  return request.layer.ep;
+}
+
+Result<LayerTimeModel> model_of(const ReplayRequest& request, const LayerScenario& layer, const ReplayTrace& trace) {
+  std::vector<RankId> ranks;
+  for (int i = 0; i < trace.devices(); ++i) ranks.emplace_back(i);
+  LayerLawRequest laws;
+  laws.hidden = layer.model.hidden;
+  laws.moe = *layer.model.first_moe();
+  MOESIM_ASSIGN(laws.precision, find_precision(request.layer.precision));
+  laws.largest_rows = trace.tokens_per_device() * laws.moe.top_k * trace.devices();
+  return layer_time_model(*layer.scenario.costs, ranks, laws);
+}
+
+}  // namespace
+
+void add_replay_options(CLI::App& command, Session& session, ReplayRequest& request) {
+  add_replay_layer(command, session, request);
+  add_replay_decisions(command, session, request);
+  constexpr const char* kGroup = "Results";
+  session
+      .add_choice(command, "--rows", request.rows, {"policies", "steps"},
+                  "What CSV and JSON lines hold: a row per policy, or per policy and recorded step")
+      ->default_str(request.rows)
+      ->group(kGroup);
+  command.add_option("--plot", request.plot, "Write a figure: the time of an iteration over the recording")
+      ->option_text("FILE.svg")
+      ->group(kGroup);
+  command.add_option("-j,--jobs", request.jobs, "Threads; the result does not depend on it")
+      ->option_text("N")
+      ->check(CLI::Range(1, 1024))
+      ->group(kGroup);
+}
+
+Result<ReplayScenario> load_replay_scenario(const ReplayRequest& request) {
+  if ((request.batch > 0) != (request.seq > 0))
+    return usage_error("--batch and --seq together say how many tokens a device has", "give both or neither");
+  ReplayScenario result;
+  MOESIM_ASSIGN(result.policies, chosen_policies(request));
+  LayerRequest layer = request.layer;
+  layer.sources.trace.clear();  // read once, below
+  layer.sources.import = {};
+  layer.sources.import.top_k = request.layer.sources.import.top_k;
+  const bool plain = layer.sources.model.empty();
+  if (!plain) layer.sources.import.top_k = 0;
+  MOESIM_ASSIGN(result.layer, load_layer_scenario(layer));
+  Scenario& scenario = result.layer.scenario;
+  scenario.sources.trace = request.layer.sources.trace;
+  std::erase_if(scenario.notes,
+                [](const std::string& note) { return note.starts_with("routing is taken as balanced"); });
+
+  const RoutingSource source{scenario.sources.trace, -1, request.layer.sources.import, scenario.model.shape.name};
+  MOESIM_ASSIGN(const SelectionTrace recording, load_recording(source, scenario.notes));
+  MOESIM_ASSIGN(const int devices, ep_devices(request, result.layer));
+  const MoeShape& moe = *result.layer.model.first_moe();
+  if (recording.experts() != moe.experts)
+    return invalid_input(fmt::format("the recording has {} experts, the layer {}", recording.experts(), moe.experts),
+                         source.trace, "which expert is hot cannot be made up for another number of them");
+  MOESIM_ASSIGN(result.trace, ReplayTrace::map(recording, {.devices = devices,
+                                                           .moe_layers = plain ? 0 : result.layer.moe_layers,
+                                                           .top_k = moe.top_k,
+                                                           .tokens_per_device = request.batch * request.seq,
+                                                           .micro_batches = request.micro_batches}));
+  scenario.notes.insert(scenario.notes.end(), result.trace.notes().begin(), result.trace.notes().end());
+  MOESIM_ASSIGN(result.model, model_of(request, result.layer, result.trace));
+  if (!request.layer_times.empty()) {
+    MOESIM_ASSIGN(result.fit, fit_layer_times_file(request.layer_times, result.trace, result.model));
+    result.model = result.fit->model;
+  }
+  result.options = request.options;
+  MOESIM_ASSIGN(result.options.predictor, parse_predictor(request.predictor));
+  result.options.accept = request.accept == "load" ? AcceptRule::kLoad : AcceptRule::kTime;
+  result.options.switching = request.switching == "serial" ? SwitchOrder::kSerial : SwitchOrder::kBatched;
+  result.options.optimizer = request.optimizer == "stays" ? OptimizerState::kStays : OptimizerState::kMoves;
+  result.options.expert_groups = static_cast<int>(moe.groups);
+  return result;
+}
+
+}  // namespace moesim

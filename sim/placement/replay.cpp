@@ -1,0 +1,240 @@
+#include "sim/placement/replay.hpp"
+
+#include <algorithm>
+#include <optional>
+
+#include "sim/placement/greedy_placement.hpp"
+#include "sim/placement/oracle.hpp"
+#include "sim/search/parallel.hpp"
+
+namespace moesim {
+namespace {
+
+// One layer under one policy, from the first recorded step to the last.
+class LayerReplay {
+ public:
+  LayerReplay(const ReplayTrace& trace, const LayerTimeModel& model, const PlacementPolicy& policy,
+              const PlacementReplayOptions& options, int layer)
+      : trace_(trace),
+        model_(model),
+        policy_(policy),
+        options_(options),
+        layer_(layer),
+        timer_(model),
+        predictor_(options.predictor,
+                   static_cast<std::size_t>(trace.devices()) * static_cast<std::size_t>(trace.experts())),
+        static_{ExpertPlacement::contiguous(replay_sizes(trace, options)), {}, TokenSplit::kLocality},
+        decision_(static_),
+        homes_(first_homes(decision_.placement)),
+        static_policy_(&policy == placement_policies().front()) {}
+
+  void run(PolicyReplay& result) {
+    std::int64_t decided = trace_.iterations().front();
+    for (int step = 0; step < trace_.steps(); ++step) {
+      const std::int64_t now = trace_.iterations()[static_cast<std::size_t>(step)];
+      if (step > 0 && !static_policy_ && now - decided >= options_.period) {
+        decided = now;
+        decide(now, result, result.steps[static_cast<std::size_t>(step)]);
+      }
+      play(step, result);
+      if (!static_policy_) observe(step, now);
+    }
+  }
+
+ private:
+  // What taking a decision would mean.
+  struct Change {
+    PlacementDecision decision;
+    SwitchPlan plan;
+    Seconds price;
+    Seconds copies;
+    Seconds gain;  // over the dwell, the price paid
+  };
+
+  void decide(std::int64_t now, PolicyReplay& result, ReplayStep& step) {
+    ++result.decisions;
+    const double middle = static_cast<double>(now) + 0.5 * static_cast<double>(options_.period);
+    const PredictedCounts predicted{predictor_.predict(middle), trace_.devices(), trace_.experts()};
+    const LayerTime before = timer_.time(predicted, decision_);
+    std::optional<Change> change =
+        worth_it(predicted, before,
+                 policy_.propose({model_, predicted, decision_, trace_.micro_batches(), options_.expert_groups}));
+    if (options_.accept == AcceptRule::kTime && decision_ != static_) {
+      std::optional<Change> retreat = worth_it(predicted, before, static_);
+      if (retreat && (!change || retreat->gain > change->gain)) change = std::move(retreat);
+    }
+    if (!change) return;
+    ++result.changes;
+    result.moves += change->plan.moves;
+    result.moved += change->plan.bytes();
+    step.switching += change->price;
+    decision_ = std::move(change->decision);
+    homes_ = std::move(change->plan.homes);
+    copies_ = change->copies;
+  }
+
+  [[nodiscard]] std::optional<Change> worth_it(const PredictedCounts& predicted, const LayerTime& before,
+                                               PlacementDecision proposal) {
+    if (proposal == decision_) return std::nullopt;
+    const LayerTime after = timer_.time(predicted, proposal);
+    Change change{std::move(proposal), {}, {}, {}, {}};
+    change.plan = plan_switch(model_, decision_.placement, homes_, change.decision.placement, options_.optimizer);
+    change.price = switch_seconds(model_, change.plan, options_.switching);
+    change.copies = copies_seconds(model_, change.decision.placement, change.plan.homes);
+    const Seconds now = before.total() * trace_.micro_batches() + copies_;
+    const Seconds then = after.total() * trace_.micro_batches() + change.copies;
+    change.gain = static_cast<double>(options_.period) * (now - then) - change.price;
+    const bool taken = options_.accept == AcceptRule::kLoad
+                           ? before.max_over_mean > options_.hysteresis * after.max_over_mean
+                           : change.gain > Seconds(0) && now > options_.hysteresis * then;
+    return taken ? std::optional(std::move(change)) : std::nullopt;
+  }
+
+  void play(int step, PolicyReplay& result) {
+    ReplayStep& here = result.steps[static_cast<std::size_t>(step)];
+    const double weight = trace_.weight(step);
+    for (int micro_batch = 0; micro_batch < trace_.micro_batches(); ++micro_batch) {
+      const LayerTime time = timer_.time(trace_.counts(step, layer_, micro_batch), decision_);
+      here.iteration += time.total();
+      here.max_over_mean += time.max_over_mean;
+    }
+    here.iteration += copies_;
+    result.mean_copies += copies_ * weight;
+    result.shadowed += weight * static_cast<double>(decision_.shadowed.size());
+    int held = 0;
+    for (const std::int32_t expert : decision_.placement.expert_of_slot()) held += expert == kEmptySlot ? 0 : 1;
+    result.copies += weight * (held - trace_.experts());
+  }
+
+  void observe(int step, std::int64_t now) {
+    mean_.assign(static_cast<std::size_t>(trace_.devices()) * static_cast<std::size_t>(trace_.experts()), 0.0);
+    for (int micro_batch = 0; micro_batch < trace_.micro_batches(); ++micro_batch) {
+      const RecordedCounts counts = trace_.counts(step, layer_, micro_batch);
+      for (std::size_t i = 0; i < mean_.size(); ++i) mean_[i] += counts.counts[i];
+    }
+    for (double& count : mean_) count /= trace_.micro_batches();
+    predictor_.observe(now, mean_);
+  }
+
+  const ReplayTrace& trace_;
+  const LayerTimeModel& model_;
+  const PlacementPolicy& policy_;
+  const PlacementReplayOptions& options_;
+  int layer_;
+  LayerTimer timer_;
+  LoadPredictor predictor_;
+  PlacementDecision static_;
+  PlacementDecision decision_;
+  std::vector<std::int32_t> homes_;
+  bool static_policy_;
+  Seconds copies_;  // gradients and weights of the copies in force, per iteration
+  std::vector<double> mean_;
+};
+
+double total_weight(const ReplayTrace& trace) {
+  double weight = 0;
+  for (int step = 0; step < trace.steps(); ++step) weight += trace.weight(step);
+  return weight;
+}
+
+void finish(const ReplayTrace& trace, PolicyReplay& result) {
+  const double weight = total_weight(trace);
+  const double parts = static_cast<double>(trace.layers()) * trace.micro_batches();
+  Seconds all;
+  result.max_over_mean = 0;
+  for (int step = 0; step < trace.steps(); ++step) {
+    ReplayStep& here = result.steps[static_cast<std::size_t>(step)];
+    here.max_over_mean /= parts;
+    result.max_over_mean += here.max_over_mean * trace.weight(step) / weight;
+    result.switching += here.switching;
+    all += here.iteration * trace.weight(step) + here.switching;
+  }
+  result.mean_iteration = all / weight;
+  result.mean_copies = result.mean_copies / weight;
+  result.shadowed /= weight * trace.layers();
+  result.copies /= weight * trace.layers();
+}
+
+}  // namespace
+
+PlacementSizes replay_sizes(const ReplayTrace& trace, const PlacementReplayOptions& options) {
+  PlacementSizes sizes{trace.devices(), trace.experts(), 0};
+  sizes.slots_per_device = sizes.least_slots_per_device() + options.spare_slots;
+  return sizes;
+}
+
+PolicyReplay replay_policy(const ReplayTrace& trace, const LayerTimeModel& model, const PlacementPolicy& policy,
+                           const PlacementReplayOptions& options) {
+  MOESIM_ASSERT(model.devices() == trace.devices());
+  PolicyReplay result;
+  result.policy = policy.name();
+  ReplayStep nothing;
+  nothing.max_over_mean = 0;
+  result.steps.assign(static_cast<std::size_t>(trace.steps()), nothing);
+  for (int layer = 0; layer < trace.layers(); ++layer) LayerReplay(trace, model, policy, options, layer).run(result);
+  finish(trace, result);
+  return result;
+}
+
+ReplayBounds replay_bounds(const ReplayTrace& trace, const LayerTimeModel& model,
+                           const PlacementReplayOptions& options) {
+  ReplayBounds bounds;
+  bounds.hot_expert = bounds.contiguous = 0;
+  const PlacementSizes sizes = replay_sizes(trace, options);
+  const ExpertPlacement contiguous = ExpertPlacement::contiguous(sizes);
+  OracleTimer oracle(model, sizes.slots_per_device);
+  const double weight = total_weight(trace);
+  Seconds all;
+  for (int step = 0; step < trace.steps(); ++step) {
+    Seconds here;
+    const double share = trace.weight(step) / weight / trace.layers() / trace.micro_batches();
+    for (int layer = 0; layer < trace.layers(); ++layer)
+      for (int micro_batch = 0; micro_batch < trace.micro_batches(); ++micro_batch) {
+        const RecordedCounts counts = trace.counts(step, layer, micro_batch);
+        here += oracle.time(counts);
+        const std::vector<double> totals = expert_totals(counts);
+        bounds.hot_expert += share * hot_expert_bound(totals, trace.devices());
+        bounds.contiguous += share * max_over_mean(device_loads(totals, contiguous));
+      }
+    bounds.oracle.push_back(here);
+    all += here * trace.weight(step);
+  }
+  bounds.mean_oracle = all / weight;
+  return bounds;
+}
+
+std::vector<PolicyReplay> replay_policies(const ReplayTrace& trace, const LayerTimeModel& model,
+                                          std::span<const PlacementPolicy* const> policies,
+                                          const PlacementReplayOptions& options, int threads) {
+  std::vector<PolicyReplay> results(policies.size());
+  parallel_for(policies.size(), threads,
+               [&](std::size_t i) { results[i] = replay_policy(trace, model, *policies[i], options); });
+  return results;
+}
+
+TuningSpace default_tuning_space(const ReplayTrace& trace) {
+  const std::int64_t first = trace.iterations().front();
+  const std::int64_t stride = std::max<std::int64_t>(1, trace.iterations()[1] - first);
+  TuningSpace space;
+  for (const std::int64_t times : {1, 2, 5, 10, 20, 50})
+    if (times == 1 || times * stride < trace.iterations().back() - first) space.periods.push_back(times * stride);
+  space.hysteresis = {1, 1.02, 1.05, 1.1, 1.2};
+  return space;
+}
+
+TunedReplay tune_policy(const ReplayTrace& trace, const LayerTimeModel& model, const PlacementPolicy& policy,
+                        const PlacementReplayOptions& options, const TuningSpace& space, int threads) {
+  const std::size_t columns = space.hysteresis.size();
+  std::vector<TunedReplay> tried(space.periods.size() * columns);
+  parallel_for(tried.size(), threads, [&](std::size_t i) {
+    PlacementReplayOptions point = options;
+    point.period = tried[i].period = space.periods[i / columns];
+    point.hysteresis = tried[i].hysteresis = space.hysteresis[i % columns];
+    tried[i].replay = replay_policy(trace, model, policy, point);
+  });
+  return *std::min_element(tried.begin(), tried.end(), [](const TunedReplay& a, const TunedReplay& b) {
+    return a.replay.mean_iteration < b.replay.mean_iteration;
+  });
+}
+
+}  // namespace moesim

@@ -1,0 +1,98 @@
+// A recording played through placement policies: each decides on what was, is judged on what came, and pays for its moves.
+//
+// At a recorded step whose iteration is at least `period` after the last decision (never at the first step) a policy is asked for
+// every MoE layer. It sees what the predictor makes of the records before this step. A proposal is taken by one rule for all:
+//   time  dwell * (T(current) - T(proposal)) > T(switch) and T(current) > hysteresis * T(proposal)
+//         predicted times of the layer, dwell = period, copies' gradients included; the static placement is a proposal as well,
+//         so that a policy whose copies no longer pay gives them up
+//   load  busiest(current) > hysteresis * busiest(proposal)                       SmartMoE's own rule, blind to cost
+// The layer's time over the recorded counts, from this step on, is that of the placement taken; the switch is added at this step.
+// A step stands for all iterations up to the next record. Times are of the MoE layers of one micro-batch after the other, forward and
+// backward (layer_time.hpp); attention and the rest of a step are not in them.
+// Worked: static 10 s an iteration over 100 iterations; a policy that decides at iteration 50, takes 8 s from then on and 30 s to
+// switch: 500 + 30 + 400 = 930 s, 9.3 s in the mean, 0.3 s of it switching.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "sim/placement/policy.hpp"
+#include "sim/placement/predictor.hpp"
+#include "sim/placement/replay_trace.hpp"
+#include "sim/placement/switch_plan.hpp"
+
+namespace moesim {
+
+enum class AcceptRule : std::uint8_t { kTime, kLoad };
+
+struct PlacementReplayOptions {
+  std::int64_t period = 10;  // iterations: "dyn.10"
+  PredictorKind predictor = PredictorKind::kLast;
+  AcceptRule accept = AcceptRule::kTime;
+  double hysteresis = 1.02;
+  SwitchOrder switching = SwitchOrder::kBatched;
+  OptimizerState optimizer = OptimizerState::kMoves;
+  int spare_slots = 0;  // per device, beyond experts / devices
+  int expert_groups = 0;
+};
+
+// One recorded step of one policy, all layers together.
+struct ReplayStep {
+  Seconds iteration;         // one iteration, copies' gradients included, without switches
+  Seconds switching;         // once, when placements change at this step
+  double max_over_mean = 1;  // rows of devices, mean over layers and micro-batches
+};
+
+struct PolicyReplay {
+  std::string_view policy;
+  std::vector<ReplayStep> steps;
+  // Over all iterations.
+  Seconds mean_iteration;  // switches included
+  Seconds mean_copies;     // of it, gradients and weights of copies
+  Seconds switching;       // altogether
+  double max_over_mean = 1;
+  std::int64_t decisions = 0;  // layers asked
+  std::int64_t changes = 0;    // proposals taken
+  std::int64_t moves = 0;      // weights of an expert copied to another device
+  Bytes moved;                 // with the optimizer's state
+  double shadowed = 0;         // experts per layer, mean
+  double copies = 0;           // beyond one, per layer, mean
+};
+
+// What the trace allows, whatever the policy.
+struct ReplayBounds {
+  std::vector<Seconds> oracle;  // [step], of one iteration (oracle.hpp)
+  Seconds mean_oracle;
+  double hot_expert = 1;  // least max/mean of a permutation (counts.hpp), mean over steps and layers
+  double contiguous = 1;  // max/mean of neighbouring experts, likewise
+};
+
+[[nodiscard]] PlacementSizes replay_sizes(const ReplayTrace& trace, const PlacementReplayOptions& options);
+[[nodiscard]] PolicyReplay replay_policy(const ReplayTrace& trace, const LayerTimeModel& model,
+                                         const PlacementPolicy& policy, const PlacementReplayOptions& options);
+[[nodiscard]] ReplayBounds replay_bounds(const ReplayTrace& trace, const LayerTimeModel& model,
+                                         const PlacementReplayOptions& options);
+// Policies side by side, on so many threads; the result does not depend on them.
+[[nodiscard]] std::vector<PolicyReplay> replay_policies(const ReplayTrace& trace, const LayerTimeModel& model,
+                                                        std::span<const PlacementPolicy* const> policies,
+                                                        const PlacementReplayOptions& options, int threads);
+
+// The best period and hysteresis of one policy among the given ones, by mean_iteration; the first of equals.
+struct TunedReplay {
+  std::int64_t period = 0;
+  double hysteresis = 1;
+  PolicyReplay replay;
+};
+struct TuningSpace {
+  std::vector<std::int64_t> periods;
+  std::vector<double> hysteresis;
+};
+// Periods of the recording's stride times 1, 2, 5, 10, 20, 50 as far as they fit into it; hysteresis 1, 1.02, 1.05, 1.1, 1.2.
+[[nodiscard]] TuningSpace default_tuning_space(const ReplayTrace& trace);
+[[nodiscard]] TunedReplay tune_policy(const ReplayTrace& trace, const LayerTimeModel& model,
+                                      const PlacementPolicy& policy, const PlacementReplayOptions& options,
+                                      const TuningSpace& space, int threads);
+
+}  // namespace moesim
