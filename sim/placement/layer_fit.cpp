@@ -219,6 +219,9 @@ Result<LayerFit> fit_layer_time(std::span<const MeasuredLayer> rows, std::vector
       if (tried.error < best.error) best = tried, best_k = k, best_rounds = rounds;
     }
   }
+  if (!std::isfinite(best.error))
+    return invalid_input("the times differ by more than numbers can tell", "measured layer times",
+                         "look for one that is far too small or too large");
   LayerFit fit;
   fit.model = fitted_model(best, best_k, best_rounds, std::move(node_of_device));
   fit.mean_error = best.error;

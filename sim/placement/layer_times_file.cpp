@@ -27,13 +27,11 @@ Result<MeasuredLayer> measured_row(const CsvReader& reader, const ReplayTrace& t
                        &placement, Seconds(*seconds)};
 }
 
-}  // namespace
-
-Result<LayerFit> fit_layer_times_file(const std::string& path, const ReplayTrace& trace, const LayerTimeModel& laws) {
-  MOESIM_ASSIGN(CsvReader reader, CsvReader::open(path));
+Result<LayerFit> fit_layer_times(CsvReader reader, const std::string& name, const ReplayTrace& trace,
+                                 const LayerTimeModel& laws) {
   for (const char* column : {"iteration", "layer", "time_s"})
     if (!reader.has_column(column))
-      return invalid_input(fmt::format("there is no column '{}'", column), path,
+      return invalid_input(fmt::format("there is no column '{}'", column), name,
                            "the columns are iteration, layer and time_s");
   PlacementSizes sizes{trace.devices(), trace.experts(), 0};
   sizes.slots_per_device = sizes.least_slots_per_device();
@@ -46,7 +44,7 @@ Result<LayerFit> fit_layer_times_file(const std::string& path, const ReplayTrace
     rows.push_back(row);
   }
   Result<LayerFit> fit = fit_layer_time(rows, laws.node_of_device, {});
-  if (!fit) return fail(fit.error().kind, fit.error().what, path, fit.error().hint);
+  if (!fit) return fail(fit.error().kind, fit.error().what, name, fit.error().hint);
   LayerTimeModel& model = fit->model;
   for (ExchangeTier& tier : model.tiers)
     for (auto* rates : {&tier.out_s_per_byte, &tier.in_s_per_byte})
@@ -55,6 +53,19 @@ Result<LayerFit> fit_layer_times_file(const std::string& path, const ReplayTrace
   model.expert = laws.expert;
   model.shadow = laws.shadow;
   return fit;
+}
+
+}  // namespace
+
+Result<LayerFit> fit_layer_times_file(const std::string& path, const ReplayTrace& trace, const LayerTimeModel& laws) {
+  MOESIM_ASSIGN(CsvReader reader, CsvReader::open(path));
+  return fit_layer_times(std::move(reader), path, trace, laws);
+}
+
+Result<LayerFit> fit_layer_times_text(std::string text, const std::string& name, const ReplayTrace& trace,
+                                      const LayerTimeModel& laws) {
+  MOESIM_ASSIGN(CsvReader reader, CsvReader::from_text(std::move(text), name));
+  return fit_layer_times(std::move(reader), name, trace, laws);
 }
 
 }  // namespace moesim

@@ -16,5 +16,8 @@ namespace moesim {
 // Errors name the line: an iteration that was not recorded, a layer that is not there, a time that is no number.
 [[nodiscard]] Result<LayerFit> fit_layer_times_file(const std::string& path, const ReplayTrace& trace,
                                                     const LayerTimeModel& laws);
+// The same for text in memory; `name` stands for the path.
+[[nodiscard]] Result<LayerFit> fit_layer_times_text(std::string text, const std::string& name, const ReplayTrace& trace,
+                                                    const LayerTimeModel& laws);
 
 }  // namespace moesim

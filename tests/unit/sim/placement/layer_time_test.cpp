@@ -126,6 +126,8 @@ TEST(LayerFit, FindsWhatMadeTheTimes) {
   EXPECT_EQ(knowing->per_row, Seconds(1));
   EXPECT_NEAR(knowing->per_copy.value(), 4, 1e-6);
   EXPECT_FALSE(fit_layer_time({rows.data(), 3}, {0, 0, 0, 0}, {}).has_value());
+  rows.front().time = Seconds(1e-320);
+  EXPECT_FALSE(fit_layer_time(rows, {0, 0, 0, 0}, {}).has_value());
   rows.front().time = Seconds(0);
   EXPECT_FALSE(fit_layer_time(rows, {0, 0, 0, 0}, {}).has_value());
 }

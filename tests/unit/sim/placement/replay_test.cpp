@@ -1,7 +1,12 @@
 #include "sim/placement/replay.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "placement_testing.hpp"
 #include "sim/placement/figure.hpp"
+#include "sim/placement/layer_times_file.hpp"
 
 namespace moesim {
 namespace {
@@ -92,6 +97,54 @@ TEST(Replay, ATraceOfOtherRanksIsMapped) {
   EXPECT_FALSE(trace.notes().empty());
   EXPECT_FALSE(ReplayTrace::map(SelectionTrace({0}, {0}, {0}, {0, 1}, 4), {.devices = 2, .top_k = 2}).has_value());
   EXPECT_FALSE(ReplayTrace::map(two_hot_experts(), {.devices = 64, .top_k = 2}).has_value());
+}
+
+// Times that a fit must find, and what is wrong with a file, by line.
+TEST(LayerTimesFile, IsFittedAndItsFaultsAreNamed) {
+  std::vector<std::int64_t> iterations;
+  for (int i = 0; i < 30; ++i) iterations.push_back(10 * i);
+  SelectionTrace recorded(iterations, {0, 1}, {0}, {0, 1, 2, 3}, 8);
+  std::string text = "iteration,layer,time_s\n";
+  LayerTimeModel laws = one_tier_model(4);
+  laws.row = Bytes(4);
+  laws.fixed = Seconds(500);
+  for (int step = 0; step < 30; ++step)
+    for (int layer = 0; layer < 2; ++layer) {
+      const OwnedCounts counts = random_counts(4, 8, static_cast<std::uint64_t>(2 * step + layer + 1));
+      for (int rank = 0; rank < 4; ++rank) {
+        const auto row = counts.view().of(rank);
+        // As many tokens in every row, so that they are taken over as recorded; the last expert takes what is left.
+        auto cells = recorded.counts(step, layer, 0, rank);
+        std::uint32_t left = 40'000;
+        for (std::size_t e = 0; e < 7; ++e) {
+          cells[e] = std::min(left, static_cast<std::uint32_t>(row[e]));
+          left -= cells[e];
+        }
+        cells[7] = left;
+      }
+    }
+  const ReplayTrace trace = mapped_trace(recorded, {.devices = 4, .top_k = 1});
+  LayerTimer timer(laws);
+  const PlacementDecision still{ExpertPlacement::contiguous({4, 8, 2}), {}, TokenSplit::kEven};
+  for (int step = 0; step < 30; ++step)
+    for (int layer = 0; layer < 2; ++layer)
+      text += fmt::format("{},{},{:.17g}\n", 10 * step, layer,
+                          timer.time(trace.counts(step, layer, 0), still).total().value());
+  const Result<LayerFit> fit = fit_layer_times_text(text, "times.csv", trace, laws);
+  ASSERT_TRUE(fit) << fit.error().what;
+  EXPECT_LT(fit->mean_error, 1e-6);
+  EXPECT_EQ(fit->model.row, Bytes(4));
+  EXPECT_NEAR(fit->model.tiers.front().in_s_per_byte.front(), 1, 1e-6);
+  EXPECT_EQ(fit->model.expert.weights, laws.expert.weights);
+  const auto fault = [&](const std::string& content) {
+    const Result<LayerFit> refused = fit_layer_times_text(content, "times.csv", trace, laws);
+    return refused ? std::string("taken") : refused.error().where + ": " + refused.error().what;
+  };
+  EXPECT_EQ(fault("iteration,layer\n0,0\n"), "times.csv: there is no column 'time_s'");
+  EXPECT_EQ(fault("iteration,layer,time_s\n5,0,1\n"), "times.csv:2: iteration 5 was not recorded");
+  EXPECT_EQ(fault("iteration,layer,time_s\n0,2,1\n"), "times.csv:2: layer 2: there are 2 MoE layers");
+  EXPECT_EQ(fault("iteration,layer,time_s\n0,0,-1\n"), "times.csv:2: a time must be above 0");
+  EXPECT_EQ(fault("iteration,layer,time_s\n0,,1\n"), "times.csv:2: iteration, layer or time_s is empty");
 }
 
 TEST(Replay, TheFigureNamesEveryLine) {
