@@ -114,7 +114,7 @@ Status exchange_over_ep(const OpContext& c, CommTask& task) {
       if (!out) std::swap(send[m], receive[m]);
     }
     const auto all = bytes_of_all(send.size(), row_bytes(y.view), out, [&](std::size_t a, std::size_t b) {
-      return state.sent(static_cast<int>(a), static_cast<int>(b), state.j);
+      return state.sent(static_cast<int>(a), static_cast<int>(b), state.j, piece);
     });
     task.requests.push_back(
         c.rank().comm.all_to_all_v(group_of(c), channel_of(c.op().stream),
@@ -139,7 +139,7 @@ Status exchange_with_shards(const OpContext& c, CommTask& task) {
     }
     if (!out) std::swap(send, receive);
     const auto all = bytes_of_all(send.size(), row_bytes(y.view), out, [&](std::size_t a, std::size_t b) {
-      return state.sent(state.members[a].i, state.members[b].i, state.members[a].j);
+      return state.sent(state.members[a].i, state.members[b].i, state.members[a].j, piece);
     });
     task.requests.push_back(
         c.rank().comm.all_to_all_v(group_of(c), channel_of(c.op().stream),
