@@ -114,20 +114,22 @@ ChunkPairs chunk_pairs(const CompiledPipeline& pipeline) {
 }
 
 void pair_passes(CutModel& cut, const LayerTable& table, Recompute recompute, const PipelineSchedule& schedule,
-                 const ChunkPairs& meet, const std::vector<int>& layers_per_chunk, double drag, SpanPlayer& player) {
+                 const ChunkPairs& meet, PairDetail detail, const std::vector<int>& layers_per_chunk, double drag,
+                 SpanPlayer& player) {
   cut.pairs.resize(cut.passes.size());
   cut.runs_on.assign(cut.passes.size(), 0);
-  const bool alone = std::adjacent_find(meet.begin(), meet.end(),
-                                        [](const auto& a, const auto& b) { return a.first == b.first; }) == meet.end();
+  const bool played = detail == PairDetail::kPlayed ||
+                      std::adjacent_find(meet.begin(), meet.end(),
+                                         [](const auto& a, const auto& b) { return a.first == b.first; }) == meet.end();
   std::vector<ChunkParts> parts;
-  for (std::size_t i = 0; alone && i < layers_per_chunk.size(); ++i)
+  for (std::size_t i = 0; played && i < layers_per_chunk.size(); ++i)
     parts.push_back(parts_of_chunk(table, recompute, layers_per_chunk, i, schedule.splits_backward()));
   std::vector<bool> known(cut.pairs.size(), false);
   for (const auto& [forward, backward] : meet) {
     const auto own = static_cast<std::size_t>(forward);
     const auto other = static_cast<std::size_t>(backward);
     PairSpan pair;
-    if (alone) {
+    if (played) {
       pair = player.play_pair(parts[own % parts.size()].forward, parts[other % parts.size()].backward, drag);
     } else {
       pair.forward_end = cut.passes[own].forward_busy;
@@ -135,7 +137,15 @@ void pair_passes(CutModel& cut, const LayerTable& table, Recompute recompute, co
       pair.span = pair.forward_end + pair.backward_end;
     }
     cut.runs_on[other] = std::max(cut.runs_on[other], pair.span - pair.backward_end);
-    if (!known[own] || pair.span < cut.pairs[own].span) cut.pairs[own] = pair;
+    // The least of the spans, handed on as early as in any of them.
+    PairSpan& least = cut.pairs[own];
+    if (!known[own]) {
+      least = pair;
+    } else {
+      const double runs_on = std::max(least.span - least.forward_end, pair.span - pair.forward_end);
+      least.span = std::min(least.span, pair.span);
+      least.forward_end = least.span - runs_on;
+    }
     known[own] = true;
   }
   // One that no slot of the pipeline pairs runs alone.
