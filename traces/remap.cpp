@@ -191,7 +191,7 @@ Result<ExpertLoads> LoadMapper::loads(const LoadRequest& request) const {
   MOESIM_TRY(check(request));
   ExpertLoads loads = empty_loads(request);
   loads.source_symmetric = summed_ || info_.source_symmetric;
-  loads.synthetic = info_.origin == TraceOrigin::kSynthetic;
+  loads.synthetic = info_.origin != TraceOrigin::kRecorded;
   loads.notes = notes_for(request);
   const auto experts = static_cast<std::size_t>(dims_.experts);
   const std::int64_t target = request.tokens_per_source * request.top_k;

@@ -41,7 +41,7 @@ struct ExpertLoads {
   int source_ranks = 0;
   int experts = 0;
   bool source_symmetric = false;     // how selections differ between sources is made up
-  bool synthetic = false;            // generated or balanced, not recorded
+  bool synthetic = false;            // generated, rewritten or balanced, not recorded
   std::vector<std::string> notes;    // what re-mapping changed, for people
   std::vector<std::int32_t> counts;  // [moe_layer][micro_batch][source][expert]
 

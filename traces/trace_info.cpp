@@ -37,7 +37,14 @@ std::string_view name_of(TracePhase phase) {
   MOESIM_ASSERT(false);
 }
 
-std::string_view name_of(TraceOrigin origin) { return origin == TraceOrigin::kSynthetic ? "synthetic" : "recorded"; }
+std::string_view name_of(TraceOrigin origin) {
+  switch (origin) {
+    case TraceOrigin::kRecorded: return "recorded";
+    case TraceOrigin::kSynthetic: return "synthetic";
+    case TraceOrigin::kRewritten: return "what-if";
+  }
+  MOESIM_ASSERT(false);
+}
 
 std::string_view name_of(TraceDrops drops) {
   switch (drops) {
@@ -64,7 +71,9 @@ Status merge_side_file(std::string_view text, const std::string& name, TraceInfo
   MOESIM_ASSIGN(info.capacity_factor, root.double_or("capacity_factor", info.capacity_factor, 0, 1e6));
   MOESIM_TRY(read_enum(root, "phase", std::array{TracePhase::kUnknown, TracePhase::kTraining, TracePhase::kInference},
                        info.phase));
-  MOESIM_TRY(read_enum(root, "origin", std::array{TraceOrigin::kRecorded, TraceOrigin::kSynthetic}, info.origin));
+  MOESIM_TRY(read_enum(root, "origin",
+                       std::array{TraceOrigin::kRecorded, TraceOrigin::kSynthetic, TraceOrigin::kRewritten},
+                       info.origin));
   MOESIM_TRY(read_enum(root, "drops",
                        std::array{TraceDrops::kUnknown, TraceDrops::kNone, TraceDrops::kBefore, TraceDrops::kAfter},
                        info.drops));

@@ -11,12 +11,13 @@
 namespace moesim {
 
 enum class TracePhase : std::uint8_t { kUnknown, kTraining, kInference };
-enum class TraceOrigin : std::uint8_t { kRecorded, kSynthetic };
+// kRewritten: what another gate might have chosen, worked out from a recording or a made-up trace (rewrite.hpp).
+enum class TraceOrigin : std::uint8_t { kRecorded, kSynthetic, kRewritten };
 // Whether counts were taken before or after a capacity limit dropped tokens; kNone: the gate drops nothing.
 enum class TraceDrops : std::uint8_t { kUnknown, kNone, kBefore, kAfter };
 
 [[nodiscard]] std::string_view name_of(TracePhase phase);    // "unknown", "training", "inference"
-[[nodiscard]] std::string_view name_of(TraceOrigin origin);  // "recorded", "synthetic"
+[[nodiscard]] std::string_view name_of(TraceOrigin origin);  // "recorded", "synthetic", "what-if"
 [[nodiscard]] std::string_view name_of(TraceDrops drops);    // "unknown", "none", "before", "after"
 
 struct TraceInfo {

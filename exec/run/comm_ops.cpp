@@ -235,6 +235,8 @@ Result<CommTask> start_communication(const OpContext& c) {
     case OpKind::kDispatch:
     case OpKind::kCombine: return start_exchange(c);
     case OpKind::kAllReduce: return start_sum(c);
+    case OpKind::kFetchExperts:
+    case OpKind::kReturnExpertGrads: return start_expert_transfer(c);
     case OpKind::kSend:
     case OpKind::kReceive: return start_transfer(c);
     case OpKind::kReduceGrads:

@@ -23,6 +23,9 @@ struct CommTask {
 [[nodiscard]] Status run_routing(const OpContext& context);                      // gate, copies, sorts
 [[nodiscard]] Result<CommTask> start_exchange(const OpContext& context);         // what moves routed copies
 [[nodiscard]] Result<CommTask> start_synchronisation(const OpContext& context);  // gradients and parameters
+[[nodiscard]] Result<CommTask> start_expert_transfer(
+    const OpContext& context);  // weights of shadowed experts, and back
+[[nodiscard]] Status add_expert_grads(const OpContext& context);
 [[nodiscard]] Status run_optimizer(const OpContext& context);
 [[nodiscard]] Status add_tied_gradients(const OpContext& context);  // of embedding and head on one stage
 

@@ -42,6 +42,8 @@ std::vector<std::int64_t> RoutingState::rows_by_piece(CutBy by, int pieces) cons
   for (int index = 0; index < pieces; ++index)
     for (std::int64_t e = 0; e < experts; ++e)
       rows.push_back(own(e, {by, static_cast<std::int16_t>(index), static_cast<std::int16_t>(pieces)}));
+  if (!shadows.empty())  // behind the pieces that travel
+    for (std::int64_t e = 0; e < experts; ++e) rows.push_back(own(e, {CutBy::kShadow, 0, 1}));
   return rows;
 }
 
@@ -78,6 +80,12 @@ std::vector<std::int64_t> RoutingState::rows_by_source(const RowPiece& piece) co
 
 std::vector<std::int64_t> RoutingState::expert_row_counts(const RowPiece& piece) const {
   if (path == CopyPath::kNotAtAll) return {gated_counts.begin(), gated_counts.end()};
+  if (piece.by == CutBy::kShadow) {
+    std::vector<std::int64_t> rows;
+    for (std::int64_t e = 0; e < experts; ++e)
+      if (rows_in_piece(piece, 1, i, i, ep, shadow(e)) > 0) rows.push_back(own(e, piece));
+    return rows;
+  }
   const std::vector<std::int64_t> by_source = rows_by_source(piece);
   const auto local = static_cast<std::size_t>(local_experts());
   std::vector<std::int64_t> rows(local, 0);

@@ -43,6 +43,7 @@ struct RoutingState {
   };
   std::vector<Member> members;
   CopyPath path = CopyPath::kOverEp;
+  std::vector<ShadowPlace> shadows;  // by expert; empty: none is shadowed
   std::int64_t experts = 0;
 
   [[nodiscard]] bool known() const { return !counts.empty() || path == CopyPath::kNotAtAll; }
@@ -64,7 +65,7 @@ struct RoutingState {
   // Copies that reach the member with shard `shard` of this rank's experts.
   [[nodiscard]] std::int64_t arrived(int shard, const RowPiece& piece) const;
   [[nodiscard]] std::int64_t arrived_shards(const RowPiece& piece) const;
-  // By local expert: what this rank computes.
+  // By expert: what this rank computes of a piece, of its own experts or of shadowed ones.
   [[nodiscard]] std::vector<std::int64_t> expert_row_counts(const RowPiece& piece) const;
   // [source][local expert] of the rows before they are sorted by expert, sources in the order of arrival.
   [[nodiscard]] std::vector<std::int64_t> rows_by_source(const RowPiece& piece) const;
@@ -73,11 +74,14 @@ struct RoutingState {
   // Of this rank's copies for an expert, those in the piece.
   [[nodiscard]] std::int64_t own(std::int64_t expert, const RowPiece& piece) const {
     return rows_in_piece(piece, own_counts[static_cast<std::size_t>(expert)], i,
-                         static_cast<int>(expert / local_experts()), ep);
+                         static_cast<int>(expert / local_experts()), ep, shadow(expert));
   }
   [[nodiscard]] std::int64_t count(int from, int shard, std::int64_t expert, const RowPiece& piece) const {
     const std::int32_t rows = counts[static_cast<std::size_t>((shard * ep + from) * experts + expert)];
-    return rows_in_piece(piece, rows, from, static_cast<int>(expert / local_experts()), ep);
+    return rows_in_piece(piece, rows, from, static_cast<int>(expert / local_experts()), ep, shadow(expert));
+  }
+  [[nodiscard]] ShadowPlace shadow(std::int64_t expert) const {
+    return shadows.empty() ? ShadowPlace{} : shadows[static_cast<std::size_t>(expert)];
   }
 };
 

@@ -15,6 +15,8 @@ Result<LoadMapper> load_routing(const RoutingSource& source, std::vector<std::st
   TraceInfo& info = loaded.trace.info;
   if (info.origin == TraceOrigin::kSynthetic)
     notes.push_back(fmt::format("{} is synthetic: made up by a generator, not recorded", source.trace));
+  else if (info.origin == TraceOrigin::kRewritten)
+    notes.push_back(fmt::format("{} is a what-if: counts rewritten by {}, not recorded", source.trace, info.gate));
   else if (!info.model.empty() && to_lower(info.model) != to_lower(source.model))
     notes.push_back(fmt::format("{} was recorded from another model, {}", source.trace, info.model));
   info.source = source.trace;  // errors name the file, not where its numbers come from

@@ -54,7 +54,8 @@ int EntityPricer::busiest_member(int moe_layer, int variant) {
   Seconds longest(-1);
   for (int i = 0; i < loads_->ep(); ++i) {
     GroupedGemmWork work;
-    work.rows = loads_->expert_rows(moe_layer, variant, i);
+    const std::vector<std::int64_t> rows = loads_->computed_rows(moe_layer, variant, i);
+    work.rows = rows;
     work.n = shape.expert.width / esp_;
     work.k = program_.model.hidden;
     work.type = program_.recipe.compute;
@@ -73,9 +74,15 @@ RoutedRows EntityPricer::routed_rows(const Op& op, const Chunk& chunk, int varia
   if (loads_ == nullptr || !op.layer.valid() || moe_index(op) < 0 || !depends_on_routing(op, chunk)) return {};
   const int layer = moe_index(op);
   const int i = busiest_member(layer, variant);
-  const GroupLoads& loads = loads_of(piece_of(op, chunk));
+  const RowPiece piece = piece_of(op, chunk);
+  const GroupLoads& loads = loads_of(piece);
   RoutedRows rows;
-  rows.per_expert = loads.expert_rows(layer, variant, i);
+  if (piece.by == CutBy::kShadow) {
+    loads_->shadow_rows(layer, variant, i, shard_, piece, shadow_rows_);
+    rows.per_expert = shadow_rows_;
+  } else {
+    rows.per_expert = loads.expert_rows(layer, variant, i);
+  }
   rows.arrived_shards = loads.arrived_shards(layer, variant, i);
   rows.gated = loads.gated(layer, variant, i, shard_);
   rows.routed = loads.routed(layer, variant, i, shard_);
@@ -147,6 +154,16 @@ CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int vari
   return entry->second;
 }
 
+CommCost EntityPricer::expert_transfer(const Op& op, const Chunk& chunk) {
+  const GroupTopology& group = topology(op.group);
+  CommCost cost = costs_.collective(CollectiveKind::kBroadcast, group, fetched_bytes(op, chunk));
+  const auto experts = static_cast<double>(fetched_experts(op, chunk));
+  cost.time = cost.time * experts;
+  for (double& bytes : cost.busiest_rank_bytes) bytes *= experts;
+  count_sharers(cost, group);
+  return cost;
+}
+
 PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   if (!is_communication(op.kind)) {
     const Cost cost = compute_cost(costs_, device_, op, chunk, program_.recipe, routed_rows(op, chunk, variant));
@@ -155,6 +172,8 @@ PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   CommCost cost;
   if (op.kind == OpKind::kDispatch || op.kind == OpKind::kCombine) {
     cost = token_exchange(op, chunk, variant);
+  } else if (op.kind == OpKind::kFetchExperts || op.kind == OpKind::kReturnExpertGrads) {
+    cost = expert_transfer(op, chunk);
   } else if (op.kind == OpKind::kSend || op.kind == OpKind::kReceive) {
     const RankId peer = program_.layout->group(GroupKind::kPp, rank_)[static_cast<std::size_t>(op.peer_stage)];
     const std::array<RankId, 2> pair = {rank_, peer};

@@ -78,6 +78,7 @@ Cost optimizer_cost(const CostModel& costs, int device, const Op& op, const Prec
 // Which curve a profile has for it, where it was measured by size.
 MemoryKernel memory_kernel(OpKind kind) {
   switch (kind) {
+    case OpKind::kAddExpertGrads:
     case OpKind::kAdd: return MemoryKernel::kAdd;
     case OpKind::kNorm: return MemoryKernel::kNorm;
     case OpKind::kNormGrad: return MemoryKernel::kNormGrad;
@@ -136,6 +137,10 @@ Cost traffic_cost(const CostModel& costs, int device, const Op& op, const Chunk&
   if (op.kind == OpKind::kTakeShare) work.read = work.written;
   if (op.kind == OpKind::kSplitRows) work.written = work.read;
   if (op.kind == OpKind::kJoinRows) work.read = work.written;
+  if (op.kind == OpKind::kAddExpertGrads) {  // of a rank that owns all of them
+    work.written = bytes_of(operand(chunk, op.inputs[0]), rows);
+    work.read = work.written * 2;
+  }
   if (op.kind == OpKind::kAdd && op.payload_elements > 0) {  // of two gradient buckets
     work.read = storage(op.payload_elements, op.payload_type) * 2;
     work.written = storage(op.payload_elements, op.payload_type);
@@ -286,6 +291,19 @@ CollectiveKind collective_kind(const Op& op, const Plan& plan) {
     }
     default: return CollectiveKind::kAllReduce;
   }
+}
+
+std::int64_t fetched_experts(const Op& op, const Chunk& chunk) {
+  return operand(chunk, op.kind == OpKind::kFetchExperts ? op.outputs[0] : op.inputs[0]).groups;
+}
+
+Bytes fetched_bytes(const Op& op, const Chunk& chunk) {
+  Bytes sum;
+  for (const TensorId id : op.kind == OpKind::kFetchExperts ? op.outputs : op.inputs) {
+    const Tensor& tensor = operand(chunk, id);
+    sum += storage(tensor.rows.count * tensor.columns, tensor.type);
+  }
+  return sum;
 }
 
 Bytes token_row_bytes(const Op& op, const Chunk& chunk) {

@@ -43,5 +43,9 @@ struct RoutedRows {
 [[nodiscard]] Bytes collective_bytes(const Op& op, const Chunk& chunk, int group_size, const RoutedRows& rows);
 [[nodiscard]] CollectiveKind collective_kind(const Op& op, const Plan& plan);
 [[nodiscard]] Bytes token_row_bytes(const Op& op, const Chunk& chunk);
+// Experts that an operation moves the weights or gradients of, and the bytes of one: each is a broadcast from its owner, or a
+// reduction to it, which takes as long.
+[[nodiscard]] std::int64_t fetched_experts(const Op& op, const Chunk& chunk);
+[[nodiscard]] Bytes fetched_bytes(const Op& op, const Chunk& chunk);
 
 }  // namespace moesim

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "calibration/piecewise_fit.hpp"
+#include "sim/layer/shadow_counts.hpp"
 
 namespace moesim {
 namespace {
@@ -29,15 +30,23 @@ bool is_better(const LayerResult& a, const LayerResult& b) {
 Status play_degree(const LayerCase& layer, Plan plan, int degree, const CostModel& costs, const LayerOptions& options,
                    ScheduleOutcome& outcome) {
   plan.moe_degree = degree;
-  MOESIM_ASSIGN(Program program, lower_layer(layer, plan, options));
-  MOESIM_ASSIGN(LayerResult result, play_layer(program, costs));
   const bool first = outcome.degrees.empty();
-  outcome.degrees.push_back({degree, result.times, result.exposed_communication(), result.memory.peak, result.fits});
-  if (!first && !is_better(result, outcome.result)) return {};
-  outcome.degree = degree;
-  outcome.same_as = outcome.schedule->same_as(plan);
-  outcome.result = std::move(result);
-  outcome.program = std::move(program);
+  DegreeOutcome& played = outcome.degrees.emplace_back();
+  LayerResult best;
+  for (const int shadows : shadow_counts(*outcome.schedule, plan, *layer.model.first_moe(), *layer.loads)) {
+    plan.moe_shadows = shadows;
+    MOESIM_ASSIGN(Program program, lower_layer(layer, plan, options));
+    MOESIM_ASSIGN(LayerResult result, play_layer(program, costs));
+    if (shadows > 0 && !is_better(result, best)) continue;
+    played = {degree, shadows, result.times, result.exposed_communication(), result.memory.peak, result.fits};
+    best = result;
+    if (!first && !is_better(result, outcome.result)) continue;
+    outcome.degree = degree;
+    outcome.shadows = shadows;
+    outcome.same_as = outcome.schedule->same_as(plan);
+    outcome.result = std::move(result);
+    outcome.program = std::move(program);
+  }
   return {};
 }
 

@@ -16,6 +16,7 @@ namespace moesim {
 // What one number of pieces makes of a layer (MoeSchedule::degrees).
 struct DegreeOutcome {
   int degree = 1;
+  int shadows = 0;  // the best number of shadowed experts with it (shadow_counts.hpp)
   LayerTimes times;
   Seconds exposed_communication;
   Bytes peak_memory;
@@ -27,6 +28,7 @@ struct ScheduleOutcome {
   std::string refused;                 // why it cannot run this layer; empty: it can
   std::vector<DegreeOutcome> degrees;  // all that it can run it in, in the schedule's order
   int degree = 1;                      // the fastest of those that fit, or of all where none does
+  int shadows = 0;                     // with it
   std::string_view same_as;            // another schedule whose program is the same here; empty: none
   LayerResult result;                  // where it can, in this degree
   Program program;

@@ -128,6 +128,7 @@ Result<Plan> plan_of_schedule(const LayerCase& layer, std::string_view schedule,
   const MoeShape& shape = *layer.model.first_moe();
   Plan plan = layer.plan;
   plan.moe_schedule = schedule;
+  plan.moe_shadows = 0;  // of its own choice
   if (boundary == LayerBoundary::kWhole && plan.sizes().tp > 1) {
     plan.sequence_parallel = false;
     if (found->check(plan, shape)) return plan;
@@ -150,7 +151,7 @@ Result<Program> lower_layer(const LayerCase& layer, const Plan& plan, const Laye
   program.layout = layer.layout;
   MOESIM_ASSIGN(const MoeSchedule* found, find_moe_schedule(plan.moe_schedule));
   program.division = found->division(plan);
-  program.loads = divide_copies(layer.loads, plan, *program.layout, program.division);
+  program.loads = loads_of_schedule(*found, layer.loads, plan, layer.model, *program.layout);
   Chunk& chunk = program.chunks.emplace_back();
   chunk.stage = StageId(0);
   chunk.last_layer = 1;

@@ -399,8 +399,9 @@ Result<Program> lower(const Plan& plan, const ModelShape& model, std::shared_ptr
   if (model.first_moe() != nullptr) {
     MOESIM_ASSIGN(const MoeSchedule* moe_schedule, find_moe_schedule(plan.moe_schedule));
     program.division = moe_schedule->division(plan);
+    loads = loads_of_schedule(*moe_schedule, std::move(loads), plan, model, *program.layout);
   }
-  program.loads = divide_copies(std::move(loads), plan, *program.layout, program.division);
+  program.loads = std::move(loads);
   ProgramAssembler assembler(program, *schedule);
   MOESIM_TRY(assembler.run());
   return program;

@@ -17,7 +17,8 @@ TensorId lower_layer(ChunkBuilder& b, TensorId x, LayerId id, const MoeSchedule&
   if (layer.dense) {
     y = lower_ffn(b, normed, *layer.dense, FfnPlace::kDense);
   } else {
-    MoeLayerBuilder moe(b, *layer.moe, schedule.division(b.plan()), moe_degree(schedule, b.plan()));
+    MoeLayerBuilder moe(b, *layer.moe, schedule.division(b.plan()), moe_degree(schedule, b.plan()),
+                        schedule.shadows(b.plan(), *layer.moe));
     y = schedule.forward(moe, normed);
   }
   if (layer.norms >= 4) y = b.norm("ffn.out_norm", y);
@@ -88,7 +89,8 @@ Result<ChunkOps> lower_moe_block(const Plan& plan, const ModelShape& model, cons
   ChunkBuilder b(plan, model, layout, recipe, chunk);
   chunk.input = b.external("chunk.input", {rows_outside_tp(plan)}, model.hidden);
   b.begin_layer(id, chunk.input);
-  MoeLayerBuilder moe(b, *shape, schedule->division(b.plan()), moe_degree(*schedule, plan));
+  MoeLayerBuilder moe(b, *shape, schedule->division(b.plan()), moe_degree(*schedule, plan),
+                      schedule->shadows(plan, *shape));
   chunk.output = schedule->forward(moe, chunk.input);
   b.end_layer();
   return chunk_ops(b, WeightGradients::kInline, chunk);

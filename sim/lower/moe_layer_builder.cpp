@@ -160,24 +160,61 @@ RoutedTokens MoeLayerBuilder::share(const RoutedTokens& x, GroupKind group) {
 
 RoutedTokens MoeLayerBuilder::sort_by_expert(const RoutedTokens& x) { return b_.sort_by_expert("moe.sort", x); }
 
-TensorId MoeLayerBuilder::experts(const RoutedTokens& x) {
+LinearShape MoeLayerBuilder::up_shape() const {
   const std::int64_t width = shape_.expert.width / plan().sizes().esp;
-  const LinearShape up{.in = b_.model().hidden,
-                       .out = shape_.expert.gated ? 2 * width : width,
-                       .groups = local_experts(),
-                       .replicas = GroupKind::kEdp,
-                       .bias = shape_.expert.bias};
-  const LinearShape down{.in = width,
-                         .out = b_.model().hidden,
-                         .groups = local_experts(),
-                         .replicas = GroupKind::kEdp,
-                         .bias = shape_.expert.bias,
-                         .bias_on_every_shard = true};
-  if (!up_.valid()) up_ = b_.linear_weight("experts.up", up);
-  const TensorId raised = b_.linear("experts.up", x.tokens, up, up_);
+  return {.in = b_.model().hidden,
+          .out = shape_.expert.gated ? 2 * width : width,
+          .groups = local_experts(),
+          .replicas = GroupKind::kEdp,
+          .bias = shape_.expert.bias};
+}
+
+LinearShape MoeLayerBuilder::down_shape() const {
+  return {.in = shape_.expert.width / plan().sizes().esp,
+          .out = b_.model().hidden,
+          .groups = local_experts(),
+          .replicas = GroupKind::kEdp,
+          .bias = shape_.expert.bias,
+          .bias_on_every_shard = true};
+}
+
+TensorId MoeLayerBuilder::experts(const RoutedTokens& x) {
+  if (!up_.valid()) up_ = b_.linear_weight("experts.up", up_shape());
+  const TensorId raised = b_.linear("experts.up", x.tokens, up_shape(), up_);
   const TensorId activated = b_.weighted_activation("experts.activation", {raised, x.weights}, shape_.expert.gated);
-  if (!down_.valid()) down_ = b_.linear_weight("experts.down", down);
-  return b_.linear("experts.down", activated, down, down_);
+  if (!down_.valid()) down_ = b_.linear_weight("experts.down", down_shape());
+  return b_.linear("experts.down", activated, down_shape(), down_);
+}
+
+MoeLayerBuilder::CutCopies MoeLayerBuilder::cut_shadows(const RoutedTokens& x, int distances) {
+  const ShadowCut cut{distances, batches(), shadows_, shape_.experts};
+  const std::vector<TensorId> tokens = b_.split_rows("moe.cut", x.tokens, cut);
+  const std::vector<TensorId> weights = b_.split_rows("moe.cut_weights", x.weights, cut);
+  CutCopies result;
+  for (std::size_t i = 0; i < tokens.size(); ++i)
+    (i < static_cast<std::size_t>(distances) ? result.travelling : result.staying).push_back({tokens[i], weights[i]});
+  return result;
+}
+
+std::vector<ExpertWeights> MoeLayerBuilder::fetch_shadows(TensorId gate) {
+  if (!up_.valid()) up_ = b_.linear_weight("experts.up", up_shape());
+  if (!down_.valid()) down_ = b_.linear_weight("experts.down", down_shape());
+  std::vector<ExpertWeights> fetched;
+  for (int batch = 0; batch < batches(); ++batch) {
+    const std::int64_t experts = static_cast<std::int64_t>(shadows_) * (batch + 1) / batches() -
+                                 static_cast<std::int64_t>(shadows_) * batch / batches();
+    fetched.push_back(
+        b_.fetch_experts("experts.fetch", {up_, down_}, gate, experts,
+                         {CutBy::kShadow, static_cast<std::int16_t>(batch), static_cast<std::int16_t>(batches())}));
+  }
+  return fetched;
+}
+
+TensorId MoeLayerBuilder::shadow_experts(const RoutedTokens& staying, const ExpertWeights& weights) {
+  const TensorId raised = b_.linear("experts.fetched_up", staying.tokens, up_shape(), weights.up);
+  const TensorId activated =
+      b_.weighted_activation("experts.fetched_activation", {raised, staying.weights}, shape_.expert.gated);
+  return b_.linear("experts.fetched_down", activated, down_shape(), weights.down);
 }
 
 TensorId MoeLayerBuilder::experts_summed(const RoutedTokens& x) {

@@ -1,6 +1,7 @@
 // The words in which a MoE schedule is written: the general operations of ChunkBuilder, bound to one layer.
 #pragma once
 
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
@@ -10,12 +11,13 @@ namespace moesim {
 
 class MoeLayerBuilder {
  public:
-  MoeLayerBuilder(ChunkBuilder& builder, const MoeShape& shape, CopyDivision division, int degree)
-      : b_(builder), shape_(shape), division_(division), degree_(degree) {}
+  MoeLayerBuilder(ChunkBuilder& builder, const MoeShape& shape, CopyDivision division, int degree, int shadows)
+      : b_(builder), shape_(shape), division_(division), degree_(degree), shadows_(shadows) {}
 
   [[nodiscard]] const MoeShape& shape() const { return shape_; }
   [[nodiscard]] const Plan& plan() const { return b_.plan(); }
-  [[nodiscard]] int degree() const { return degree_; }  // pieces that copies are cut into
+  [[nodiscard]] int degree() const { return degree_; }    // pieces that copies are cut into
+  [[nodiscard]] int shadows() const { return shadows_; }  // experts that are shadowed
   [[nodiscard]] std::int64_t local_experts() const { return shape_.experts / plan().sizes().ep; }
 
   // Tokens of this rank's own out of the layer's input, and the layer's output out of theirs. With sequence parallelism they are
@@ -54,6 +56,14 @@ class MoeLayerBuilder {
   // The copies in so many pieces, each on its way by itself (row_piece.hpp), and the results of all again.
   std::vector<RoutedTokens> cut(const RoutedTokens& x, CutBy by, int pieces);
   TensorId join(const std::vector<TensorId>& pieces);
+  // Where experts are shadowed: copies that travel in so many pieces by distance (none where all are shadowed), and those that stay in
+  // batches of experts, so that one batch is fetched while another is computed.
+  struct CutCopies {
+    std::vector<RoutedTokens> travelling, staying;
+  };
+  CutCopies cut_shadows(const RoutedTokens& x, int distances);
+  std::vector<ExpertWeights> fetch_shadows(TensorId gate);  // for each batch, when the gate has chosen
+  TensorId shadow_experts(const RoutedTokens& staying, const ExpertWeights& weights);
   RoutedTokens replicate(const RoutedTokens& x);                  // a copy for each shard of its expert
   RoutedTokens dispatch(const RoutedTokens& x, GroupKind group);  // to the ranks of their experts
   RoutedTokens share(const RoutedTokens& x, GroupKind group);     // all-gather: every shard needs every copy
@@ -74,10 +84,15 @@ class MoeLayerBuilder {
   TensorId add_shared_experts(TensorId y, TensorId x);
 
  private:
+  [[nodiscard]] LinearShape up_shape() const;
+  [[nodiscard]] LinearShape down_shape() const;
+  [[nodiscard]] int batches() const { return std::min(shadows_, kMostMoePieces); }
+
   ChunkBuilder& b_;
   const MoeShape& shape_;
   CopyDivision division_;
   int degree_;
+  int shadows_;
   std::int64_t tokens_ = 0;  // rows of the gate's input
   TensorId up_, down_;       // weights of the experts, where a piece has met them
 };

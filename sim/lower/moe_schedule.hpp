@@ -6,6 +6,7 @@
 // tests hold every listed schedule to that.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,9 @@ class MoeSchedule {
   // Into how many pieces it can cut copies under this plan, what it does unless the plan says otherwise first. A search tries
   // them all; forward() finds the number in MoeLayerBuilder::degree().
   [[nodiscard]] virtual std::vector<int> degrees(const Plan&) const { return {1}; }
+  // How many experts of each layer it shadows: their weights go to all ranks of the EP group, and each computes its own copies for
+  // them (row_piece.hpp). Which ones the loads say (with_shadows); forward() finds the number in MoeLayerBuilder::shadows().
+  [[nodiscard]] virtual int shadows(const Plan&, const MoeShape&) const { return 0; }
   [[nodiscard]] virtual TensorId forward(MoeLayerBuilder& builder, TensorId x) const = 0;
 };
 
@@ -41,6 +45,11 @@ void add_moe_schedule(const MoeSchedule& schedule);
 [[nodiscard]] Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape);
 // The plan's number of pieces, or the schedule's own.
 [[nodiscard]] int moe_degree(const MoeSchedule& schedule, const Plan& plan);
+// What each rank sends and computes itself under the schedule, of what its own tokens choose.
+[[nodiscard]] std::shared_ptr<const RoutedLoads> loads_of_schedule(const MoeSchedule& schedule,
+                                                                   std::shared_ptr<const RoutedLoads> own,
+                                                                   const Plan& plan, const ModelShape& model,
+                                                                   const Layout& layout);
 [[nodiscard]] Result<const MoeSchedule*> find_moe_schedule(std::string_view name);
 
 }  // namespace moesim

@@ -9,7 +9,10 @@
 #include "sim/lower/moe_deepspeed_moe.hpp"
 #include "sim/lower/moe_deepspeed_v0.hpp"
 #include "sim/lower/moe_deepspeed_v1.hpp"
+#include "sim/lower/moe_fastermoe.hpp"
+#include "sim/lower/moe_fastmoe.hpp"
 #include "sim/lower/moe_fsmoe.hpp"
+#include "sim/lower/moe_janus.hpp"
 #include "sim/lower/moe_megatron_a2a.hpp"
 #include "sim/lower/moe_megatron_allgather.hpp"
 #include "sim/lower/moe_parm_s1.hpp"
@@ -25,7 +28,8 @@ std::vector<const MoeSchedule*>& schedule_list() {
   static std::vector<const MoeSchedule*> list = {
       &megatron_a2a(),     &parm_s1(),      &parm_s2(),      &deepspeed_moe(),
       &deepspeed_moe_ar(), &deepspeed_v0(), &deepspeed_v1(), &megatron_allgather(),
-      &pipemoe(),          &fsmoe(),        &tutel()};
+      &pipemoe(),          &fsmoe(),        &tutel(),        &fastmoe(),
+      &fastermoe(),        &janus()};
   return list;
 }
 
@@ -37,6 +41,9 @@ void add_moe_schedule(const MoeSchedule& schedule) { schedule_list().push_back(&
 
 Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape) {
   MOESIM_TRY(schedule.check(plan, shape));
+  if (plan.moe_shadows > 0 && schedule.shadows(plan, shape) != plan.moe_shadows)
+    return usage_error(fmt::format("{} shadows no experts", schedule.name()),
+                       "leave \"moe_shadows\" out, or take fastermoe");
   const std::vector<int> degrees = schedule.degrees(plan);
   if (plan.moe_degree == 0 || std::ranges::find(degrees, plan.moe_degree) != degrees.end()) return {};
   return usage_error(fmt::format("{} cannot cut token copies into {} pieces here", schedule.name(), plan.moe_degree),
@@ -45,6 +52,13 @@ Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const M
 
 int moe_degree(const MoeSchedule& schedule, const Plan& plan) {
   return plan.moe_degree > 0 ? plan.moe_degree : schedule.degrees(plan).front();
+}
+
+std::shared_ptr<const RoutedLoads> loads_of_schedule(const MoeSchedule& schedule,
+                                                     std::shared_ptr<const RoutedLoads> own, const Plan& plan,
+                                                     const ModelShape& model, const Layout& layout) {
+  auto divided = by_slot(divide_copies(std::move(own), plan, layout, schedule.division(plan)), plan.expert_slots);
+  return with_shadows(std::move(divided), schedule.shadows(plan, *model.first_moe()));
 }
 
 Result<const MoeSchedule*> find_moe_schedule(std::string_view name) {

@@ -103,8 +103,8 @@ class AdjointWriter {
   TensorId gradient_like(TensorId tensor) {
     const Tensor original = chunk_.tensors[tensor.index()];
     const DType type = original.type == DType::kFp8 ? builder_.recipe().activation : original.type;
-    const TensorId id =
-        builder_.make(original.name, TensorRole::kActivationGradient, type, original.rows, original.columns);
+    const TensorId id = builder_.make(original.name, TensorRole::kActivationGradient, type, original.rows,
+                                      original.columns, original.groups);
     chunk_.tensors[id.index()].layer = original.layer;
     return id;
   }
@@ -161,10 +161,39 @@ class AdjointWriter {
       gy = cast;
     }
     ensure(x);  // a gather that has to be repeated is issued before dgrad, and hides behind it
+    ensure(w);  // where it was fetched
     const TensorId gx = gradient_like(x);
     emit(input_ops_, dgrad, Phase::kBackwardInput, op, {gy, w}, {gx});
-    emit(weights_apart_ ? weight_ops_ : input_ops_, wgrad, Phase::kBackwardWeight, op, {x, gy}, {weight_gradient(w)});
+    emit(weights_apart_ ? weight_ops_ : input_ops_, wgrad, Phase::kBackwardWeight, op, {x, gy},
+         {chunk_.tensors[w.index()].role == TensorRole::kWeight ? weight_gradient(w) : fetched_gradient(w)});
     contribute(x, gx, op);
+  }
+
+  // Of weights that were fetched: kept apart until it goes back.
+  TensorId fetched_gradient(TensorId copy) {
+    const TensorId id = gradient_like(copy);
+    chunk_.tensors[id.index()].type = builder_.recipe().gradient;
+    MOESIM_ASSERT(!gradient(copy).valid());  // one batch of copies meets them
+    set_gradient(copy, id);
+    return id;
+  }
+
+  // The operands of the gradients' way are those of the weights' way, without the gate.
+  void return_gradients(const Op& op) {
+    std::vector<Op>& ops = weights_apart_ ? weight_ops_ : input_ops_;
+    OperandList gradients;
+    OperandList sums;
+    for (const TensorId copy : op.outputs) {
+      gradients.push_back(gradient(copy));
+      sums.push_back(gradient_like(gradient(copy)));
+    }
+    Op& back = emit(ops, OpKind::kReturnExpertGrads, Phase::kBackwardWeight, op, gradients, sums);
+    back.group = op.group;
+    back.stream = op.stream;
+    back.cut = op.cut;
+    for (int i = 0; i < sums.size(); ++i)
+      emit(ops, OpKind::kAddExpertGrads, Phase::kBackwardWeight, op, {sums[i]}, {weight_gradient(op.inputs[i])}).cut =
+          op.cut;
   }
 
   // A share is taken where one computes, and its gradients are gathered over the links of its group.
@@ -230,6 +259,7 @@ class AdjointWriter {
       case OpKind::kReduceScatter: conjugate(op, OpKind::kAllGather); break;
       case OpKind::kDispatch: conjugate(op, OpKind::kCombine); break;
       case OpKind::kCombine: conjugate(op, OpKind::kDispatch); break;
+      case OpKind::kFetchExperts: return_gradients(op); break;
       case OpKind::kSplitColumns: join_gradients(op, OpKind::kJoinColumns); break;
       case OpKind::kJoinColumns: split_gradient(op, OpKind::kSplitColumns); break;
       case OpKind::kSplitRows: join_gradients(op, OpKind::kJoinRows); break;

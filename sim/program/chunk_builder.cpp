@@ -382,64 +382,6 @@ TensorId ChunkBuilder::replicate(std::string_view name, TensorId x) {
   return y;
 }
 
-std::vector<TensorId> ChunkBuilder::split_columns(std::string_view name, TensorId x, int pieces) {
-  const Tensor input = tensor(x);
-  MOESIM_ASSERT(pieces <= kMostPieces && input.columns % pieces == 0);
-  std::vector<TensorId> parts;
-  OperandList outputs;
-  for (int piece = 0; piece < pieces; ++piece) {
-    parts.push_back(make(name, TensorRole::kActivation, input.type, input.rows, input.columns / pieces));
-    outputs.push_back(parts.back());
-  }
-  record(OpKind::kSplitColumns, name, {x}, outputs);
-  return parts;
-}
-
-TensorId ChunkBuilder::join_columns(std::string_view name, const std::vector<TensorId>& pieces) {
-  const Tensor part = tensor(pieces.front());
-  const auto count = static_cast<std::int64_t>(pieces.size());
-  const TensorId y = make(name, TensorRole::kActivation, part.type, part.rows, part.columns * count);
-  OperandList inputs;
-  for (const TensorId piece : pieces) inputs.push_back(piece);
-  record(OpKind::kJoinColumns, name, inputs, {y});
-  return y;
-}
-
-std::vector<TensorId> ChunkBuilder::split_rows(std::string_view name, TensorId x, CutBy by, int pieces) {
-  const Tensor input = tensor(x);
-  MOESIM_ASSERT(pieces <= kMostMoePieces && input.rows.source == RowSource::kRouted && input.rows.piece.whole());
-  const TensorId ordered = make(name, TensorRole::kActivation, input.type, input.rows, input.columns);
-  Op& sort = record(OpKind::kSortByExpert, name, {x}, {ordered});
-  sort.to_source = 1;
-  sort.cut = {by, 0, static_cast<std::int16_t>(pieces)};
-  std::vector<TensorId> parts;
-  OperandList outputs;
-  for (int piece = 0; piece < pieces; ++piece) {
-    const RowCount rows{share_of(input.rows.count, piece, pieces),
-                        input.rows.source,
-                        {by, static_cast<std::int16_t>(piece), static_cast<std::int16_t>(pieces)}};
-    parts.push_back(make(name, TensorRole::kActivation, input.type, rows, input.columns));
-    outputs.push_back(parts.back());
-  }
-  record(OpKind::kSplitRows, name, {ordered}, outputs);
-  return parts;
-}
-
-TensorId ChunkBuilder::join_rows(std::string_view name, const std::vector<TensorId>& pieces) {
-  RowCount rows{0, tensor(pieces.front()).rows.source};
-  OperandList inputs;
-  for (const TensorId piece : pieces) {
-    rows.count += tensor(piece).rows.count;
-    inputs.push_back(piece);
-  }
-  const Tensor part = tensor(pieces.front());
-  const TensorId ordered = make(name, TensorRole::kActivation, part.type, rows, part.columns);
-  record(OpKind::kJoinRows, name, inputs, {ordered});
-  const TensorId y = make(name, TensorRole::kActivation, part.type, rows, part.columns);
-  record(OpKind::kSortByExpert, name, {ordered}, {y}).cut = {part.rows.piece.by, 0, part.rows.piece.of};
-  return y;
-}
-
 TensorId ChunkBuilder::sum_replicas(std::string_view name, TensorId x) {
   const Tensor input = tensor(x);
   const RowCount rows{input.rows.count / plan_.sizes().esp, RowSource::kRouted, input.rows.piece};

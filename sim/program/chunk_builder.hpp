@@ -48,6 +48,20 @@ struct RoutedTokens {
   TensorId weights;
 };
 
+// How copies are cut where a layer has shadowed experts: `distances` pieces of those that travel, and the others in `batches` of
+// experts (CutBy::kDistance and kShadow). `shadows` of `experts` are shadowed.
+struct ShadowCut {
+  int distances = 0;  // 0: all experts are shadowed
+  int batches = 0;
+  std::int64_t shadows = 0;
+  std::int64_t experts = 1;
+};
+
+// Two matrices of each of several experts.
+struct ExpertWeights {
+  TensorId up, down;
+};
+
 class ChunkBuilder {
  public:
   ChunkBuilder(const Plan& plan, const ModelShape& model, const Layout& layout, const PrecisionRecipe& recipe,
@@ -121,13 +135,18 @@ class ChunkBuilder {
   TensorId replicate(std::string_view name, TensorId x);
   TensorId sum_replicas(std::string_view name, TensorId x);
   // So many pieces of equal width, at most kMostPieces; rows travel in pieces where one thing is to run beside another.
-  static constexpr int kMostPieces = 7;  // operands of an operation, less the whole
+  static constexpr int kMostPieces = OperandList::kMost;
   std::vector<TensorId> split_columns(std::string_view name, TensorId x, int pieces);
   TensorId join_columns(std::string_view name, const std::vector<TensorId>& pieces);
   // Copies of this rank by piece (row_piece.hpp), at most kMostMoePieces of them; until they are joined each piece is exchanged and
   // computed by itself, so that one travels while another is computed.
   std::vector<TensorId> split_rows(std::string_view name, TensorId x, CutBy by, int pieces);
+  std::vector<TensorId> split_rows(std::string_view name, TensorId x, const ShadowCut& cut);
   TensorId join_rows(std::string_view name, const std::vector<TensorId>& pieces);
+  // To every rank of the EP group the weights of `experts` shadowed experts, a batch of the cut; `owned` are those of this rank's own
+  // experts. Not before the gate has chosen. Backwards the copies' gradients go back to the owners, who add their sum.
+  ExpertWeights fetch_experts(std::string_view name, const ExpertWeights& owned, TensorId gate, std::int64_t experts,
+                              const RowPiece& batch);
   // The head of a model whose embedding table is also its output matrix: on the chunk of the embedding without storage of its
   // own, elsewhere a second copy of the table.
   TensorId tied_linear(std::string_view name, TensorId x, std::int64_t out);
@@ -156,6 +175,8 @@ class ChunkBuilder {
   TensorId small_weight(std::string_view name, std::int64_t columns, OnTp on_tp, int tp_copies = 1);
   void set_copies(TensorId weight, OnTp on_tp, int tp_copies);
   RoutedTokens like(std::string_view name, const RoutedTokens& x, RowCount rows);
+  TensorId in_order_of_pieces(std::string_view name, TensorId x, CutBy by, int pieces);
+  std::vector<TensorId> split_into(std::string_view name, TensorId x, const std::vector<RowCount>& rows);
   TensorId to_compute_format(std::string_view name, TensorId x);
   [[nodiscard]] RowCount scaled_rows(RowCount rows, std::int64_t times, std::int64_t divided_by) const;
   [[nodiscard]] RowCount shared_rows(RowCount rows, GroupKind group) const;

@@ -78,7 +78,11 @@ GroupLoads GroupLoads::cut(const RowPiece& piece) const {
   table->counts.clear();
   table->counts.reserve(static_cast<std::size_t>(loads_->moe_layers) * static_cast<std::size_t>(loads_->variants) *
                         static_cast<std::size_t>(table->sources) * static_cast<std::size_t>(loads_->experts));
-  for (int layer = 0; layer < loads_->moe_layers; ++layer)
+  std::vector<ShadowPlace> shadows(static_cast<std::size_t>(loads_->experts));
+  for (int layer = 0; layer < loads_->moe_layers; ++layer) {
+    if (!loads_->shadows.empty())
+      for (int expert = 0; expert < loads_->experts; ++expert)
+        shadows[static_cast<std::size_t>(expert)] = loads_->shadow_place(layer, expert);
     for (int variant = 0; variant < loads_->variants; ++variant)
       for (int source = 0; source < table->sources; ++source) {
         const int row = by_place ? sources_[static_cast<std::size_t>(source)] : source;
@@ -89,9 +93,11 @@ GroupLoads GroupLoads::cut(const RowPiece& piece) const {
           continue;
         }
         for (int expert = 0; expert < loads_->experts; ++expert)
-          table->counts.push_back(static_cast<std::int32_t>(rows_in_piece(
-              piece, counts[static_cast<std::size_t>(expert)], by_place ? source / esp_ : 0, expert / local_, ep_)));
+          table->counts.push_back(static_cast<std::int32_t>(
+              rows_in_piece(piece, counts[static_cast<std::size_t>(expert)], by_place ? source / esp_ : 0,
+                            expert / local_, ep_, shadows[static_cast<std::size_t>(expert)])));
       }
+  }
   GroupLoads result(*table, std::move(sources), ep_, esp_);
   result.cut_ = std::move(table);
   return result;
@@ -152,6 +158,32 @@ std::int64_t GroupLoads::arrived_shards(int layer, int variant, int i) const {
   return std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
 }
 
+std::vector<std::int64_t> GroupLoads::computed_rows(int layer, int variant, int i) const {
+  const auto owned = expert_rows(layer, variant, i);
+  std::vector<std::int64_t> rows(owned.begin(), owned.end());
+  if (loads_->shadows.empty()) return rows;
+  for (int local = 0; local < local_; ++local)
+    if (loads_->shadow_place(layer, i * local_ + local).shadowed()) rows[static_cast<std::size_t>(local)] = 0;
+  std::vector<std::int64_t> own;
+  shadow_rows(layer, variant, i, 0, {CutBy::kShadow, 0, 1}, own);
+  rows.insert(rows.end(), own.begin(), own.end());
+  return rows;
+}
+
+std::int64_t GroupLoads::computed(int layer, int variant, int i) const {
+  if (loads_->shadows.empty()) return arrived_shards(layer, variant, i);
+  const std::vector<std::int64_t> rows = computed_rows(layer, variant, i);
+  return std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+}
+
+void GroupLoads::shadow_rows(int layer, int variant, int i, int j, const RowPiece& piece,
+                             std::vector<std::int64_t>& rows) const {
+  const auto counts = source_row(layer, variant, i, j);
+  rows.clear();
+  for (const std::int32_t expert : loads_->shadows_in(layer, piece))
+    rows.push_back(counts[static_cast<std::size_t>(expert)]);
+}
+
 namespace {
 
 std::int64_t busiest_work(const GroupLoads& loads, int moe_layers) {
@@ -159,7 +191,7 @@ std::int64_t busiest_work(const GroupLoads& loads, int moe_layers) {
   for (int layer = 0; layer < moe_layers; ++layer)
     for (int variant = 0; variant < loads.variants(); ++variant) {
       std::int64_t busiest = 0;
-      for (int i = 0; i < loads.ep(); ++i) busiest = std::max(busiest, loads.arrived_shards(layer, variant, i));
+      for (int i = 0; i < loads.ep(); ++i) busiest = std::max(busiest, loads.computed(layer, variant, i));
       work += busiest;
     }
   return work;

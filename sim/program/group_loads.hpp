@@ -42,6 +42,12 @@ class GroupLoads {
   // Rows of each local expert of EP member i, after the shards have shared them, or of one shard where shards are apart.
   [[nodiscard]] std::span<const std::int64_t> expert_rows(int layer, int variant, int i) const;
   [[nodiscard]] std::int64_t arrived_shards(int layer, int variant, int i) const;
+  // Rows of each expert that EP member i computes: of its own experts, none of which is shadowed, and then of each shadowed one
+  // the copies that it has itself.
+  [[nodiscard]] std::vector<std::int64_t> computed_rows(int layer, int variant, int i) const;
+  [[nodiscard]] std::int64_t computed(int layer, int variant, int i) const;  // their sum
+  // Copies of rank (i, j) for each shadowed expert of the piece.
+  void shadow_rows(int layer, int variant, int i, int j, const RowPiece& piece, std::vector<std::int64_t>& rows) const;
   // Token copies from EP member `from` to `to` among the ranks of shard j; row-major ep x ep. Worked out on each call: for
   // 256 ranks and 58 layers the matrices together would take 100 MB.
   void send_matrix(int layer, int variant, int j, std::vector<std::int64_t>& matrix) const;

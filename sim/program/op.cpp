@@ -41,11 +41,14 @@ constexpr auto kKindNames = std::to_array<std::string_view>({"embedding",
                                                              "split_rows",
                                                              "join_rows",
                                                              "scale",
+                                                             "add_expert_grads",
                                                              "all_gather",
                                                              "reduce_scatter",
                                                              "all_reduce",
                                                              "dispatch",
                                                              "combine",
+                                                             "fetch_experts",
+                                                             "return_expert_grads",
                                                              "send",
                                                              "receive",
                                                              "reduce_grads",
@@ -65,6 +68,8 @@ bool is_communication(OpKind kind) {
     case OpKind::kAllReduce:
     case OpKind::kDispatch:
     case OpKind::kCombine:
+    case OpKind::kFetchExperts:
+    case OpKind::kReturnExpertGrads:
     case OpKind::kSend:
     case OpKind::kReceive:
     case OpKind::kReduceGrads:

@@ -51,13 +51,16 @@ enum class OpKind : std::uint8_t {
   kSplitRows,         // Y -> Y1, Y2...                copies in the order of pieces, each piece by itself
   kJoinRows,          // Y1, Y2... -> Y                and one behind the other
   kScale,             // X -> Y                        times Op::factor
+  kAddExpertGrads,    // S -> gW                       of the experts in Op::cut, where this rank owns them
   kAllGather,         // X -> Y      over `group`, rows times group size (or gathered weights)
   kReduceScatter,     // X -> Y      over `group`, rows divided by group size
   kAllReduce,         // X -> X
   kDispatch,          // Y -> Z      all-to-all-v over `group`: token copies to the ranks of their experts
   kCombine,           // Z -> Y      all-to-all-v back
-  kSend,              // X ->        to a neighbouring stage
-  kReceive,           // -> X
+  kFetchExperts,  // W..., P -> V...   to every rank over `group`: weights of the experts in Op::cut, when the gate has chosen (P)
+  kReturnExpertGrads,  // gV... -> S...   back: their gradients, summed where they are owned
+  kSend,               // X ->        to a neighbouring stage
+  kReceive,            // -> X
   kReduceGrads,    // W... ->     gradient bucket: all-reduce, or over kDpCp and kEdp reduce-scatter when ZeRO shards it
   kGatherParams,   // W... ->     parameter bucket: all-gather of ZeRO's shards
   kOptimizerStep,  // W... ->     AdamW over this rank's shard
@@ -69,9 +72,10 @@ enum class OpKind : std::uint8_t {
 enum class Phase : std::uint8_t { kForward, kRecompute, kBackwardInput, kBackwardWeight, kGradSync, kOptimizer };
 [[nodiscard]] std::string_view phase_name(Phase phase);
 
-// Up to eight operands in place.
+// Operands in place.
 class OperandList {
  public:
+  static constexpr int kMost = 16;
   OperandList() = default;
   OperandList(std::initializer_list<TensorId> ids) {
     for (const TensorId id : ids) push_back(id);
@@ -83,7 +87,7 @@ class OperandList {
   [[nodiscard]] TensorId operator[](int i) const { return ids_[static_cast<std::size_t>(i)]; }
 
  private:
-  std::array<TensorId, 8> ids_{};
+  std::array<TensorId, kMost> ids_{};
   std::uint8_t size_ = 0;
 };
 
@@ -106,7 +110,7 @@ struct Op {
   std::int32_t bucket = -1;   // gradient and parameter buckets of data parallelism: index into Program::buckets
   float factor = 1;           // kScale
   std::int8_t to_source = 0;  // kSortByExpert: 1: back into the order of arrival, of shares or of pieces
-  RowPiece cut = {};          // kSortByExpert: how the pieces are cut, where it is about those
+  RowPiece cut = {};  // kSortByExpert: how the pieces are cut, where it is about those; of experts that move: which
 };
 
 }  // namespace moesim

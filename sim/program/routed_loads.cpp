@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 namespace moesim {
@@ -42,6 +43,63 @@ Result<RoutedLoads> routed_loads_from(const LoadMapper& mapper, int moe_layers, 
   loads.balanced = false;
   loads.notes = std::move(mapped.notes);
   return loads;
+}
+
+ShadowPlace RoutedLoads::shadow_place(int moe_layer, int expert) const {
+  const std::span<const std::int32_t> list = shadows_in(moe_layer, {CutBy::kShadow, 0, 1});
+  const auto found = std::lower_bound(list.begin(), list.end(), expert);
+  if (found == list.end() || *found != expert) return {};
+  return {static_cast<int>(found - list.begin()), static_cast<int>(list.size())};
+}
+
+std::span<const std::int32_t> RoutedLoads::shadows_in(int moe_layer, const RowPiece& piece) const {
+  const int count = shadow_count();
+  const int first = count * piece.index / piece.of;
+  const int last = count * (piece.index + 1) / piece.of;
+  return std::span(shadows).subspan(static_cast<std::size_t>(moe_layer * count + first),
+                                    static_cast<std::size_t>(last - first));
+}
+
+std::shared_ptr<const RoutedLoads> by_slot(std::shared_ptr<const RoutedLoads> loads, const ExpertSlots& slots) {
+  if (slots.in_order() || loads->balanced || loads->moe_layers == 0) return loads;
+  RoutedLoads placed = *loads;
+  if (placed.chosen.empty()) placed.chosen = placed.counts;
+  const auto reorder = [&](std::vector<std::int32_t>& table, const std::vector<std::int32_t>& by_expert) {
+    if (by_expert.empty()) return;
+    const auto experts = static_cast<std::size_t>(loads->experts);
+    const std::size_t rows = by_expert.size() / experts;
+    for (std::size_t row = 0; row < rows; ++row) {
+      const int layer = static_cast<int>(row / (rows / static_cast<std::size_t>(loads->moe_layers)));
+      for (std::size_t slot = 0; slot < experts; ++slot)
+        table[row * experts + slot] =
+            by_expert[row * experts + static_cast<std::size_t>(slots.expert(layer, static_cast<std::int64_t>(slot)))];
+    }
+  };
+  reorder(placed.counts, loads->counts);
+  reorder(placed.kept, loads->kept);
+  return std::make_shared<const RoutedLoads>(std::move(placed));
+}
+
+std::shared_ptr<const RoutedLoads> with_shadows(std::shared_ptr<const RoutedLoads> loads, int count) {
+  if (count == 0 || loads->moe_layers == 0) return loads;
+  RoutedLoads shadowed = *loads;
+  for (int layer = 0; layer < loads->moe_layers; ++layer) {
+    std::vector<std::int64_t> copies(static_cast<std::size_t>(loads->experts), 0);
+    for (int variant = 0; variant < loads->variants; ++variant)
+      for (int source = 0; source < loads->sources; ++source) {
+        const auto row = loads->row(layer, variant, source);
+        for (std::size_t e = 0; e < copies.size(); ++e) copies[e] += row[e];
+      }
+    std::vector<std::int32_t> hottest(copies.size());
+    std::iota(hottest.begin(), hottest.end(), 0);
+    std::stable_sort(hottest.begin(), hottest.end(), [&copies](std::int32_t a, std::int32_t b) {
+      return copies[static_cast<std::size_t>(a)] > copies[static_cast<std::size_t>(b)];
+    });
+    hottest.resize(static_cast<std::size_t>(count));
+    std::sort(hottest.begin(), hottest.end());
+    shadowed.shadows.insert(shadowed.shadows.end(), hottest.begin(), hottest.end());
+  }
+  return std::make_shared<const RoutedLoads>(std::move(shadowed));
 }
 
 std::int64_t expert_capacity(double factor, std::int64_t tokens, std::int64_t top_k, std::int64_t experts) {

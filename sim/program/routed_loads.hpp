@@ -6,11 +6,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
+#include "sim/plan/expert_slots.hpp"
+#include "sim/program/row_piece.hpp"
 #include "traces/remap.hpp"
 
 namespace moesim {
@@ -22,11 +25,15 @@ struct RoutedLoads {
   int experts = 0;
   int top_k = 0;
   std::int64_t tokens_per_source = 0;
-  std::vector<std::int32_t> counts;  // [moe_layer][variant][source][expert]
+  std::vector<std::int32_t>
+      counts;  // [moe_layer][variant][source][expert], where experts have places by slot (by_slot)
   std::vector<std::int32_t>
       chosen;  // what the gate of a rank chose, before a capacity cut or padded it; empty: as counts
   std::vector<std::int32_t> kept;  // of those, what the capacity left; a rank sends its share of it; empty: all of it
   bool shards_apart = false;  // every shard of an expert gets its copies from ranks of its own; shards share nothing
+  // Experts whose weights every rank of an EP group gets a copy of, to compute its own copies itself: [moe_layer][shadow],
+  // ascending, as many in every layer.
+  std::vector<std::int32_t> shadows;
   bool balanced = true;
   std::vector<std::string> notes;
 
@@ -41,6 +48,11 @@ struct RoutedLoads {
   [[nodiscard]] std::span<const std::int32_t> kept_row(int moe_layer, int variant, int source) const {
     return row_of(kept.empty() ? counts : kept, moe_layer, variant, source);
   }
+
+  [[nodiscard]] int shadow_count() const { return moe_layers == 0 ? 0 : static_cast<int>(shadows.size()) / moe_layers; }
+  [[nodiscard]] ShadowPlace shadow_place(int moe_layer, int expert) const;
+  // The shadowed experts of a piece of a layer (CutBy::kShadow).
+  [[nodiscard]] std::span<const std::int32_t> shadows_in(int moe_layer, const RowPiece& piece) const;
 
  private:
   [[nodiscard]] std::span<const std::int32_t> row_of(const std::vector<std::int32_t>& table, int moe_layer, int variant,
@@ -58,6 +70,14 @@ constexpr int kMostSources = 64;
 constexpr int kMostVariants = 4;
 [[nodiscard]] Result<RoutedLoads> routed_loads_from(const LoadMapper& mapper, int moe_layers, int experts, int top_k,
                                                     std::int64_t tokens_per_source, int sources, int micro_batches);
+
+// The same loads for experts that stand in these slots: what is sent by slot, what gates chose by expert as before.
+[[nodiscard]] std::shared_ptr<const RoutedLoads> by_slot(std::shared_ptr<const RoutedLoads> loads,
+                                                         const ExpertSlots& slots);
+
+// The same loads with the `count` experts of each layer shadowed that get the most copies, over all sources and micro-batches; of
+// equal ones the first. The same object for none.
+[[nodiscard]] std::shared_ptr<const RoutedLoads> with_shadows(std::shared_ptr<const RoutedLoads> loads, int count);
 
 // The copies that an expert takes from one source: ceil(factor * tokens * top_k / experts) (GShard, section 2.2).
 [[nodiscard]] std::int64_t expert_capacity(double factor, std::int64_t tokens, std::int64_t top_k,

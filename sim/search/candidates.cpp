@@ -139,7 +139,7 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
   Need need;
   const int world = costs_.view().ranks();
   std::map<std::pair<const MoeSchedule*, std::array<int, 7>>, std::int32_t> known;
-  std::map<std::array<std::int64_t, 6>, std::size_t> groups;
+  std::map<std::array<std::int64_t, 7>, std::size_t> groups;
   for (const Cell& cell : cells) {
     const ParallelSizes& s = cell.sizes;
     // Loads repeat after kMostSources sources, so stages that are multiples of it see the same.
@@ -158,8 +158,10 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
       const std::int64_t tokens = plan.tokens_per_micro_batch() / s.tp;
       const CopyDivision division = cell.moe_schedule->division(plan);
       const std::int64_t sharers = division == CopyDivision::kOwnTokens ? 1 : s.tp;
+      const MoeShape* moe = model_.first_moe();
+      const int shadows = moe != nullptr ? cell.moe_schedule->shadows(plan, *moe) : 0;
       const auto [group, first] = groups.try_emplace(
-          {tokens, s.ep, s.esp, pp, static_cast<std::int64_t>(division), sharers}, need.groups.size());
+          {tokens, s.ep, s.esp, pp, static_cast<std::int64_t>(division), sharers, shadows}, need.groups.size());
       if (first) need.groups.emplace_back();
       need.groups[group->second].push_back(entry->second);
       need.tables.push_back(std::move(plan));
@@ -179,7 +181,7 @@ Status CandidateMaker::make_tables(const Need& need, std::size_t group,
     if (!routing) {
       MOESIM_ASSIGN(auto loads, loads_of(plan));
       MOESIM_ASSIGN(const MoeSchedule* schedule, find_moe_schedule(plan.moe_schedule));
-      auto divided = divide_copies(loads, plan, *layout, schedule->division(plan));
+      auto divided = model_.first_moe() == nullptr ? loads : loads_of_schedule(*schedule, loads, plan, model_, *layout);
       routing.emplace(*layout, std::move(loads), std::move(divided));
     }
     MOESIM_ASSIGN(tables[static_cast<std::size_t>(index)], LayerTable::make(plan, layout, model_, costs_, *routing));

@@ -19,6 +19,13 @@ bool is_listed(const std::vector<std::pair<std::string_view, int>>& looked_at, s
   return std::find(looked_at.begin(), looked_at.end(), std::pair(name, degree)) != looked_at.end();
 }
 
+// The plan under another schedule: its shadowed experts are those of schedules that have any.
+Plan plan_under(const MoeSchedule& schedule, Plan plan, const MoeShape& shape) {
+  plan.moe_schedule = schedule.name();
+  if (schedule.shadows(plan, shape) != plan.moe_shadows) plan.moe_shadows = 0;
+  return plan;
+}
+
 }  // namespace
 
 Result<std::vector<MoeAlternative>> moe_alternatives(const Plan& plan, const ModelShape& model, const CostModel& costs,
@@ -32,8 +39,7 @@ Result<std::vector<MoeAlternative>> moe_alternatives(const Plan& plan, const Mod
   const int own_degree = moe_degree(*own, plan);
   std::vector<std::pair<std::string_view, int>> looked_at = {{own->name(), own_degree}};
   const auto play = [&](const MoeSchedule& schedule, int degree) -> Result<MoeAlternative> {
-    Plan other = plan;
-    other.moe_schedule = schedule.name();
+    Plan other = plan_under(schedule, plan, *shape);
     other.moe_degree = degree;
     MOESIM_ASSIGN(const SimulatedStep step, simulate_step(other, model, costs, trace, options));
     return MoeAlternative{other.moe_schedule, degree, false, step.metrics};
@@ -42,8 +48,7 @@ Result<std::vector<MoeAlternative>> moe_alternatives(const Plan& plan, const Mod
   as_it_is.own = true;
   found.push_back(std::move(as_it_is));
   for (const MoeSchedule* schedule : moe_schedules()) {
-    Plan other = plan;
-    other.moe_schedule = schedule->name();
+    Plan other = plan_under(*schedule, plan, *shape);
     if (!schedule->check(other, *shape)) continue;
     std::optional<MoeAlternative> best;
     for (const int degree : schedule->degrees(other)) {

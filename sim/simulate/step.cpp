@@ -38,7 +38,7 @@ double expert_imbalance(const Program& program) {
       std::int64_t busiest = 0;
       std::int64_t total = 0;
       for (int i = 0; i < sizes.ep; ++i) {
-        const std::int64_t rows = loads.arrived_shards(layer, variant, i);
+        const std::int64_t rows = loads.computed(layer, variant, i);
         busiest = std::max(busiest, rows);
         total += rows;
       }

@@ -68,7 +68,7 @@ std::vector<CounterSeries> expert_counters(const SimulatedStep& step) {
     const GroupLoads& group = loads[static_cast<std::size_t>(entity.load_class)];
     const int variant = (op.second_half != 0 ? call.second_variant : call.variant) % group.variants();
     const std::int64_t rows =
-        group.arrived_shards(positions[op.layer.index()], variant, program.layout->at(entity.representative).ep);
+        group.computed(positions[op.layer.index()], variant, program.layout->at(entity.representative).ep);
     counters[interval.entity].points.push_back({interval.end, static_cast<double>(rows)});
   }
   return counters;

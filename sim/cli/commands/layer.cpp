@@ -43,6 +43,11 @@ Result<const ScheduleOutcome*> baseline_of(const std::vector<ScheduleOutcome>& o
                      fmt::format("one of {}", fmt::join(names, ", ")));
 }
 
+bool some_shadow(const std::vector<ScheduleOutcome>& outcomes) {
+  return std::any_of(outcomes.begin(), outcomes.end(),
+                     [](const ScheduleOutcome& outcome) { return outcome.shadows > 0; });
+}
+
 MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const ScheduleOutcome& baseline,
                            const ClusterView& view) {
   const std::vector<int> tiers = used_tiers(outcomes, view);
@@ -63,6 +68,8 @@ MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const S
            {"fits", MetricUnit::kNone, "fits", "Beside the framework's reserve"},
            {"extrapolated_fraction", MetricUnit::kRatio, "", "Of operations priced outside their law's range",
             MetricShown::kMachinesOnly},
+           {"shadows", MetricUnit::kNone, "shadows", "Shadowed experts, the best number here",
+            some_shadow(outcomes) ? MetricShown::kEverywhere : MetricShown::kMachinesOnly},
            {"same_as", MetricUnit::kNone, "same as", "A schedule whose program is the same here"}})
     columns.push_back(std::move(column));
   MetricTable table(std::move(columns));
@@ -79,6 +86,7 @@ MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const S
     values.emplace_back(result.memory.peak.count());
     values.emplace_back(result.fits);
     values.emplace_back(result.extrapolated_fraction);
+    values.emplace_back(std::int64_t{outcome.shadows});
     values.emplace_back();
     if (!outcome.same_as.empty()) values.back() = std::string(outcome.same_as);
     table.add_row(std::move(values), result.fits ? RowTone::kPlain : RowTone::kBad);
@@ -91,6 +99,7 @@ MetricTable degree_table(const std::vector<ScheduleOutcome>& outcomes) {
   MetricTable table(
       {{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
        {"degree", MetricUnit::kNone, "pieces", "That it cuts token copies into"},
+       {"shadows", MetricUnit::kNone, "shadows", "Shadowed experts, the best number with it"},
        {"time_s", MetricUnit::kSeconds, "time", "Forward and backward"},
        {"forward_s", MetricUnit::kSeconds, "forward", "Forward pass"},
        {"backward_s", MetricUnit::kSeconds, "backward", "Backward pass"},
@@ -99,9 +108,9 @@ MetricTable degree_table(const std::vector<ScheduleOutcome>& outcomes) {
        {"fits", MetricUnit::kNone, "fits", "Beside the framework's reserve"}});
   for (const ScheduleOutcome& outcome : outcomes)
     for (const DegreeOutcome& one : outcome.degrees)
-      table.add_row({std::string(outcome.schedule->name()), std::int64_t{one.degree}, one.times.total().value(),
-                     one.times.forward.value(), one.times.backward.value(), one.exposed_communication.value(),
-                     one.peak_memory.count(), one.fits});
+      table.add_row({std::string(outcome.schedule->name()), std::int64_t{one.degree}, std::int64_t{one.shadows},
+                     one.times.total().value(), one.times.forward.value(), one.times.backward.value(),
+                     one.exposed_communication.value(), one.peak_memory.count(), one.fits});
   return table;
 }
 

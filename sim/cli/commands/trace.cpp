@@ -1,4 +1,4 @@
-// moesim trace info | convert | synth
+// moesim trace info | convert | rewrite | synth
 
 #include <fmt/format.h>
 
@@ -8,9 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/unit_parser.hpp"
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/sources.hpp"
 #include "traces/info.hpp"
+#include "traces/rewrite.hpp"
 
 namespace moesim {
 namespace {
@@ -24,7 +26,7 @@ MetricTable trace_record(const std::string& path, const TraceInfo& info, const T
   return record_of(
       {{{"path", MetricUnit::kNone, "trace", "As given"}, path},
        {{"format", MetricUnit::kNone, "format", "The importer that read it"}, info.format},
-       {{"origin", MetricUnit::kNone, "origin", "Recorded, or synthetic: made up by a generator"},
+       {{"origin", MetricUnit::kNone, "origin", "Recorded, synthetic (made up by a generator) or what-if (rewritten)"},
         std::string(name_of(info.origin))},
        {{"phase", MetricUnit::kNone, "phase", "Training or inference"}, std::string(name_of(info.phase))},
        {{"model", MetricUnit::kNone, "model", "As its side file says"}, or_unknown(info.model)},
@@ -187,6 +189,44 @@ RunResult convert(Session& session, const ConvertRequest& request) {
   return done.findings.worst() == Severity::kError ? static_cast<int>(ErrorKind::kInvalidInput) : kExitOk;
 }
 
+struct RewriteRequest {
+  std::string from;
+  std::string gate = "swipe";
+  TopologyGate topology;
+  std::string local_rate, node_rate;
+  ImportOptions import;
+};
+
+Result<BytesPerSecond> rate_of_option(const std::string& option, const std::string& text) {
+  MOESIM_ASSIGN(const BytesPerSecond rate, parse_bytes_per_second(text));
+  if (rate.value() > 0) return rate;
+  return usage_error(fmt::format("{} is {}, and nothing would ever arrive", option, text), "give a rate above zero");
+}
+
+// The fraction that was given, or the one with which both networks take equally long.
+Result<double> fraction_of(const RewriteRequest& request) {
+  if (request.local_rate.empty() && request.node_rate.empty()) return request.topology.fraction;
+  if (request.local_rate.empty() || request.node_rate.empty())
+    return usage_error("one rate alone does not say how much may leave a node", "give --local-rate and --node-rate");
+  MOESIM_ASSIGN(const BytesPerSecond local, rate_of_option("--local-rate", request.local_rate));
+  MOESIM_ASSIGN(const BytesPerSecond node, rate_of_option("--node-rate", request.node_rate));
+  return even_fraction(request.topology.ranks_per_node, local, node);
+}
+
+RunResult rewrite(Session& session, RewriteRequest request) {
+  const std::string& to = session.output().file;
+  MOESIM_TRY(check_trace_output(session));
+  MOESIM_ASSIGN(request.topology.fraction, fraction_of(request));
+  MOESIM_ASSIGN(LoadedTrace loaded, load_trace(request.from, request.import));
+  tell_findings(session, loaded.findings);
+  MOESIM_ASSIGN(const SelectionTrace rewritten, request.gate == "swipe"
+                                                    ? balance_by_swipe(std::move(loaded.trace), {request.topology.ep})
+                                                    : keep_on_node(std::move(loaded.trace), request.topology));
+  MOESIM_TRY(write_trace(rewritten, to));
+  session.say(fmt::format("wrote {} and {}.json (what-if): {}", to, to, rewritten.info.gate));
+  return loaded.findings.worst() == Severity::kError ? static_cast<int>(ErrorKind::kInvalidInput) : kExitOk;
+}
+
 struct SynthRequest {
   std::string law = "dirichlet";
   SynthesisRequest request;
@@ -219,6 +259,37 @@ void add_convert(CLI::App& trace, Session& session) {
   add_import_options(*command, session, request->import);
   session.add_file_options(*command, FileOption::kRequired);
   session.run_when_chosen(*command, [&session, request] { return convert(session, *request); });
+}
+
+void add_rewrite(CLI::App& trace, Session& session) {
+  CLI::App* command = trace.add_subcommand("rewrite", "What another gate might have chosen, marked as a what-if");
+  command->footer(
+      "# every rank of an EP group computes equally many copies\n"
+      "moesim trace rewrite bundled:byte-moe-16 --gate swipe -o even.csv.zst\n"
+      "# at most 5 % of a rank's tokens leave its node of 2\n"
+      "moesim trace rewrite bundled:byte-moe-16 --gate topology --ranks-per-node 2 --fraction 0.05 -o near.csv.zst\n"
+      "# as many as take the node's network as long as the others take inside\n"
+      "moesim trace rewrite bundled:byte-moe-16 --gate topology --ranks-per-node 2 --local-rate 300GB/s --node-rate "
+      "50GB/s -o near.csv.zst");
+  auto request = std::make_shared<RewriteRequest>();
+  add_trace_source(*command, session, "trace", request->from)->required();
+  session
+      .add_choice(*command, "--gate", request->gate, {"swipe", "topology"},
+                  "swipe: BaGuaLu's balancing; topology: FasterMoE's, tokens stay on their node")
+      ->default_str(request->gate);
+  add_number(*command, "--ep", request->topology.ep, "Ranks of an expert-parallel group; 0: all source ranks");
+  add_number(*command, "--ranks-per-node", request->topology.ranks_per_node, "topology: neighbouring ranks on a node");
+  CLI::Option* fraction = add_number(*command, "--fraction", request->topology.fraction,
+                                     "topology: part of a rank's tokens that may leave its node");
+  command->add_option("--local-rate", request->local_rate, "topology: of a rank inside its node, to find the fraction")
+      ->option_text("RATE")
+      ->excludes(fraction);
+  command->add_option("--node-rate", request->node_rate, "topology: of a node's network")
+      ->option_text("RATE")
+      ->excludes(fraction);
+  add_import_options(*command, session, request->import);
+  session.add_file_options(*command, FileOption::kRequired);
+  session.run_when_chosen(*command, [&session, request] { return rewrite(session, *request); });
 }
 
 void add_synth(CLI::App& trace, Session& session) {
@@ -255,7 +326,8 @@ void add_synth(CLI::App& trace, Session& session) {
 }  // namespace
 
 void add_trace(CLI::App& app, Session& session) {
-  CLI::App* trace = app.add_subcommand("trace", "Recordings of which experts tokens chose: look, convert, make up");
+  CLI::App* trace =
+      app.add_subcommand("trace", "Recordings of which experts tokens chose: look, convert, rewrite, make up");
   trace->require_subcommand(1);
 
   CLI::App* info = trace->add_subcommand("info", "Shape, balance and temporal locality of a trace");
@@ -268,6 +340,7 @@ void add_trace(CLI::App& app, Session& session) {
   session.run_when_chosen(*info, [&session, path, import] { return show_info(session, *path, *import); });
 
   add_convert(*trace, session);
+  add_rewrite(*trace, session);
   add_synth(*trace, session);
 }
 

@@ -122,6 +122,17 @@ TEST(Bf16, PipelineSchedulesRoundLikeOneRank) {
   }
 }
 
+// Weights travel as BF16, their gradients return as FP32.
+TEST(Bf16, ShadowedExpertsRoundLikeOneRank) {
+  for (const ParallelSizes& sizes : {ParallelSizes{.dp = 2, .ep = 2}, ParallelSizes{.dp = 4, .ep = 4}})
+    for (const int shadows : {1, 4}) {
+      Plan plan = tiny_plan(sizes);
+      plan.moe_schedule = "fastermoe";
+      plan.moe_shadows = shadows;
+      expect_as_close_as_one_rank(plan);
+    }
+}
+
 TEST(Bf16, WithoutSequenceParallelism) {
   ModelShape model = tiny_dense();
   Plan plan = tiny_plan({});

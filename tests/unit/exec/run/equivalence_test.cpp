@@ -98,6 +98,53 @@ TEST(Equivalence, EveryMoeSchedule) {
   }
 }
 
+// Which experts are shadowed, how many, in how many pieces the others travel: the model that is trained is the same.
+TEST(Equivalence, ShadowedExperts) {
+  for (const ParallelSizes& sizes : {ParallelSizes{.dp = 4, .ep = 4}, ParallelSizes{.dp = 4, .ep = 2, .edp = 2},
+                                     ParallelSizes{.tp = 2, .pp = 2, .dp = 2, .ep = 4}})
+    for (const int shadows : {1, 3, 8})
+      for (const int zero : {0, 1, 2, 3}) {
+        Plan plan = tiny_plan(sizes);
+        plan.moe_schedule = "fastermoe";
+        plan.moe_shadows = shadows;
+        plan.moe_degree = zero % 2 == 0 ? 2 : 1;
+        plan.recompute = kRecomputes[static_cast<std::size_t>(shadows + zero) % 3];
+        plan.zero_dense = plan.zero_expert = static_cast<ZeroStage>(zero);
+        expect_same_training(plan, tiny_moe());
+      }
+}
+
+// Weight gradients apart from input gradients, passes that take turns: fetched weights and their gradients pass between blocks.
+TEST(Equivalence, ShadowedExpertsUnderEveryPipelineSchedule) {
+  for (const PipelineSchedule* schedule : pipeline_schedules())
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kFull}) {
+      Plan plan = tiny_plan({.pp = 2, .vpp = chunks_of(*schedule, 4), .dp = 2, .ep = 2});
+      plan.pipeline = schedule->name();
+      plan.moe_schedule = "fastermoe";
+      plan.moe_shadows = 2;
+      plan.recompute = recompute;
+      expect_same_training(plan, tiny_moe());
+    }
+}
+
+// Narrow experts: a layer moves them instead of its tokens.
+TEST(Equivalence, ExpertsThatMoveToTheTokens) {
+  ModelShape model = tiny_moe();
+  model.name = "tiny-moe with narrow experts";
+  for (LayerShape& kind : model.kinds)
+    if (kind.moe) kind.moe->expert.width = 1;
+  for (const ParallelSizes& sizes :
+       {ParallelSizes{.dp = 4, .ep = 4}, ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .edp = 2}})
+    for (const Recompute recompute : kRecomputes) {
+      Plan plan = tiny_plan(sizes);
+      plan.moe_schedule = "janus";
+      plan.recompute = recompute;
+      plan.zero_expert = recompute == Recompute::kFull ? ZeroStage::kOptimizer : ZeroStage::kNone;
+      ASSERT_GT(find_moe_schedule("janus").value()->shadows(plan, *model.first_moe()), 0) << plan_text(plan);
+      expect_same_training(plan, model);
+    }
+}
+
 TEST(Equivalence, EveryPipelineScheduleWithRecomputeAndZeroStages) {
   for (const PipelineSchedule* schedule : pipeline_schedules())
     for (const Recompute recompute : kRecomputes)
@@ -142,6 +189,23 @@ TEST(Equivalence, EveryRecomputeAndZeroStage) {
         plan.zero_dense = plan.zero_expert = static_cast<ZeroStage>(zero);
         expect_same_training(plan, tiny_moe());
       }
+}
+
+// Weights of 1 MiB are reduced and gathered where they stand, those beside them in one message: the table of 8192 x 32 numbers
+// and the up-projections of four experts, 4 x 32 x 2048, are just that large.
+TEST(Equivalence, LargeWeightsBesideSmallOnes) {
+  ModelShape model = tiny_moe();
+  model.name = "large-moe";
+  model.vocab = 8192;
+  model.kinds[1].moe->expert.width = 1024;
+  model.layers = {0, 1};
+  for (const int zero : {0, 1, 2, 3})
+    for (const ParallelSizes& sizes :
+         {ParallelSizes{.dp = 4, .ep = 2, .edp = 2}, ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .edp = 2}}) {
+      Plan plan = tiny_plan(sizes);
+      plan.zero_dense = plan.zero_expert = static_cast<ZeroStage>(zero);
+      expect_same_training(plan, model);
+    }
 }
 
 TEST(Equivalence, ReductionsAndGathersBesideTheStep) {
