@@ -118,6 +118,7 @@ void pair_passes(CutModel& cut, const LayerTable& table, Recompute recompute, co
                  SpanPlayer& player) {
   cut.pairs.resize(cut.passes.size());
   cut.runs_on.assign(cut.passes.size(), 0);
+  cut.may_wait.assign(cut.passes.size(), 0);
   const bool played = detail == PairDetail::kPlayed ||
                       std::adjacent_find(meet.begin(), meet.end(),
                                          [](const auto& a, const auto& b) { return a.first == b.first; }) == meet.end();
@@ -136,6 +137,7 @@ void pair_passes(CutModel& cut, const LayerTable& table, Recompute recompute, co
       pair.backward_end = cut.passes[other].backward_busy;
       pair.span = pair.forward_end + pair.backward_end;
     }
+    cut.may_wait[other] = std::max(cut.may_wait[other], pair.first_turn);
     cut.runs_on[other] = std::max(cut.runs_on[other], pair.span - pair.backward_end);
     // The least of the spans, handed on as early as in any of them.
     PairSpan& least = cut.pairs[own];
@@ -152,7 +154,7 @@ void pair_passes(CutModel& cut, const LayerTable& table, Recompute recompute, co
   for (std::size_t own = 0; own < known.size(); ++own)
     if (!known[own]) {
       const double span = cut.passes[own].forward;
-      cut.pairs[own] = {span, span, span};
+      cut.pairs[own] = {span, span, span, 0};
     }
 }
 
@@ -204,8 +206,9 @@ double played_bound(const BoundInput& input, const CompiledPipeline& pipeline, d
     times.backward_input.push_back(pass.backward_input);
     times.backward_weight.push_back(pass.backward_weight);
     times.send_forward.push_back(transfer);
-    // A gradient may come late by what the receiver recomputes without it.
-    const double head_start = chunk % per_copy > 0 ? cut.passes[chunk - 1].backward_head_start : 0;
+    // A gradient may come late by what the receiver recomputes without it, and by what it computes of another pass before.
+    double head_start = chunk % per_copy > 0 ? cut.passes[chunk - 1].backward_head_start : 0;
+    if (chunk % per_copy > 0 && !cut.may_wait.empty()) head_start += cut.may_wait[chunk - 1];
     times.send_backward.push_back(transfer - head_start);
   }
   for (std::size_t chunk = 0; chunk < cut.pairs.size(); ++chunk) {

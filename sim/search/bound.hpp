@@ -46,6 +46,7 @@ struct CutModel {
   std::vector<PairSpan> pairs;    // by the chunk of the forward half, the least of those that it is in
   // By the chunk of the backward half: what its pairs may run on after they have handed on its result.
   std::vector<double> runs_on;
+  std::vector<double> may_wait;            // and how much later than the forward half it may begin
   std::vector<PartParameters> parameters;  // by stage
   std::vector<double> first_reach;         // by stage: least forward time before its first chunk
   std::vector<double> last_leave;          // by stage: least backward time after its last chunk
