@@ -114,35 +114,47 @@ ChunkPairs chunk_pairs(const CompiledPipeline& pipeline) {
 }
 
 void pair_passes(CutModel& cut, const LayerTable& table, Recompute recompute, const PipelineSchedule& schedule,
-                 const ChunkPairs& meet, const std::vector<int>& layers_per_chunk, double drag, SpanPlayer& player) {
+                 const ChunkPairs& meet, PairDetail detail, const std::vector<int>& layers_per_chunk, double drag,
+                 SpanPlayer& player) {
   cut.pairs.resize(cut.passes.size());
   cut.runs_on.assign(cut.passes.size(), 0);
-  const bool alone = std::adjacent_find(meet.begin(), meet.end(),
-                                        [](const auto& a, const auto& b) { return a.first == b.first; }) == meet.end();
+  cut.may_wait.assign(cut.passes.size(), 0);
+  const bool played = detail == PairDetail::kPlayed ||
+                      std::adjacent_find(meet.begin(), meet.end(),
+                                         [](const auto& a, const auto& b) { return a.first == b.first; }) == meet.end();
   std::vector<ChunkParts> parts;
-  for (std::size_t i = 0; alone && i < layers_per_chunk.size(); ++i)
+  for (std::size_t i = 0; played && i < layers_per_chunk.size(); ++i)
     parts.push_back(parts_of_chunk(table, recompute, layers_per_chunk, i, schedule.splits_backward()));
   std::vector<bool> known(cut.pairs.size(), false);
   for (const auto& [forward, backward] : meet) {
     const auto own = static_cast<std::size_t>(forward);
     const auto other = static_cast<std::size_t>(backward);
     PairSpan pair;
-    if (alone) {
+    if (played) {
       pair = player.play_pair(parts[own % parts.size()].forward, parts[other % parts.size()].backward, drag);
     } else {
       pair.forward_end = cut.passes[own].forward_busy;
       pair.backward_end = cut.passes[other].backward_busy;
       pair.span = pair.forward_end + pair.backward_end;
     }
+    cut.may_wait[other] = std::max(cut.may_wait[other], pair.first_turn);
     cut.runs_on[other] = std::max(cut.runs_on[other], pair.span - pair.backward_end);
-    if (!known[own] || pair.span < cut.pairs[own].span) cut.pairs[own] = pair;
+    // The least of the spans, handed on as early as in any of them.
+    PairSpan& least = cut.pairs[own];
+    if (!known[own]) {
+      least = pair;
+    } else {
+      const double runs_on = std::max(least.span - least.forward_end, pair.span - pair.forward_end);
+      least.span = std::min(least.span, pair.span);
+      least.forward_end = least.span - runs_on;
+    }
     known[own] = true;
   }
   // One that no slot of the pipeline pairs runs alone.
   for (std::size_t own = 0; own < known.size(); ++own)
     if (!known[own]) {
       const double span = cut.passes[own].forward;
-      cut.pairs[own] = {span, span, span};
+      cut.pairs[own] = {span, span, span, 0};
     }
 }
 
@@ -194,8 +206,9 @@ double played_bound(const BoundInput& input, const CompiledPipeline& pipeline, d
     times.backward_input.push_back(pass.backward_input);
     times.backward_weight.push_back(pass.backward_weight);
     times.send_forward.push_back(transfer);
-    // A gradient may come late by what the receiver recomputes without it.
-    const double head_start = chunk % per_copy > 0 ? cut.passes[chunk - 1].backward_head_start : 0;
+    // A gradient may come late by what the receiver recomputes without it, and by what it computes of another pass before.
+    double head_start = chunk % per_copy > 0 ? cut.passes[chunk - 1].backward_head_start : 0;
+    if (chunk % per_copy > 0 && !cut.may_wait.empty()) head_start += cut.may_wait[chunk - 1];
     times.send_backward.push_back(transfer - head_start);
   }
   for (std::size_t chunk = 0; chunk < cut.pairs.size(); ++chunk) {

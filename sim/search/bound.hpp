@@ -46,6 +46,7 @@ struct CutModel {
   std::vector<PairSpan> pairs;    // by the chunk of the forward half, the least of those that it is in
   // By the chunk of the backward half: what its pairs may run on after they have handed on its result.
   std::vector<double> runs_on;
+  std::vector<double> may_wait;            // and how much later than the forward half it may begin
   std::vector<PartParameters> parameters;  // by stage
   std::vector<double> first_reach;         // by stage: least forward time before its first chunk
   std::vector<double> last_leave;          // by stage: least backward time after its last chunk
@@ -58,10 +59,13 @@ struct CutModel {
 // The chunks that a pipeline pairs, forward half and backward half, each combination once.
 using ChunkPairs = std::vector<std::pair<std::int32_t, std::int32_t>>;
 [[nodiscard]] ChunkPairs chunk_pairs(const CompiledPipeline& pipeline);
-// Fills CutModel::pairs, for schedules that overlap passes. A forward pass that always meets the same backward pass is played with
-// it; one that meets several counts with the computation of the shortest of them, as if all communication were hidden.
+// Where a forward pass meets several backward passes: with the computation of the shortest, as if all communication were hidden,
+// or played with each of them, which is closer and takes as many plays. With one that it always meets it is played.
+enum class PairDetail : std::uint8_t { kComputation, kPlayed };
+// Fills CutModel::pairs, for schedules that overlap passes.
 void pair_passes(CutModel& cut, const LayerTable& table, Recompute recompute, const PipelineSchedule& schedule,
-                 const ChunkPairs& meet, const std::vector<int>& layers_per_chunk, double drag, SpanPlayer& player);
+                 const ChunkPairs& meet, PairDetail detail, const std::vector<int>& layers_per_chunk, double drag,
+                 SpanPlayer& player);
 
 struct BoundInput {
   const CutModel* cut = nullptr;

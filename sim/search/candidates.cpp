@@ -289,12 +289,13 @@ CandidateMaker::CellContext CandidateMaker::context_of(const Cell& cell) {
 }
 
 CutModel CandidateMaker::cut(const CellContext& context, const ScheduleChoice& choice, const Shape& compiled,
-                             Recompute recompute, const LayerTable& table, SpanPlayer& player) const {
+                             Recompute recompute, const LayerTable& table, PairDetail detail,
+                             SpanPlayer& player) const {
   CutModel cut = cut_model(table, recompute, model_, *choice.schedule, compiled.pipeline->shape,
                            compiled.layers_per_chunk, context.transfer);
   if (!compiled.pairs.empty())
-    pair_passes(cut, table, recompute, *choice.schedule, compiled.pairs, compiled.layers_per_chunk, context.drag,
-                player);
+    pair_passes(cut, table, recompute, *choice.schedule, compiled.pairs, detail, compiled.layers_per_chunk,
+                context.drag, player);
   return cut;
 }
 
@@ -346,7 +347,7 @@ CandidateMaker::CellResult CandidateMaker::bound_cell(const Cell& cell, std::int
       continue;
     }
     for (const Recompute recompute : space_.recompute) {
-      const CutModel cut = this->cut(context, schedule, compiled, recompute, table, player);
+      const CutModel cut = this->cut(context, schedule, compiled, recompute, table, PairDetail::kComputation, player);
       ActivationBytes bytes;
       for (const PassTimes& pass : cut.passes) {
         bytes.forward.push_back(pass.saved_bytes);
@@ -398,7 +399,7 @@ double CandidateMaker::play(const Cell& cell, const Candidate& candidate, const 
   const Shape& compiled = shape_of(plan, choice);
   CellContext context = context_of(cell);
   SpanPlayer pairs;
-  const CutModel cut = this->cut(context, choice, compiled, plan.recompute, table, pairs);
+  const CutModel cut = this->cut(context, choice, compiled, plan.recompute, table, PairDetail::kPlayed, pairs);
   SyncTimes sync(cut.parameters.size());
   context.sync_times(cut, plan.zero_dense, plan.zero_expert, sync);
   const BoundInput input{&cut, &sync, plan.micro_batches(), choice.schedule->splits_backward()};

@@ -93,7 +93,7 @@ class CandidateMaker {
   [[nodiscard]] const Shape& shape_of(const Plan& plan, const ScheduleChoice& choice);
   [[nodiscard]] CellContext context_of(const Cell& cell);
   [[nodiscard]] CutModel cut(const CellContext& context, const ScheduleChoice& choice, const Shape& compiled,
-                             Recompute recompute, const LayerTable& table, SpanPlayer& player) const;
+                             Recompute recompute, const LayerTable& table, PairDetail detail, SpanPlayer& player) const;
   [[nodiscard]] double transfer_time(const Cell& cell);
   [[nodiscard]] const GroupTopology& strided_group(int stride, int count) const;
 

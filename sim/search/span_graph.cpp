@@ -188,11 +188,13 @@ PairSpan SpanPlayer::play_pair(std::span<const PassPart> forward, std::span<cons
   reset(drag);
   Half first(*this, forward);
   Half second(*this, backward);
+  double first_turn = -1;
   while (!first.done() || !second.done()) {
     first.take_turn();
+    if (first_turn < 0) first_turn = streams_[kCompute].end;
     second.take_turn();
   }
-  return {streams_[kCompute].end, first.end(), second.end()};
+  return {streams_[kCompute].end, first.end(), second.end(), std::max(0.0, first_turn)};
 }
 
 }  // namespace moesim

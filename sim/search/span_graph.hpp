@@ -61,6 +61,8 @@ struct PairSpan {
   double span = 0;
   double forward_end = 0;  // end of the last computation of each half that the next stage waits for
   double backward_end = 0;
+  double first_turn =
+      0;  // end of what the forward half computes before the backward half begins, which may wait for so long
 };
 
 // Keeps its scratch memory between calls.
