@@ -82,6 +82,7 @@ struct WorkWriter {
       write_gemm(entry["compute"], *work.compute);
     }
     entry["compute_repeats"] = work.compute_repeats;
+    entry["collective_rounds"] = work.collective_rounds;
     entry["collectives"] = Json::array();
     for (const CollectiveWork& collective : work.collectives) {
       Json one = Json::object();
@@ -210,6 +211,8 @@ Result<OverlapWork> read_overlap(JsonReader& reader, std::size_t ranks) {
   }
   MOESIM_ASSIGN(const std::int64_t repeats, reader.int_or("compute_repeats", 1, 1, 1'000'000));
   work.compute_repeats = static_cast<int>(repeats);
+  MOESIM_ASSIGN(const std::int64_t rounds, reader.int_or("collective_rounds", 0, 0, 1'000'000));
+  work.collective_rounds = static_cast<int>(rounds);
   MOESIM_ASSIGN(const JsonReader collectives, reader.required("collectives"));
   MOESIM_ASSIGN(std::vector<JsonReader> list, collectives.elements());
   for (JsonReader& one : list) {

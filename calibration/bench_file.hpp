@@ -48,13 +48,16 @@ struct CollectiveWork {
   Bytes size;
 };
 
-// Several things at once. `collectives` are in flight together, on channels of their own, while the GEMM runs
-// `compute_repeats` times in a row. Alone: no compute, or no collectives.
+// Several things at once, each collective on a channel of its own. Alone: no compute, or no collectives.
+//   kCompute        until the GEMM has run `compute_repeats` times and each collective `collective_rounds` times, one after the
+//                   other; they take about half as long as the GEMMs, so these could hide them
+//   kCommunication  until each collective has run once, with GEMMs beside it all along
 enum class OverlapMeasured : std::uint8_t { kCompute, kCommunication };
 struct OverlapWork {
   OverlapMeasured measured = OverlapMeasured::kCompute;
   std::optional<GemmWork> compute;
   int compute_repeats = 1;
+  int collective_rounds = 0;  // 0: not told; files that were made before it was
   std::vector<CollectiveWork> collectives;
 };
 

@@ -79,10 +79,15 @@ class Asker {
     std::vector<Topology> groups;
     for (const CollectiveWork& collective : work.collectives) groups.push_back(topology(collective));
     Question question{.law = "overlap", .predict = {}, .skipped = {}, .group = {}};
-    if (work.measured == OverlapMeasured::kCompute && work.compute)
-      question.predict = [work](const CostModel& model) {
-        const double slowdown = work.collectives.empty() ? 1 : model.compute_slowdown_beside_communication(0);
-        return model.gemm(0, *work.compute).time.value() * work.compute_repeats * slowdown;
+    if (work.measured == OverlapMeasured::kCompute && !work.collectives.empty() && work.collective_rounds == 0)
+      question.skipped = "it does not tell how many collectives ran beside the computation";
+    else if (work.measured == OverlapMeasured::kCompute && work.compute)
+      question.predict = [work, groups](const CostModel& model) {
+        double seconds = model.gemm(0, *work.compute).time.value() * work.compute_repeats;
+        for (std::size_t i = 0; i < groups.size(); ++i)
+          seconds += model.parameters(0).overlap.units_held * work.collective_rounds *
+                     collective_cost(model, work.collectives[i], *groups[i]).time.value();
+        return seconds;
       };
     else if (work.collectives.size() == 1)
       question.predict = [work, groups](const CostModel& model) {

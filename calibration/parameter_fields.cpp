@@ -70,7 +70,7 @@ constexpr std::array kCollectiveFields = {
     law_field<kCollective, &CollectiveParameters::switch_base>("switch_base_s", 0, 1e-2)};
 
 constexpr std::array kOverlapFields = {
-    law_field<&LawParameters::overlap, &OverlapParameters::units_held>("units_held", 0, 0.9)};
+    law_field<&LawParameters::overlap, &OverlapParameters::units_held>("units_held", 0, 0.99)};
 
 constexpr std::array kLinkFields = {
     link_field<&LinkParameters::ring_efficiency>("ring_efficiency", 0.02, 1),

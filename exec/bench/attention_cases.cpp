@@ -47,15 +47,29 @@ Result<PreparedCase> prepare(BenchContext& context, const AttentionWork& work) {
                            {static_cast<const std::int32_t*>(all.sequences.get()), rows}};
   const AttentionArgs forward{heads_of(work), places,     places,     all.q.view,
                               all.k.view,     all.v.view, all.o.view, all.lse.view};
+  // Leaves o and lse as the gradient expects them.
+  MOESIM_TRY(context.backend.attention(context.stream, forward));
+  MOESIM_ASSIGN(const MatricesInTurn o, MatricesInTurn::copies(context, all.o.view));
+  MOESIM_ASSIGN(const MatricesInTurn lse, MatricesInTurn::copies(context, all.lse.view));
   if (!work.backward)
-    return PreparedCase{.run = [&context, all, forward] { return context.backend.attention(context.stream, forward); },
+    return PreparedCase{.run =
+                            [&context, all, forward, o, lse] {
+                              AttentionArgs args = forward;
+                              args.o = o.next();
+                              args.lse = lse.next();
+                              return context.backend.attention(context.stream, args);
+                            },
                         .finish = {}};
-  MOESIM_TRY(context.backend.attention(context.stream, forward));  // leaves o and lse as the gradient expects them
-  const AttentionGradArgs backward{heads_of(work), places,     places,       all.go.view, all.q.view,  all.k.view,
-                                   all.v.view,     all.o.view, all.lse.view, all.gq.view, all.gk.view, all.gv.view};
-  return PreparedCase{
-      .run = [&context, all, backward] { return context.backend.attention_grad(context.stream, backward); },
-      .finish = {}};
+  MOESIM_ASSIGN(const MatricesInTurn q, MatricesInTurn::copies(context, all.q.view));
+  MOESIM_ASSIGN(const MatricesInTurn k, MatricesInTurn::copies(context, all.k.view));
+  MOESIM_ASSIGN(const MatricesInTurn v, MatricesInTurn::copies(context, all.v.view));
+  return PreparedCase{.run =
+                          [&context, all, places, shape = heads_of(work), q, k, v, o, lse] {
+                            return context.backend.attention_grad(
+                                context.stream, {shape, places, places, all.go.view, q.next(), k.next(), v.next(),
+                                                 o.next(), lse.next(), all.gq.view, all.gk.view, all.gv.view});
+                          },
+                      .finish = {}};
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The list of what is measured. Deterministic: the same scale, hosts and selection give the same cases on every rank.
 //
-// kSmall suits processors and slow links (layers of small models, messages up to 4 MiB), kLarge accelerators (expert and
+// kSmall suits processors and slow links (layers of small models, messages up to 16 MiB), kLarge accelerators (expert and
 // attention layers of published models, messages up to 1 GiB).
 #pragma once
 

@@ -38,7 +38,7 @@ Result<PreparedCase> prepare(BenchContext& context, const CollectiveWork& work) 
 
 std::vector<PlannedCase> collective_cases(BenchScale scale, const std::vector<std::string>& hosts) {
   const std::int64_t smallest = scale == BenchScale::kSmall ? 256 : 4096;
-  const std::int64_t largest = scale == BenchScale::kSmall ? std::int64_t{4} << 20 : std::int64_t{1} << 30;
+  const std::int64_t largest = scale == BenchScale::kSmall ? std::int64_t{16} << 20 : std::int64_t{1} << 30;
   std::vector<PlannedCase> cases;
   for (const GroupSet& set : layout_groups(hosts)) {
     const int ranks = static_cast<int>(set.groups.front().size());

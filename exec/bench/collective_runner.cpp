@@ -12,8 +12,8 @@ namespace {
 
 constexpr Reduction kSum{DType::kFp32, ReduceKind::kSum};
 
-std::span<std::byte> bytes_of(const DeviceMatrixBuffer& buffer) {
-  return {static_cast<std::byte*>(buffer.view.data), static_cast<std::size_t>(buffer.view.columns) * sizeof(float)};
+std::span<std::byte> bytes_of(const MatrixView& view) {
+  return {static_cast<std::byte*>(view.data), static_cast<std::size_t>(view.columns) * sizeof(float)};
 }
 
 // How a group lies on hosts: ranks, hosts, and the most ranks on one.
@@ -53,9 +53,11 @@ Result<CollectiveRunner> CollectiveRunner::create(BenchContext& context, const C
   MOESIM_ASSIGN(runner.group_, context.comm.group(*mine));
   const int n = runner.group_->size();
   const std::int64_t elements = work.size.count() / static_cast<std::int64_t>(sizeof(float));
-  MOESIM_ASSIGN(runner.whole_, matrix(context, 1, elements, DType::kFp32));
   const bool exchange = work.kind == CollectiveKind::kAllToAll;
-  MOESIM_ASSIGN(runner.other_, matrix(context, 1, exchange ? elements : elements / n, DType::kFp32));
+  const std::int64_t other = exchange ? elements : elements / n;
+  MOESIM_ASSIGN(runner.whole_, MatricesInTurn::make(context, 1, elements, DType::kFp32));
+  MOESIM_ASSIGN(runner.other_, MatricesInTurn::make(context, 1, other, DType::kFp32));
+  MOESIM_ASSIGN(runner.made_, matrix(context, 1, std::max(elements, other), DType::kFp32));
   runner.block_bytes_.assign(static_cast<std::size_t>(n), work.size.count() / n);
   return runner;
 }
@@ -64,16 +66,23 @@ Request CollectiveRunner::start(Channel channel) const {
   if (!group_) return {};
   Communicator& comm = context_->comm;
   switch (kind_) {
-    case CollectiveKind::kAllReduce: return comm.all_reduce(*group_, channel, kSum, bytes_of(whole_));
-    case CollectiveKind::kAllGather: return comm.all_gather(*group_, channel, bytes_of(other_), bytes_of(whole_));
+    case CollectiveKind::kAllReduce: return comm.all_reduce(*group_, channel, kSum, sent(whole_));
+    case CollectiveKind::kAllGather: return comm.all_gather(*group_, channel, sent(other_), bytes_of(whole_.next()));
     case CollectiveKind::kReduceScatter:
-      return comm.reduce_scatter(*group_, channel, kSum, bytes_of(whole_), bytes_of(other_));
+      return comm.reduce_scatter(*group_, channel, kSum, sent(whole_), bytes_of(other_.next()));
     case CollectiveKind::kAllToAll:
-      return comm.all_to_all_v(*group_, channel, {bytes_of(whole_), block_bytes_, bytes_of(other_), block_bytes_});
-    case CollectiveKind::kBroadcast: return comm.broadcast(*group_, channel, group_->member(0), bytes_of(whole_));
+      return comm.all_to_all_v(*group_, channel, {sent(whole_), block_bytes_, bytes_of(other_.next()), block_bytes_});
+    case CollectiveKind::kBroadcast: return comm.broadcast(*group_, channel, group_->member(0), sent(whole_));
     case CollectiveKind::kSendRecv: return message(channel, 0);
   }
   return {};
+}
+
+// What a kernel has just made lies near to it; gradients and parameters have been there for a while.
+std::span<std::byte> CollectiveRunner::sent(const MatricesInTurn& matrices) const {
+  constexpr std::size_t kJustMade = std::size_t{1} << 20;
+  const std::span<std::byte> bytes = bytes_of(matrices.next());
+  return bytes.size() > kJustMade ? bytes : bytes_of(made_.view).first(bytes.size());
 }
 
 Request CollectiveRunner::start_back(Channel channel) const { return group_ ? message(channel, 1) : Request(); }
@@ -81,8 +90,8 @@ Request CollectiveRunner::start_back(Channel channel) const { return group_ ? me
 Request CollectiveRunner::message(Channel channel, int sender) const {
   const RankId from = group_->member(sender);
   const RankId to = group_->member(1 - sender);
-  if (context_->comm.rank() == from) return context_->comm.send(to, channel, bytes_of(whole_));
-  if (context_->comm.rank() == to) return context_->comm.receive(from, channel, bytes_of(whole_));
+  if (context_->comm.rank() == from) return context_->comm.send(to, channel, sent(whole_));
+  if (context_->comm.rank() == to) return context_->comm.receive(from, channel, bytes_of(whole_.next()));
   return {};
 }
 

@@ -1,4 +1,5 @@
-// Starts a measured collective on this rank: its group among those that run at once, and buffers of the right sizes.
+// Starts a measured collective on this rank: its group among those that run at once, and buffers of the right sizes, which come
+// from memory and go there, but for small ones that are sent.
 #pragma once
 
 #include <optional>
@@ -25,12 +26,14 @@ class CollectiveRunner {
  private:
   CollectiveRunner(BenchContext& context, CollectiveKind kind) : context_(&context), kind_(kind) {}
   [[nodiscard]] Request message(Channel channel, int sender) const;
+  [[nodiscard]] std::span<std::byte> sent(const MatricesInTurn& matrices) const;
 
   BenchContext* context_;
   CollectiveKind kind_;
   std::optional<CommGroup> group_;
-  DeviceMatrixBuffer whole_;  // the buffer of `size` bytes
-  DeviceMatrixBuffer other_;  // what an exchange receives; one member's block
+  MatricesInTurn whole_;     // buffers of `size` bytes
+  MatricesInTurn other_;     // what an exchange receives; one member's block
+  DeviceMatrixBuffer made_;  // what a kernel leaves behind
   std::vector<std::int64_t> block_bytes_;
 };
 

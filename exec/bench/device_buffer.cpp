@@ -49,14 +49,40 @@ Result<DeviceMatrixBuffer> matrix(BenchContext& context, std::int64_t rows, std:
 
 Result<MatricesInTurn> MatricesInTurn::make(BenchContext& context, std::int64_t rows, std::int64_t columns,
                                             DType type) {
-  constexpr std::int64_t kMost = 64;
-  constexpr std::int64_t kTogether = std::int64_t{32} << 20;
-  const std::int64_t each = std::max<std::int64_t>(1, storage(rows * columns, type).count());
+  MOESIM_ASSIGN(const DeviceMatrixBuffer first, matrix(context, rows, columns, type));
+  return copies(context, first.view);
+}
+
+Result<MatricesInTurn> MatricesInTurn::recent(BenchContext& context, std::int64_t rows, std::int64_t columns,
+                                              DType type) {
+  constexpr std::int64_t kTogether = std::int64_t{8} << 20;  // several times a core's own cache
+  MOESIM_ASSIGN(const DeviceMatrixBuffer first, matrix(context, rows, columns, type));
+  return copies_of(context, first.view, kTogether);
+}
+
+Result<MatricesInTurn> MatricesInTurn::copies(BenchContext& context, const MatrixView& first) {
+  // Of 32 MiB a server's last cache still kept most, and reads were twice as fast as from memory.
+  constexpr std::int64_t kTogether = std::int64_t{64} << 20;
+  return copies_of(context, first, kTogether);
+}
+
+Result<MatricesInTurn> MatricesInTurn::copies_of(BenchContext& context, const MatrixView& first,
+                                                 std::int64_t together) {
+  constexpr std::int64_t kMost = 512;
+  constexpr std::int64_t kAlignment = 256;
+  const Bytes size = storage(first.rows * first.columns, first.type);
+  const std::int64_t stride = std::max(kAlignment, (size.count() + kAlignment - 1) / kAlignment * kAlignment);
+  const std::int64_t count = std::clamp<std::int64_t>(together / stride, 1, kMost);
+  ComputeBackend& backend = context.backend;
   MatricesInTurn all;
-  for (std::int64_t i = 0; i < std::clamp<std::int64_t>(kTogether / each, 1, kMost); ++i) {
-    MOESIM_ASSIGN(DeviceMatrixBuffer one, matrix(context, rows, columns, type));
-    all.matrices_.push_back(std::move(one));
+  MOESIM_ASSIGN(void* const memory, backend.allocate(Bytes(count * stride)));
+  all.memory_ = OwnedMemory(memory, [&backend](void* last) { backend.free(last); });
+  for (std::int64_t i = 0; i < count; ++i) {
+    void* const place = static_cast<std::byte*>(memory) + i * stride;
+    MOESIM_TRY(backend.copy(context.stream, place, first.data, size));
+    all.views_.push_back(dense_view(place, first.type, first.rows, first.columns));
   }
+  MOESIM_TRY(backend.synchronize(context.stream));
   return all;
 }
 

@@ -22,19 +22,30 @@ struct DeviceMatrixBuffer {
 [[nodiscard]] Result<DeviceMatrixBuffer> matrix(BenchContext& context, std::int64_t rows, std::int64_t columns,
                                                 DType type);
 
-// Equal matrices taken in turn, as many as do not stay in a cache together (64 at most): when a layer's turn comes in a step, all
-// other layers have been there since its weights were read last.
+// Equal matrices taken in turn, as many as do not stay in a cache together (512 at most). In a step, all other layers have been
+// there since a layer's weights were read last, or what its forward pass has saved: those come from memory, and results that are
+// kept go there. What has been made a few operations ago (`recent`) is no longer near to the core, but in the last cache. What the
+// operation before has just made, one matrix is enough for.
 class MatricesInTurn {
  public:
   [[nodiscard]] static Result<MatricesInTurn> make(BenchContext& context, std::int64_t rows, std::int64_t columns,
                                                    DType type);
+  [[nodiscard]] static Result<MatricesInTurn> recent(BenchContext& context, std::int64_t rows, std::int64_t columns,
+                                                     DType type);
+  // As `make`, of these contents; rows one behind the other.
+  [[nodiscard]] static Result<MatricesInTurn> copies(BenchContext& context, const MatrixView& first);
   [[nodiscard]] const MatrixView& next() const {
-    *turn_ = (*turn_ + 1) % matrices_.size();
-    return matrices_[*turn_].view;
+    *turn_ = (*turn_ + 1) % views_.size();
+    return views_[*turn_];
   }
+  [[nodiscard]] std::size_t size() const { return views_.size(); }
 
  private:
-  std::vector<DeviceMatrixBuffer> matrices_;
+  [[nodiscard]] static Result<MatricesInTurn> copies_of(BenchContext& context, const MatrixView& first,
+                                                        std::int64_t together);
+
+  OwnedMemory memory_;
+  std::vector<MatrixView> views_;
   std::shared_ptr<std::size_t> turn_ = std::make_shared<std::size_t>(0);  // copies take turns together
 };
 

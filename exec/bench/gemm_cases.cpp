@@ -62,21 +62,34 @@ GemmWork work_of(Pass pass, std::int64_t rows, Layer layer, DType type) {
   return {.m = layer.in, .n = layer.out, .k = rows, .type = type, .output = DType::kFp32};
 }
 
+// In turn: weights and their gradients, and the activations that the forward pass keeps for the backward pass.
 Result<PreparedCase> prepare(BenchContext& context, Pass pass, std::int64_t rows, Layer layer, DType type) {
-  const bool weights = pass == Pass::kWeightGradient;
-  MOESIM_ASSIGN(const DeviceMatrixBuffer x, matrix(context, rows, layer.in, type));
+  const bool gradient = pass == Pass::kWeightGradient;
   MOESIM_ASSIGN(const MatricesInTurn w,
-                MatricesInTurn::make(context, layer.in, layer.out, weights ? DType::kFp32 : type));
-  MOESIM_ASSIGN(const DeviceMatrixBuffer y, matrix(context, rows, layer.out, type));
-  return PreparedCase{.run = [&context, pass, x, w, y]() -> Status {
-                        switch (pass) {
-                          case Pass::kForward: return context.backend.gemm(context.stream, {x.view, w.next(), y.view});
-                          case Pass::kInputGradient:
-                            return context.backend.gemm_dgrad(context.stream, {y.view, w.next(), x.view});
-                          case Pass::kWeightGradient: break;
-                        }
-                        return context.backend.gemm_wgrad(context.stream, {x.view, y.view, w.next()});
-                      },
+                MatricesInTurn::make(context, layer.in, layer.out, gradient ? DType::kFp32 : type));
+  if (pass == Pass::kForward) {
+    MOESIM_ASSIGN(const DeviceMatrixBuffer x, matrix(context, rows, layer.in, type));
+    MOESIM_ASSIGN(const MatricesInTurn y, MatricesInTurn::make(context, rows, layer.out, type));
+    return PreparedCase{.run =
+                            [&context, x, w, y] {
+                              return context.backend.gemm(context.stream, {x.view, w.next(), y.next()});
+                            },
+                        .finish = {}};
+  }
+  MOESIM_ASSIGN(const DeviceMatrixBuffer gy, matrix(context, rows, layer.out, type));
+  if (pass == Pass::kInputGradient) {
+    MOESIM_ASSIGN(const DeviceMatrixBuffer gx, matrix(context, rows, layer.in, type));
+    return PreparedCase{.run =
+                            [&context, gy, w, gx] {
+                              return context.backend.gemm_dgrad(context.stream, {gy.view, w.next(), gx.view});
+                            },
+                        .finish = {}};
+  }
+  MOESIM_ASSIGN(const MatricesInTurn x, MatricesInTurn::make(context, rows, layer.in, type));
+  return PreparedCase{.run =
+                          [&context, x, gy, w] {
+                            return context.backend.gemm_wgrad(context.stream, {x.next(), gy.view, w.next()});
+                          },
                       .finish = {}};
 }
 

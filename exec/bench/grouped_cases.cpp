@@ -33,11 +33,11 @@ PlannedCase forward(const RowPattern& pattern, std::int64_t in, std::int64_t out
             MOESIM_ASSIGN(const DeviceMatrixBuffer x, matrix(context, total, work.k, work.type));
             MOESIM_ASSIGN(const MatricesInTurn w,
                           MatricesInTurn::make(context, std::ssize(work.rows) * work.k, work.n, work.type));
-            MOESIM_ASSIGN(const DeviceMatrixBuffer y, matrix(context, total, work.n, work.type));
+            MOESIM_ASSIGN(const MatricesInTurn y, MatricesInTurn::make(context, total, work.n, work.type));
             return PreparedCase{
                 .run =
                     [&context, x, w, y, rows = work.rows] {
-                      return context.backend.grouped_gemm(context.stream, {x.view, w.next(), y.view, rows});
+                      return context.backend.grouped_gemm(context.stream, {x.view, w.next(), y.next(), rows});
                     },
                 .finish = {}};
           }};
@@ -51,14 +51,14 @@ PlannedCase weight_gradient(const RowPattern& pattern, std::int64_t in, std::int
                               in, out),
           .work = work,
           .prepare = [work, total](BenchContext& context) -> Result<PreparedCase> {
-            MOESIM_ASSIGN(const DeviceMatrixBuffer x, matrix(context, total, work.n, work.type));
+            MOESIM_ASSIGN(const MatricesInTurn x, MatricesInTurn::make(context, total, work.n, work.type));
             MOESIM_ASSIGN(const DeviceMatrixBuffer gy, matrix(context, total, work.k, work.type));
             MOESIM_ASSIGN(const MatricesInTurn gw,
                           MatricesInTurn::make(context, std::ssize(work.rows) * work.n, work.k, DType::kFp32));
             return PreparedCase{
                 .run =
                     [&context, x, gy, gw, rows = work.rows] {
-                      return context.backend.grouped_gemm_wgrad(context.stream, {x.view, gy.view, gw.next(), rows});
+                      return context.backend.grouped_gemm_wgrad(context.stream, {x.next(), gy.view, gw.next(), rows});
                     },
                 .finish = {}};
           }};

@@ -100,8 +100,11 @@ Result<std::optional<BenchCase>> measure_case(BenchContext& context, const Plann
     if (!end && now.stop) end = SamplesEnd::kStopped;
   }
   if (*end == SamplesEnd::kStopped && std::ssize(series.seconds()) < rules.fewest_without_time) return std::nullopt;
-  return BenchCase{
-      .name = planned.name, .work = planned.work, .operations = runs, .end = *end, .seconds = series.seconds()};
+  return BenchCase{.name = planned.name,
+                   .work = prepared.work.value_or(planned.work),
+                   .operations = runs,
+                   .end = *end,
+                   .seconds = series.seconds()};
 }
 
 }  // namespace

@@ -71,8 +71,9 @@ class Overlap {
     requests_.clear();
     return {};
   }
-  // How many rounds keep communication in flight for as long as the row of GEMMs takes, and half as long again.
-  [[nodiscard]] Result<int> rounds_beside_compute() {
+  // Whatever the network: about twice as much computation as communication, and some of both.
+  [[nodiscard]] Result<OverlapWork> settle(OverlapWork work) {
+    constexpr double kMostRepeats = 100'000;
     const Seconds begin = context_.clock();
     MOESIM_TRY(multiply());
     const Seconds middle = context_.clock();
@@ -80,8 +81,13 @@ class Overlap {
     MOESIM_TRY(wait());
     const Seconds end = context_.clock();
     MOESIM_ASSIGN(const std::vector<double> times,
-                  largest_of_all(context_, {(middle - begin).value(), (end - middle).value()}));
-    return 1 + static_cast<int>(std::ceil(1.5 * times[0] / std::max(times[1], 1e-6)));
+                  largest_of_all(context_, {(middle - begin).value() / repeats_, (end - middle).value()}));
+    const double gemm = std::max(times[0], 1e-7);
+    const double collective = std::max(times[1], 1e-7);
+    work.compute_repeats = repeats_ =
+        static_cast<int>(std::clamp(2 * collective / gemm, static_cast<double>(repeats_), kMostRepeats));
+    work.collective_rounds = std::max(1, static_cast<int>(repeats_ * gemm / 2 / collective));
+    return work;
   }
 
  private:
@@ -110,14 +116,16 @@ Result<PreparedCase> prepare(BenchContext& context, const OverlapWork& work) {
                             },
                         .finish = {}};
   MOESIM_TRY(overlap->multiply());  // warm
-  MOESIM_ASSIGN(const int rounds, overlap->rounds_beside_compute());
-  return PreparedCase{.run =
-                          [overlap, rounds] {
-                            overlap->start(rounds);
-                            return overlap->multiply();
-                          },
-                      .finish = [overlap] { return overlap->wait(); },
-                      .repeatable = false};
+  overlap->start(1);
+  MOESIM_TRY(overlap->wait());
+  MOESIM_ASSIGN(const OverlapWork settled, overlap->settle(work));
+  return PreparedCase{.run = [overlap, rounds = settled.collective_rounds]() -> Status {
+                        overlap->start(rounds);
+                        MOESIM_TRY(overlap->multiply());
+                        return overlap->wait();
+                      },
+                      .finish = {},
+                      .work = settled};
 }
 
 PlannedCase planned(std::string name, OverlapWork work) {
@@ -143,14 +151,15 @@ std::vector<PlannedCase> overlap_cases(BenchScale scale, const std::vector<std::
   constexpr OverlapMeasured kCompute = OverlapMeasured::kCompute;
   constexpr OverlapMeasured kCommunication = OverlapMeasured::kCommunication;
   std::vector<PlannedCase> cases;
-  cases.push_back(planned("overlap: compute alone", {kCompute, gemm, repeats, {}}));
+  cases.push_back(planned("overlap: compute alone", {kCompute, gemm, repeats, 0, {}}));
   for (const CollectiveWork& one : {exchange, sum}) {
     const std::string name = fmt::format("{} of {}", collective_name(one.kind), humanize(size));
-    cases.push_back(planned(fmt::format("overlap: {} alone", name), {kCommunication, {}, 1, {one}}));
-    cases.push_back(planned(fmt::format("overlap: compute beside {}", name), {kCompute, gemm, repeats, {one}}));
-    cases.push_back(planned(fmt::format("overlap: {} beside compute", name), {kCommunication, gemm, repeats, {one}}));
+    cases.push_back(planned(fmt::format("overlap: {} alone", name), {kCommunication, {}, 1, 0, {one}}));
+    cases.push_back(planned(fmt::format("overlap: compute beside {}", name), {kCompute, gemm, repeats, 0, {one}}));
+    cases.push_back(
+        planned(fmt::format("overlap: {} beside compute", name), {kCommunication, gemm, repeats, 0, {one}}));
   }
-  cases.push_back(planned("overlap: both collectives together", {kCommunication, {}, 1, {exchange, sum}}));
+  cases.push_back(planned("overlap: both collectives together", {kCommunication, {}, 1, 0, {exchange, sum}}));
   return cases;
 }
 

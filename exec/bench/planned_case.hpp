@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -26,6 +27,8 @@ struct PreparedCase {
   std::function<Status()> finish;  // after the clock has been read: what `run` left in flight; may be empty
   double operations = 1;           // that one run stands for: 2 for a round trip
   bool repeatable = true;          // runs may follow each other without `finish`, in one sample
+  // What is measured, where only the preparation could tell; the same on all ranks.
+  std::optional<BenchWork> work = std::nullopt;
 };
 
 struct PlannedCase {

@@ -70,11 +70,11 @@ Result<PreparedCase> top_k_grad(BenchContext& context, const KernelShape& shape)
 Result<PreparedCase> permute(BenchContext& context, const KernelShape& shape) {
   MOESIM_ASSIGN(const Routing routing, random_routing(context, shape.rows));
   MOESIM_ASSIGN(const DeviceMatrixBuffer x, matrix(context, shape.rows, shape.columns, shape.type));
-  MOESIM_ASSIGN(const DeviceMatrixBuffer y, matrix(context, shape.rows * kTopK, shape.columns, shape.type));
+  MOESIM_ASSIGN(const MatricesInTurn y, MatricesInTurn::make(context, shape.rows * kTopK, shape.columns, shape.type));
   return runs([&context, routing, x, y]() -> Status {
     MOESIM_TRY(routing.build(context));
     return context.backend.permute(context.stream,
-                                   {routing.map, x.view, routing.probabilities.view, y.view, routing.weights.view});
+                                   {routing.map, x.view, routing.probabilities.view, y.next(), routing.weights.view});
   });
 }
 
@@ -91,9 +91,9 @@ Result<PreparedCase> permute_grad(BenchContext& context, const KernelShape& shap
 Result<PreparedCase> unpermute(BenchContext& context, const KernelShape& shape) {
   MOESIM_ASSIGN(const Routing routing, random_routing(context, shape.rows));
   MOESIM_ASSIGN(const DeviceMatrixBuffer y, matrix(context, shape.rows * kTopK, shape.columns, shape.type));
-  MOESIM_ASSIGN(const DeviceMatrixBuffer x, matrix(context, shape.rows, shape.columns, shape.type));
+  MOESIM_ASSIGN(const MatricesInTurn x, MatricesInTurn::make(context, shape.rows, shape.columns, shape.type));
   return runs([&context, routing, x, y] {
-    return context.backend.unpermute(context.stream, {routing.map, y.view, std::nullopt, x.view});
+    return context.backend.unpermute(context.stream, {routing.map, y.view, std::nullopt, x.next()});
   });
 }
 
@@ -110,11 +110,11 @@ Result<PreparedCase> unpermute_grad(BenchContext& context, const KernelShape& sh
 Result<PreparedCase> sort_by_expert(BenchContext& context, const KernelShape& shape) {
   const std::int64_t rows = shape.rows * kTopK;
   MOESIM_ASSIGN(const DeviceMatrixBuffer x, matrix(context, rows, shape.columns, shape.type));
-  MOESIM_ASSIGN(const DeviceMatrixBuffer y, matrix(context, rows, shape.columns, shape.type));
+  MOESIM_ASSIGN(const MatricesInTurn y, MatricesInTurn::make(context, rows, shape.columns, shape.type));
   std::vector<std::int64_t> counts(kSources * kLocalExperts, rows / (kSources * kLocalExperts));
   counts.back() += rows % (kSources * kLocalExperts);
   return runs([&context, counts, x, y] {
-    return context.backend.sort_rows(context.stream, {counts, kLocalExperts, RowOrder::kByExpert, x.view, y.view});
+    return context.backend.sort_rows(context.stream, {counts, kLocalExperts, RowOrder::kByExpert, x.view, y.next()});
   });
 }
 

@@ -34,9 +34,10 @@ RotaryShape rotary_shape(const KernelShape& shape) {
 Result<PreparedCase> rotary(BenchContext& context, const KernelShape& shape) {
   MOESIM_ASSIGN(const Numbers positions, counting(context, shape.rows, shape.rows));
   MOESIM_ASSIGN(const DeviceMatrixBuffer x, matrix(context, shape.rows, shape.columns, shape.type));
-  MOESIM_ASSIGN(const DeviceMatrixBuffer y, matrix(context, shape.rows, shape.columns, shape.type));
+  MOESIM_ASSIGN(const MatricesInTurn y, MatricesInTurn::make(context, shape.rows, shape.columns, shape.type));
   return runs([&context, heads = rotary_shape(shape), positions, x, y] {
-    return context.backend.rotary(context.stream, {heads, positions.view, x.view, std::nullopt, std::nullopt, y.view});
+    return context.backend.rotary(context.stream,
+                                  {heads, positions.view, x.view, std::nullopt, std::nullopt, y.next()});
   });
 }
 
@@ -57,9 +58,9 @@ Result<PreparedCase> rotary_grad(BenchContext& context, const KernelShape& shape
 Result<PreparedCase> embedding(BenchContext& context, const KernelShape& shape) {
   MOESIM_ASSIGN(const Numbers tokens, counting(context, shape.rows, kVocabulary));
   MOESIM_ASSIGN(const DeviceMatrixBuffer table, matrix(context, kVocabulary, shape.columns, shape.type));
-  MOESIM_ASSIGN(const DeviceMatrixBuffer y, matrix(context, shape.rows, shape.columns, shape.type));
+  MOESIM_ASSIGN(const MatricesInTurn y, MatricesInTurn::make(context, shape.rows, shape.columns, shape.type));
   return runs([&context, tokens, table, y] {
-    return context.backend.embedding(context.stream, {tokens.view, 0, table.view, y.view});
+    return context.backend.embedding(context.stream, {tokens.view, 0, table.view, y.next()});
   });
 }
 

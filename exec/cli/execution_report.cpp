@@ -56,6 +56,25 @@ MetricTable step_table(const std::vector<TrainingRecord>& records) {
   return table;
 }
 
+MetricTable move_table(const std::vector<TrainingRecord>& records) {
+  MetricTable table({{"after_step", MetricUnit::kNone, "after step", "From 1"},
+                     {"experts", MetricUnit::kNone, "experts", "That went to another rank, over all layers"},
+                     {"sent_bytes", MetricUnit::kBytes, "sent", "By the rank that sends most"},
+                     {"time_s", MetricUnit::kSeconds, "time", "Until the last rank is through"}});
+  for (std::size_t i = 0; i < records.front().moves.size(); ++i) {
+    std::int64_t experts = 0;
+    Bytes sent;
+    Seconds time;
+    for (const TrainingRecord& record : records) {
+      experts += record.moves[i].moves.experts;
+      sent = std::max(sent, record.moves[i].moves.sent);
+      time = std::max(time, record.moves[i].time);
+    }
+    table.add_row({records.front().moves[i].before_step, experts, sent.count(), time.value()});
+  }
+  return table;
+}
+
 // What ran how long in the last step, on the average rank.
 MetricTable breakdown_table(const Program& program, const std::vector<TrainingRecord>& records) {
   std::array<double, kCategories> seconds{};
@@ -121,6 +140,7 @@ void describe_execution(Report& report, const Job& job, const World& world,
   report.add_record("run", "", run_table(job, world, records));
   report.add_rows("steps", "Steps", step_table(records)).shown =
       records.front().steps.size() > kStepsForPeople ? SectionShown::kMachinesOnly : SectionShown::kEverywhere;
+  if (!records.front().moves.empty()) report.add_rows("moves", "Experts that moved", move_table(records));
   report.add_rows("breakdown", "Where the time of the last step went", breakdown_table(job.program, records));
   report.add_rows("memory", "Memory by stage", memory_table(job, records));
   report.notes.insert(report.notes.end(), job.notes.begin(), job.notes.end());

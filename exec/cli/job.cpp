@@ -28,9 +28,32 @@ std::uint64_t hash_of(std::string_view text) {
 std::string fingerprint_text(const Job& job, const JobOptions& options) {
   const std::string model = input_record("model", job.model_source).sha256;
   const std::string trace = job.trace_source.empty() ? "" : input_record("trace", job.trace_source).sha256;
-  return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", plan_to_json(job.file, 0), job.model_source, model,
+  return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", plan_to_json(job.file, 0), job.model_source, model,
                      job.trace_source, trace, options.trace_step, options.gate, options.precision, options.steps,
-                     options.seed, options.learning_rate, options.balance_coefficient, options.compute);
+                     options.seed, options.learning_rate, options.balance_coefficient, options.compute,
+                     options.switch_to.empty() ? "" : input_record("plan", options.switch_to).sha256,
+                     options.switch_after);
+}
+
+// Another plan for the same job, whose experts stand in other slots.
+Status load_switch(Job& job, const JobOptions& options) {
+  if (options.switch_to.empty()) return {};
+  MOESIM_ASSIGN(PlanFile other, read_plan_file(options.switch_to));
+  if (!options.precision.empty()) other.plan.precision = options.precision;
+  MOESIM_TRY(check_plan(other.plan, job.model.shape, other.plan.sizes().world()));
+  MOESIM_TRY(check_can_move(job.file.plan, *job.program.loads));
+  Plan alike = other.plan;
+  alike.expert_slots = job.file.plan.expert_slots;
+  if (!(alike == job.file.plan))
+    return usage_error(
+        fmt::format("--switch-to: {} differs from the plan in more than expert_slots", options.switch_to),
+        "give a copy of the plan with other expert_slots");
+  if (options.switch_after >= options.steps)
+    return usage_error(fmt::format("--switch-after: there are {} steps, so none comes after step {}", options.steps,
+                                   options.switch_after),
+                       "give it a smaller number, or --steps a larger one");
+  job.changes.push_back({options.switch_after, std::move(other.plan.expert_slots)});
+  return {};
 }
 
 Status load_gating(Job& job, const JobOptions& options) {
@@ -118,11 +141,29 @@ void add_training_options(CLI::App& command, Session& session, JobOptions& optio
   add_device_options(command, session, options.device);
 }
 
+void add_switch_options(CLI::App& command, JobOptions& options) {
+  CLI::Option* to = command
+                        .add_option("--switch-to", options.switch_to,
+                                    "A plan that differs in expert_slots: in the middle of the run experts move there")
+                        ->option_text("PLAN")
+                        ->group(kGroup);
+  command.add_option("--switch-after", options.switch_after, "Steps before they do")
+      ->option_text("N [1]")
+      ->check(CLI::Range(1, 1'000'000))
+      ->needs(to)
+      ->group(kGroup);
+}
+
 void add_compute_option(CLI::App& command, Session& session, JobOptions& options) {
   session
       .add_choice(command, "--compute", options.compute, {"real", "wait"},
                   "Compute, or wait as long as the prediction says: for machines with fewer cores than ranks")
       ->capture_default_str();
+  command
+      .add_option("--pause", options.pause_s,
+                  "Sleep so many seconds before each step, in which other work on the machine gets its turn")
+      ->option_text("SECONDS [0]")
+      ->check(CLI::Range(0.0, 60.0));
 }
 
 Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options, const World& world) {
@@ -153,6 +194,7 @@ Result<Job> prepare_job(PlanFile file, std::string plan_path, const JobOptions& 
   MOESIM_ASSIGN(const auto loads, loads_for(plan, job.model.shape, recorded, kMostVariants));
   job.notes.insert(job.notes.end(), loads->notes.begin(), loads->notes.end());
   MOESIM_ASSIGN(job.program, lower(plan, job.model.shape, std::make_shared<const Layout>(std::move(layout)), loads));
+  MOESIM_TRY(load_switch(job, options));
   job.memory = walk_memory(job.program);
   MOESIM_TRY(check_device(options.device));
   if (options.compute == "wait" && options.device.backend != "cpu")
@@ -176,7 +218,9 @@ Result<std::vector<TrainingRecord>> execute_job(const Job& job, const JobOptions
                                .settings = job.settings,
                                .source = synthetic_sequences(job.model.shape.vocab, options.seed),
                                .steps = options.steps,
-                               .waits = waits ? waits(comm.rank()) : OperationWaits()};
+                               .waits = waits ? waits(comm.rank()) : OperationWaits(),
+                               .changes = job.changes,
+                               .pause = Seconds(options.pause_s)};
     if (waits) {
       const std::unique_ptr<ComputeBackend> nothing = without_kernels(make_cpu_backend());
       MOESIM_ASSIGN(mine, train(training, *nothing, comm, steady_clock()));

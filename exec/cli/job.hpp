@@ -30,8 +30,11 @@ struct JobOptions {
   float learning_rate = 1e-3F;
   double timeout_s = 60;
   std::string compute = "real";
+  double pause_s = 0;
   float balance_coefficient = 0;
   DeviceOptions device;
+  std::string switch_to;  // a plan file; empty: experts stay where they stand
+  std::int64_t switch_after = 1;
 };
 
 // --model, --dtype, --steps, --learning-rate, --seed, --timeout. The options' values so far are the defaults.
@@ -39,7 +42,10 @@ void add_training_options(CLI::App& command, Session& session, JobOptions& optio
 // --gate, --trace, --trace-step.
 void add_gate_options(CLI::App& command, Session& session, JobOptions& options);
 
-// --compute.
+// --switch-to, --switch-after.
+void add_switch_options(CLI::App& command, JobOptions& options);
+
+// --compute, --pause.
 void add_compute_option(CLI::App& command, Session& session, JobOptions& options);
 
 struct Job {
@@ -51,6 +57,7 @@ struct Job {
   Program program;
   MemoryReport memory;
   RunSettings settings;
+  std::vector<SlotChange> changes;
   std::vector<std::string> notes;
   std::uint64_t fingerprint = 0;  // the same on all ranks when they were given the same
 };

@@ -21,8 +21,12 @@ struct GemmArgs {
 struct GemmDgradArgs {
   MatrixView gy, w, gx;
 };
+// The first gradient of a step is written; those of other micro-batches are added. Clearing all of it first would take as long
+// as to write it once more.
+enum class GradientSum : std::uint8_t { kAdd, kSet };
 struct GemmWgradArgs {
   MatrixView x, gy, gw;
+  GradientSum sum = GradientSum::kAdd;
 };
 
 // The same for each local expert: expert e owns the next group_rows[e] rows of x and y (perhaps none) and rows
@@ -38,6 +42,7 @@ struct GroupedGemmDgradArgs {
 struct GroupedGemmWgradArgs {
   MatrixView x, gy, gw;
   std::span<const std::int64_t> group_rows;
+  GradientSum sum = GradientSum::kAdd;  // kSet: to zero for experts without rows
 };
 
 // RMSNorm (arXiv 1910.07467): y = x * w / sqrt(mean(x^2) + epsilon) over the first weight.columns columns; the columns after

@@ -72,6 +72,9 @@ enum class CapacityPadding : std::uint8_t { kNone, kFull };
 //
 // A rank that has the tokens of others as well may have rows for its own experts only: `experts` of `all_experts`, from
 // `first_expert` on. Tokens that chose (2, 0) and (3, 1) of four, experts 2 and 3: copies 0 and 2 have rows 0 and 1.
+//
+// Where experts do not stand in their own order, `slots` says where each does, and everything else counts slots: with slots
+// (1, 0, 2, 3) a copy that chose expert 0 has its row where expert 1 would have had it.
 struct RoutingMap {
   std::int64_t tokens = 0;
   std::int64_t top_k = 1;
@@ -82,7 +85,8 @@ struct RoutingMap {
   std::int32_t* row_of_copy = nullptr;               // [tokens * top_k]; -1: dropped, or for an expert elsewhere
   std::int32_t* copy_of_row = nullptr;               // [most_rows()]; -1: padding
   std::int64_t first_expert = 0;
-  std::int64_t all_experts = 0;  // 0: as many as `experts`
+  std::int64_t all_experts = 0;         // 0: as many as `experts`
+  const std::int32_t* slots = nullptr;  // [known_experts()], device memory; nullptr: each in its own
   [[nodiscard]] std::int64_t known_experts() const { return all_experts > 0 ? all_experts : experts; }
   [[nodiscard]] std::int64_t most_rows() const {
     return padding == CapacityPadding::kFull ? experts * capacity : tokens * top_k;

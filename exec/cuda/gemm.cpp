@@ -72,6 +72,15 @@ Result<MatrixView> widened(const MatrixView& m, Scratch& scratch, DeviceStream s
   return wide;
 }
 
+// cuBLAS adds to what is there; a matrix of zeros makes that the same as setting it.
+Status clear_to_set(CudaBackend& backend, DeviceStream stream, const MatrixView& gw, GradientSum sum) {
+  if (sum == GradientSum::kAdd) return {};
+  if (gw.row_stride == gw.columns) return backend.fill_zero(stream, gw.data, storage(gw.rows * gw.columns, gw.type));
+  for (std::int64_t row = 0; row < gw.rows; ++row)
+    MOESIM_TRY(backend.fill_zero(stream, row_range(gw, row, 1).data, storage(gw.columns, gw.type)));
+  return {};
+}
+
 }  // namespace
 
 struct CudaBackend::Product {
@@ -170,6 +179,7 @@ Status CudaBackend::gemm_dgrad(DeviceStream stream, const GemmDgradArgs& args) {
 Status CudaBackend::gemm_wgrad(DeviceStream stream, const GemmWgradArgs& args) {
   const std::int64_t rows[] = {args.x.rows};
   MOESIM_TRY(check_weight_gradient({"gemm_wgrad", rows}, args.x, args.gy, args.gw));
+  MOESIM_TRY(clear_to_set(*this, stream, args.gw, args.sum));
   return multiply(stream, {"gemm_wgrad", Pass::kWeightGradient, args.x, args.gy, args.gw, rows});
 }
 Status CudaBackend::grouped_gemm(DeviceStream stream, const GroupedGemmArgs& args) {
@@ -182,6 +192,7 @@ Status CudaBackend::grouped_gemm_dgrad(DeviceStream stream, const GroupedGemmDgr
 }
 Status CudaBackend::grouped_gemm_wgrad(DeviceStream stream, const GroupedGemmWgradArgs& args) {
   MOESIM_TRY(check_weight_gradient({"grouped_gemm_wgrad", args.group_rows}, args.x, args.gy, args.gw));
+  MOESIM_TRY(clear_to_set(*this, stream, args.gw, args.sum));
   return multiply(stream, {"grouped_gemm_wgrad", Pass::kWeightGradient, args.x, args.gy, args.gw, args.group_rows});
 }
 

@@ -116,6 +116,7 @@ Status CudaBackend::build_routing(DeviceStream stream, const BuildRoutingArgs& a
                       .experts = map.experts,
                       .first_expert = map.first_expert,
                       .all_experts = map.known_experts(),
+                      .slots = map.slots,
                       .capacity = map.capacity,
                       .padded = map.padding == CapacityPadding::kFull,
                       .rows = map.most_rows(),

@@ -20,7 +20,12 @@ Status run_embedding(const OpContext& c) {
 }
 
 Status run_embedding_grad(const OpContext& c) {
-  MOESIM_ASSIGN(const MatrixView table, c.weight_gradient(0));
+  MOESIM_ASSIGN(const OpContext::GradientTarget gradient, c.weight_gradient(0));
+  const MatrixView table = gradient.view;
+  if (gradient.sum == GradientSum::kSet) {  // only the rows of tokens are touched
+    MOESIM_TRY(
+        c.rank().backend.fill_zero(c.rank().stream, table.data, storage(table.rows * table.columns, table.type)));
+  }
   return c.rank().backend.embedding_grad(c.rank().stream,
                                          {index_view(c.rows().tokens), c.rank().at.tp * table.rows, c.in(0), table});
 }
@@ -41,10 +46,10 @@ Status run_linear(const OpContext& c) {
   ComputeBackend& backend = c.rank().backend;
   const DeviceStream stream = c.rank().stream;
   if (c.op().kind == OpKind::kGemmWgrad) {
-    MOESIM_ASSIGN(const MatrixView gw, c.weight_gradient(0));
+    MOESIM_ASSIGN(const OpContext::GradientTarget gw, c.weight_gradient(0));
     const bool transposed = c.tensor(c.tensor(c.op().outputs[0]).gradient_of).transposed;
-    return backend.gemm_wgrad(stream,
-                              transposed ? GemmWgradArgs{c.in(1), c.in(0), gw} : GemmWgradArgs{c.in(0), c.in(1), gw});
+    return backend.gemm_wgrad(stream, transposed ? GemmWgradArgs{c.in(1), c.in(0), gw.view, gw.sum}
+                                                 : GemmWgradArgs{c.in(0), c.in(1), gw.view, gw.sum});
   }
   MOESIM_ASSIGN(const StoredTensor out, c.out(0));
   // With a weight stored as [out, in] the two products change places.
@@ -60,11 +65,10 @@ Status run_experts(const OpContext& c) {
   if (c.op().kind == OpKind::kGroupedGemmWgrad) {
     if (c.tensor(c.op().outputs[0]).is_transient()) {  // of fetched weights, kept apart until it goes back
       MOESIM_ASSIGN(const StoredTensor apart, c.out(0));
-      MOESIM_TRY(backend.fill_zero(stream, apart.buffer->data(), apart.buffer->size()));
-      return backend.grouped_gemm_wgrad(stream, {c.in(0), c.in(1), apart.view, rows});
+      return backend.grouped_gemm_wgrad(stream, {c.in(0), c.in(1), apart.view, rows, GradientSum::kSet});
     }
-    MOESIM_ASSIGN(const MatrixView gw, c.weight_gradient(0));
-    return backend.grouped_gemm_wgrad(stream, {c.in(0), c.in(1), gw, rows});
+    MOESIM_ASSIGN(const OpContext::GradientTarget gw, c.weight_gradient(0));
+    return backend.grouped_gemm_wgrad(stream, {c.in(0), c.in(1), gw.view, rows, gw.sum});
   }
   MOESIM_ASSIGN(const StoredTensor out, c.out(0));
   if (c.op().kind == OpKind::kGroupedGemm) return backend.grouped_gemm(stream, {c.in(0), c.in(1), out.view, rows});

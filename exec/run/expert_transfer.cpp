@@ -89,7 +89,12 @@ Result<CommTask> start_expert_transfer(const OpContext& c) {
 
 Status add_expert_grads(const OpContext& c) {
   RankContext& rank = c.rank();
-  MOESIM_ASSIGN(const MatrixView gradient, c.weight_gradient(0));
+  MOESIM_ASSIGN(const OpContext::GradientTarget target, c.weight_gradient(0));
+  const MatrixView gradient = target.view;
+  if (target.sum == GradientSum::kSet) {
+    MOESIM_TRY(
+        rank.backend.fill_zero(rank.stream, gradient.data, storage(gradient.rows * gradient.columns, gradient.type)));
+  }
   const std::int64_t rows = c.tensor(c.op().inputs[0]).rows.count;
   const std::int64_t local = local_experts(c);
   std::int64_t n = 0;

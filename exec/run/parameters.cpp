@@ -23,7 +23,7 @@ Result<Parameter> make_parameter(const Program& program, const Chunk& chunk, Ten
   Parameter parameter;
   parameter.chunk = &chunk;
   parameter.weight = id;
-  parameter.pieces = shard_pieces(program, tensor, reader, layout.at(rank));
+  parameter.pieces = shard_pieces(program, tensor, reader, layout.at(rank), program.plan.expert_slots);
   const int replicas = layout.group_size(tensor.replicas);
   parameter.cut = replicas > 1 ? program.plan.zero_of(tensor.replicas) : ZeroStage::kNone;
   parameter.gradient_operation = gradient_operation;

@@ -37,6 +37,7 @@ struct Parameter {
   bool counted = true;               // whether this rank adds its part to the norm of all gradients
   BufferPtr value;                   // the weight, in its type; with ZeRO 3 the own part
   BufferPtr gradient;       // FP32, whole, of this rank's micro-batches; nullptr where ZeRO 2 and 3 have none just now
+  bool fresh = false;       // whether nothing has been written to `gradient` yet in this step or pass
   BufferPtr reduced;        // FP32, own part, summed over the replicas; with ZeRO 2 and 3
   BufferPtr master;         // FP32, own part; only where the weight is narrower
   BufferPtr first, second;  // moments of the own part

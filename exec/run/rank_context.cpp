@@ -61,7 +61,19 @@ Status RankContext::prepare() {
   staging = DeviceMemory(*pool);
   MOESIM_ASSIGN(loss_sum, staging.allocate(Bytes(sizeof(double))));
   MOESIM_ASSIGN(parameters, Parameters::make(program, chunks, rank, settings.seed, backend, states, staging));
-  return {};
+  return place_slots(program.plan.expert_slots);
+}
+
+Status RankContext::place_slots(ExpertSlots next) {
+  slots = std::move(next);
+  slot_of_expert.clear();
+  for (std::size_t layer = 0; layer < slots.expert_at.size(); ++layer) {
+    const std::vector<std::int32_t> of_layer = slots.slots_of(static_cast<int>(layer));
+    MOESIM_ASSIGN(BufferPtr buffer, staging.allocate(std::ssize(of_layer), DType::kInt32));
+    MOESIM_TRY(backend.copy_in(stream, buffer->data(), of_layer.data(), buffer->size()));
+    slot_of_expert.push_back(std::move(buffer));
+  }
+  return backend.synchronize(stream);
 }
 
 Status RankContext::begin_step(std::int64_t number) {
@@ -73,8 +85,10 @@ Status RankContext::begin_step(std::int64_t number) {
   gradient_norm.reset();
   choices.clear();
   MOESIM_TRY(backend.fill_zero(stream, loss_sum->data(), loss_sum->size()));
-  for (const Parameter& parameter : parameters.all()) {
-    for (const BufferPtr& buffer : {parameter.gradient, parameter.reduced})
+  for (Parameter& parameter : parameters.all()) {
+    // What an operation of its own makes is set by the first one of the step.
+    parameter.fresh = parameter.gradient && parameter.gradient_operation;
+    for (const BufferPtr& buffer : {parameter.fresh ? nullptr : parameter.gradient, parameter.reduced})
       if (buffer) {
         MOESIM_TRY(backend.fill_zero(stream, buffer->data(), buffer->size()));
       }
@@ -161,16 +175,20 @@ MatrixView OpContext::weight(TensorId id) const {
   return parameter.view_of(rank_.gathered.find(call_, op_.second_half, chunk_.index, id), parameter.tensor().type);
 }
 
-Result<MatrixView> OpContext::weight_gradient(int output) const {
-  return gradient_of(tensor(op_.outputs[output]).gradient_of);
+Result<OpContext::GradientTarget> OpContext::weight_gradient(int output) const {
+  Parameter& parameter = rank_.parameters.of(chunk_.index, tensor(op_.outputs[output]).gradient_of);
+  if (!parameter.gradient) {
+    MOESIM_ASSIGN(parameter.gradient, rank_.tensors.allocate(parameter.elements(), DType::kFp32));
+    parameter.fresh = true;
+  }
+  const bool first = std::exchange(parameter.fresh, false);
+  return GradientTarget{parameter.view_of(parameter.gradient, DType::kFp32),
+                        first ? GradientSum::kSet : GradientSum::kAdd};
 }
 
 Result<MatrixView> OpContext::gradient_of(TensorId weight) const {
-  Parameter& parameter = rank_.parameters.of(chunk_.index, weight);
-  if (!parameter.gradient) {
-    MOESIM_ASSIGN(parameter.gradient, rank_.tensors.allocate(parameter.elements(), DType::kFp32));
-    MOESIM_TRY(rank_.backend.fill_zero(rank_.stream, parameter.gradient->data(), parameter.gradient->size()));
-  }
+  const Parameter& parameter = rank_.parameters.of(chunk_.index, weight);
+  MOESIM_ASSERT(parameter.gradient && !parameter.fresh);
   return parameter.view_of(parameter.gradient, DType::kFp32);
 }
 

@@ -32,6 +32,7 @@ struct RankContext {
   RankContext(const Program& program_of_run, const RunSettings& run_settings, SequenceSource sequences,
               ComputeBackend& device, Communicator& communicator);
   [[nodiscard]] Status prepare();                        // groups, weights, streams
+  [[nodiscard]] Status place_slots(ExpertSlots next);    // what routing maps read; weights stay where they are
   [[nodiscard]] Status begin_step(std::int64_t number);  // sets gradients and loss to zero
 
   [[nodiscard]] const CommGroup& group(GroupKind kind) const { return *groups[static_cast<std::size_t>(kind)]; }
@@ -65,8 +66,10 @@ struct RankContext {
   GatheredWeights gathered;
   TensorStore store;
   std::array<std::optional<CommGroup>, kGroupKinds> groups;
-  std::vector<int> moe_layer_of;  // by layer: its number among the MoE layers
-  int load_source = 0;            // of this rank in RoutedLoads
+  std::vector<int> moe_layer_of;          // by layer: its number among the MoE layers
+  int load_source = 0;                    // of this rank in RoutedLoads
+  ExpertSlots slots;                      // where experts stand now; at first where the plan says
+  std::vector<BufferPtr> slot_of_expert;  // [moe layer], INT32; empty: in order
 
   // Of the running step.
   std::int64_t step = 0;  // from 0
@@ -121,7 +124,13 @@ class OpContext {
   [[nodiscard]] Result<StoredTensor> out(int i) const;
   [[nodiscard]] MatrixView weight(TensorId id) const;
   // The gradient that a weight-gradient operation adds to, and that of a given weight.
-  [[nodiscard]] Result<MatrixView> weight_gradient(int output) const;
+  // For kernels that can set as well as add.
+  struct GradientTarget {
+    MatrixView view;
+    GradientSum sum = GradientSum::kAdd;
+  };
+  [[nodiscard]] Result<GradientTarget> weight_gradient(int output) const;
+  // For those that only add.
   [[nodiscard]] Result<MatrixView> gradient_of(TensorId weight) const;
 
  private:

@@ -115,6 +115,10 @@ Status make_map(const OpContext& c, RoutingState& state) {
   state.map.experts = local ? state.local_experts() : moe.experts;
   state.map.first_expert = local ? state.i * state.local_experts() : 0;
   state.map.all_experts = moe.experts;
+  const bool in_order = rank.slot_of_expert.empty();
+  if (!in_order)
+    state.map.slots =
+        rank.slot_of_expert[static_cast<std::size_t>(rank.moe_layer_of[c.op().layer.index()])]->as<std::int32_t>();
   if (plan.capacity_factor > 0) {
     state.map.capacity = expert_capacity(plan.capacity_factor, probabilities.rows, moe.top_k, moe.experts);
     state.map.padding = plan.pad_to_capacity ? CapacityPadding::kFull : CapacityPadding::kNone;
@@ -138,7 +142,7 @@ Status make_map(const OpContext& c, RoutingState& state) {
   for (const std::int32_t count : state.gated_counts)
     state.own_counts.push_back(static_cast<std::int32_t>(share_of(count, state.sharer, state.sharers)));
   GateChoice choice{c.op().layer, c.micro_batch(), state.gated_counts};
-  if (plan.capacity_factor > 0 || rank.program.division != CopyDivision::kOwnTokens || local) {
+  if (plan.capacity_factor > 0 || rank.program.division != CopyDivision::kOwnTokens || local || !in_order) {
     MOESIM_ASSIGN(choice.counts, chosen_counts(c, own_rows(c, probabilities)));
   }
   rank.choices.push_back(std::move(choice));

@@ -15,7 +15,7 @@ constexpr Reduction kSumFp32{DType::kFp32, ReduceKind::kSum};
 
 // A run of numbers of one parameter's buffer, and its place in a message.
 struct Piece {
-  std::byte* memory = nullptr;  // nullptr: zeros, which need not come back
+  std::byte* memory = nullptr;
   std::int64_t bytes = 0;
   std::int64_t offset = 0;
 };
@@ -27,16 +27,11 @@ class Message {
     pieces_.push_back({static_cast<std::byte*>(numbers.data), numbers.columns * element_bytes, size_});
     size_ += numbers.columns * element_bytes;
   }
-  void add_zeros(std::int64_t bytes) {
-    pieces_.push_back({nullptr, bytes, size_});
-    size_ += bytes;
-  }
   [[nodiscard]] std::int64_t size() const { return size_; }
   [[nodiscard]] Status pack(RankContext& rank, const DeviceBuffer& buffer) const {
     for (const Piece& piece : pieces_) {
-      std::byte* const place = buffer.as<std::byte>() + piece.offset;
-      MOESIM_TRY(piece.memory != nullptr ? rank.backend.copy(rank.stream, place, piece.memory, Bytes(piece.bytes))
-                                         : rank.backend.fill_zero(rank.stream, place, Bytes(piece.bytes)));
+      MOESIM_TRY(
+          rank.backend.copy(rank.stream, buffer.as<std::byte>() + piece.offset, piece.memory, Bytes(piece.bytes)));
     }
     return {};
   }
@@ -52,13 +47,6 @@ class Message {
   std::int64_t size_ = 0;
 };
 
-std::vector<Parameter*> bucket_of(const OpContext& c) {
-  std::vector<Parameter*> parameters;
-  const WeightBucket& bucket = c.rank().program.buckets[static_cast<std::size_t>(c.op().bucket)];
-  for (const TensorId id : bucket.weights) parameters.push_back(&c.rank().parameters.of(bucket.chunk, id));
-  return parameters;
-}
-
 // Sums numbers over the operation's group where they stand.
 Result<CommTask> sum_in_place(const OpContext& c, Message message) {
   RankContext& rank = c.rank();
@@ -72,58 +60,126 @@ Result<CommTask> sum_in_place(const OpContext& c, Message message) {
   return task;
 }
 
-Result<CommTask> all_reduce_bucket(const OpContext& c) {
-  Message message;
-  for (const Parameter* parameter : bucket_of(c))
-    message.add(part_of(parameter->gradient, DType::kFp32, {0, parameter->elements()}), sizeof(float));
-  return sum_in_place(c, std::move(message));
+// Of many parameters in one message the small ones, which would each pay for a start. The large ones are sent from where they
+// are: putting them into a message and back would take as long as sending them between ranks of one host.
+constexpr Bytes kSentAlone{std::int64_t{1} << 20};
+
+struct Bucket {
+  std::vector<Parameter*> alone, together;
+};
+Bucket bucket_of(const OpContext& c) {
+  Bucket parameters;
+  const WeightBucket& bucket = c.rank().program.buckets[static_cast<std::size_t>(c.op().bucket)];
+  for (const TensorId id : bucket.weights) {
+    Parameter& parameter = c.rank().parameters.of(bucket.chunk, id);
+    // What goes on adding up where it stands has to be copied first.
+    const bool stays = parameter.cut >= ZeroStage::kGradients && !parameter.passing_gradient();
+    const bool large = storage(parameter.elements(), DType::kFp32) >= kSentAlone;
+    (large && !stays ? parameters.alone : parameters.together).push_back(&parameter);
+  }
+  return parameters;
 }
 
-// Each owner gets the sum of its part of every gradient of the bucket, one owner behind the other in the message.
-Result<CommTask> scatter_bucket(const OpContext& c) {
+// Of each member, in elements.
+std::vector<std::int64_t> owned_parts(const Parameter& parameter, int members) {
+  std::vector<std::int64_t> parts;
+  for (int owner = 0; owner < members; ++owner)
+    parts.push_back(owned_range(parameter.elements(), members, owner).count);
+  return parts;
+}
+
+Result<CommTask> all_reduce_bucket(const OpContext& c) {
   RankContext& rank = c.rank();
-  const std::vector<Parameter*> bucket = bucket_of(c);
+  const Bucket bucket = bucket_of(c);
+  Message message;
+  for (const Parameter* parameter : bucket.together)
+    message.add(part_of(parameter->gradient, DType::kFp32, {0, parameter->elements()}), sizeof(float));
+  CommTask task;
+  if (message.size() > 0) {
+    MOESIM_ASSIGN(task, sum_in_place(c, std::move(message)));
+  }
+  for (const Parameter* parameter : bucket.alone) {
+    task.buffers.push_back(parameter->gradient);
+    task.requests.push_back(rank.comm.all_reduce(rank.group(c.op().group), channel_of(c.op().stream), kSumFp32,
+                                                 parameter->gradient->bytes()));
+  }
+  return task;
+}
+
+// What has been summed of this rank's part of a gradient.
+Status take_sum(RankContext& rank, const Parameter& parameter, const MatrixView& arrived) {
+  const MatrixView sum = parameter.own_gradient();
+  return parameter.reduced ? rank.backend.add(rank.stream, {sum, arrived, sum})
+                           : rank.backend.cast(rank.stream, {arrived, sum});
+}
+
+// From ZeRO 2 on every backward pass hands its gradients over and starts again from zero.
+Status hand_over(RankContext& rank, Parameter& parameter) {
+  if (parameter.passing_gradient()) {
+    parameter.gradient.reset();
+  } else if (parameter.cut >= ZeroStage::kGradients) {
+    return rank.backend.fill_zero(rank.stream, parameter.gradient->data(), parameter.gradient->size());
+  }
+  return {};
+}
+
+// Small gradients of a bucket: each owner gets the sum of its part of every one, one owner behind the other in the message.
+Status scatter_together(const OpContext& c, const std::vector<Parameter*>& parameters, CommTask& task) {
+  RankContext& rank = c.rank();
   const CommGroup& group = rank.group(c.op().group);
   Message message;
   std::vector<std::int64_t> elements;
   for (int owner = 0; owner < group.size(); ++owner) {
     const std::int64_t before = message.size();
-    for (const Parameter* parameter : bucket) {
-      const ElementRange range = owned_range(parameter->elements(), group.size(), owner);
-      if (parameter->gradient) {
-        message.add(part_of(parameter->gradient, DType::kFp32, range), sizeof(float));
-      } else {  // an earlier bucket has taken what this pass added, too
-        message.add_zeros(range.count * static_cast<std::int64_t>(sizeof(float)));
-      }
-    }
+    for (const Parameter* parameter : parameters)
+      message.add(part_of(parameter->gradient, DType::kFp32, owned_range(parameter->elements(), group.size(), owner)),
+                  sizeof(float));
     elements.push_back((message.size() - before) / static_cast<std::int64_t>(sizeof(float)));
   }
-  CommTask task;
   MOESIM_ASSIGN(BufferPtr all, rank.staging.allocate(Bytes(message.size())));
   MOESIM_ASSIGN(BufferPtr mine,
                 rank.staging.allocate(elements[static_cast<std::size_t>(group.position())], DType::kFp32));
   MOESIM_TRY(message.pack(rank, *all));
-  // From ZeRO 2 on every backward pass hands its gradients over and starts again from zero.
-  for (Parameter* parameter : bucket) {
-    if (parameter->passing_gradient()) {
-      parameter->gradient.reset();
-    } else if (parameter->cut >= ZeroStage::kGradients) {
-      MOESIM_TRY(rank.backend.fill_zero(rank.stream, parameter->gradient->data(), parameter->gradient->size()));
-    }
+  for (Parameter* parameter : parameters) {
+    task.buffers.push_back(parameter->gradient);  // the Program's, until they have been reduced; the message is our own
+    MOESIM_TRY(hand_over(rank, *parameter));
   }
-  task.buffers = {all, mine};
+  task.buffers.insert(task.buffers.end(), {all, mine});
   task.requests.push_back(
       rank.comm.reduce_scatter_v(group, channel_of(c.op().stream), kSumFp32, all->bytes(), mine->bytes(), elements));
-  task.then = [&rank, bucket, mine](CommTask&) -> Status {
+  task.then = [&rank, parameters, mine](CommTask&) -> Status {
     std::int64_t next = 0;
-    for (const Parameter* parameter : bucket) {
-      const MatrixView sum = parameter->own_gradient();
-      const MatrixView arrived = part_of(mine, DType::kFp32, {next, parameter->own.count});
-      MOESIM_TRY(parameter->reduced ? rank.backend.add(rank.stream, {sum, arrived, sum})
-                                    : rank.backend.cast(rank.stream, {arrived, sum}));
+    for (const Parameter* parameter : parameters) {
+      MOESIM_TRY(take_sum(rank, *parameter, part_of(mine, DType::kFp32, {next, parameter->own.count})));
       next += parameter->own.count;
     }
     return {};
+  };
+  return {};
+}
+
+Result<CommTask> scatter_bucket(const OpContext& c) {
+  RankContext& rank = c.rank();
+  const Bucket bucket = bucket_of(c);
+  const CommGroup& group = rank.group(c.op().group);
+  CommTask task;
+  if (!bucket.together.empty()) {
+    MOESIM_TRY(scatter_together(c, bucket.together, task));
+  }
+  std::vector<std::pair<const Parameter*, BufferPtr>> arriving;
+  for (Parameter* parameter : bucket.alone) {
+    MOESIM_ASSIGN(const BufferPtr mine, rank.staging.allocate(parameter->own.count, DType::kFp32));
+    task.buffers.insert(task.buffers.end(), {parameter->gradient, mine});
+    task.requests.push_back(rank.comm.reduce_scatter_v(group, channel_of(c.op().stream), kSumFp32,
+                                                       parameter->gradient->bytes(), mine->bytes(),
+                                                       owned_parts(*parameter, group.size())));
+    arriving.emplace_back(parameter, mine);
+    MOESIM_TRY(hand_over(rank, *parameter));
+  }
+  task.then = [&rank, arriving = std::move(arriving), together = std::move(task.then)](CommTask& ended) -> Status {
+    for (const auto& [parameter, mine] : arriving)
+      MOESIM_TRY(take_sum(rank, *parameter, part_of(mine, DType::kFp32, {0, parameter->own.count})));
+    return together ? together(ended) : Status{};
   };
   return task;
 }
@@ -194,44 +250,68 @@ Result<CommTask> sum_tied_gradients(const OpContext& c) {
   return sum_in_place(c, std::move(message));
 }
 
-Result<CommTask> gather_parameters(const OpContext& c) {
+// A parameter of a bucket, and where all of it comes to stand: with ZeRO 3 in memory of the pass that reads it.
+struct Gathered {
+  const Parameter* parameter = nullptr;
+  BufferPtr whole;
+};
+
+Status gather_together(const OpContext& c, const std::vector<Gathered>& parameters, CommTask& task) {
   RankContext& rank = c.rank();
-  const std::vector<Parameter*> bucket = bucket_of(c);
-  const std::vector<TensorId>& names = rank.program.buckets[static_cast<std::size_t>(c.op().bucket)].weights;
   const CommGroup& group = rank.group(c.op().group);
   Message own;
   Message all;
-  // Where the whole weights come to stand: with ZeRO 3 in memory of the pass that reads them.
-  std::vector<BufferPtr> wholes;
-  const GatheredWeights::Place place{c.call(), c.op().second_half, c.op().group};
-  const bool for_a_pass = rank.program.plan.zero_of(c.op().group) == ZeroStage::kParameters;
-  if (for_a_pass) rank.gathered.make_room(place);
-  std::vector<GatheredWeights::Weight> weights;
-  for (std::size_t i = 0; i < bucket.size(); ++i) {
-    wholes.push_back(bucket[i]->value);
-    if (!for_a_pass) continue;
-    MOESIM_ASSIGN(wholes.back(), rank.tensors.allocate(bucket[i]->elements(), bucket[i]->tensor().type));
-    weights.push_back({bucket[i]->chunk->index, names[i], wholes.back()});
-  }
-  if (for_a_pass) rank.gathered.put(place, std::move(weights));
   std::vector<std::int64_t> bytes;
   for (int owner = 0; owner < group.size(); ++owner) {
     const std::int64_t before = all.size();
-    for (std::size_t i = 0; i < bucket.size(); ++i)
-      all.add(part_of(wholes[i], bucket[i]->tensor().type, owned_range(bucket[i]->elements(), group.size(), owner)),
-              bucket[i]->element_bytes());
+    for (const auto& [parameter, whole] : parameters)
+      all.add(part_of(whole, parameter->tensor().type, owned_range(parameter->elements(), group.size(), owner)),
+              parameter->element_bytes());
     bytes.push_back(all.size() - before);
   }
-  for (const Parameter* parameter : bucket) own.add(parameter->own_value(), parameter->element_bytes());
-  CommTask task;
+  for (const auto& [parameter, whole] : parameters) own.add(parameter->own_value(), parameter->element_bytes());
   MOESIM_ASSIGN(BufferPtr mine, rank.staging.allocate(Bytes(own.size())));
-  MOESIM_ASSIGN(BufferPtr whole, rank.staging.allocate(Bytes(all.size())));
+  MOESIM_ASSIGN(BufferPtr everyones, rank.staging.allocate(Bytes(all.size())));
   MOESIM_TRY(own.pack(rank, *mine));
-  task.buffers = std::move(wholes);
-  task.buffers.insert(task.buffers.end(), {mine, whole});
+  task.buffers.insert(task.buffers.end(), {mine, everyones});
   task.requests.push_back(
-      rank.comm.all_gather_v(group, channel_of(c.op().stream), mine->bytes(), whole->bytes(), bytes));
-  task.then = [&rank, whole, all = std::move(all)](CommTask&) { return all.unpack(rank, *whole); };
+      rank.comm.all_gather_v(group, channel_of(c.op().stream), mine->bytes(), everyones->bytes(), bytes));
+  task.then = [&rank, everyones, all = std::move(all)](CommTask&) { return all.unpack(rank, *everyones); };
+  return {};
+}
+
+Result<CommTask> gather_parameters(const OpContext& c) {
+  RankContext& rank = c.rank();
+  const WeightBucket& bucket = rank.program.buckets[static_cast<std::size_t>(c.op().bucket)];
+  const CommGroup& group = rank.group(c.op().group);
+  const GatheredWeights::Place place{c.call(), c.op().second_half, c.op().group};
+  const bool for_a_pass = rank.program.plan.zero_of(c.op().group) == ZeroStage::kParameters;
+  if (for_a_pass) rank.gathered.make_room(place);
+  CommTask task;
+  std::vector<Gathered> together;
+  std::vector<GatheredWeights::Weight> weights;
+  for (const TensorId id : bucket.weights) {
+    const Parameter& parameter = rank.parameters.of(bucket.chunk, id);
+    BufferPtr whole = parameter.value;
+    if (for_a_pass) {
+      MOESIM_ASSIGN(whole, rank.tensors.allocate(parameter.elements(), parameter.tensor().type));
+      weights.push_back({parameter.chunk->index, id, whole});
+    }
+    task.buffers.push_back(whole);
+    if (whole->size() < kSentAlone) {
+      together.push_back({&parameter, whole});
+      continue;
+    }
+    std::vector<std::int64_t> bytes = owned_parts(parameter, group.size());
+    for (std::int64_t& part : bytes) part *= parameter.element_bytes();
+    const std::span<const std::byte> own{static_cast<const std::byte*>(parameter.own_value().data),
+                                         static_cast<std::size_t>(bytes[static_cast<std::size_t>(group.position())])};
+    task.requests.push_back(rank.comm.all_gather_v(group, channel_of(c.op().stream), own, whole->bytes(), bytes));
+  }
+  if (for_a_pass) rank.gathered.put(place, std::move(weights));
+  if (!together.empty()) {
+    MOESIM_TRY(gather_together(c, together, task));
+  }
   return task;
 }
 

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <type_traits>
 
 #include "exec/run/common_clock.hpp"
@@ -76,6 +78,14 @@ Result<TrainingRecord> train(const TrainingJob& job, ComputeBackend& backend, Co
   for (std::int64_t step = 0; step < job.steps; ++step) {
     MOESIM_ASSIGN(const Range stop, range_over_ranks(comm, group, job.stop.stop_requested() ? 1 : 0));
     if (stop.largest != 0 && step > 0) break;
+    for (const SlotChange& change : job.changes) {
+      if (change.before_step != step) continue;
+      MOESIM_TRY(comm.barrier(group, kRecordChannel).wait());
+      const Seconds begin = clock();
+      MOESIM_ASSIGN(const ExpertMoves moves, move_experts(runner->context(), change.slots));
+      record.moves.push_back({step, moves, clock() - begin});
+    }
+    if (job.pause > Seconds(0)) std::this_thread::sleep_for(std::chrono::duration<double>(job.pause.value()));
     MOESIM_ASSIGN(const Seconds to_common, difference_to_first_clock(comm, kRecordChannel, clock));
     MOESIM_TRY(comm.barrier(group, kRecordChannel).wait());
     const Seconds own_begin = clock() + to_common;
@@ -101,11 +111,12 @@ Result<TrainingRecord> train(const TrainingJob& job, ComputeBackend& backend, Co
 
 Result<std::vector<TrainingRecord>> gather_records(Communicator& comm, const TrainingRecord& mine) {
   MOESIM_ASSIGN(auto steps, gather(comm, mine.steps));
+  MOESIM_ASSIGN(auto moves, gather(comm, mine.moves));
   MOESIM_ASSIGN(auto ops, gather(comm, mine.ops));
   MOESIM_ASSIGN(auto memory, gather(comm, std::vector<MemoryUse>{mine.memory}));
   std::vector<TrainingRecord> records;
   for (std::size_t rank = 0; rank < steps.size(); ++rank)
-    records.push_back({std::move(steps[rank]), std::move(ops[rank]), memory[rank].front()});
+    records.push_back({std::move(steps[rank]), std::move(moves[rank]), std::move(ops[rank]), memory[rank].front()});
   return records;
 }
 

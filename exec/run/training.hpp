@@ -10,9 +10,16 @@
 #include <vector>
 
 #include "base/stop_token.hpp"
+#include "exec/run/expert_moves.hpp"
 #include "exec/run/train_step.hpp"
 
 namespace moesim {
+
+// Before this step (from 0) experts take these slots.
+struct SlotChange {
+  std::int64_t before_step = 0;
+  ExpertSlots slots;
+};
 
 struct TrainingJob {
   const Program& program;
@@ -22,6 +29,10 @@ struct TrainingJob {
   // Asked before each step but the first; when one rank is to stop, all do. The record then has the steps that were done.
   StopToken stop{};
   OperationWaits waits = {};  // see RankRunner::compute_by_waiting; empty: computes
+  std::vector<SlotChange> changes = {};
+  // All ranks sleep so long before each step. Systems give other work 1/20 of every second in which ranks of a real-time class
+  // would not leave it any, all at once (Linux: 50 ms): in a pause it gets that without a step being interrupted.
+  Seconds pause{0};
 };
 
 struct StepRecord {
@@ -30,9 +41,17 @@ struct StepRecord {
   Seconds time;  // of this rank
 };
 
+// A change of slots, from when all ranks are ready for it until this one is through.
+struct MoveRecord {
+  std::int64_t before_step = 0;
+  ExpertMoves moves;
+  Seconds time;
+};
+
 // What one rank has to tell.
 struct TrainingRecord {
   std::vector<StepRecord> steps;
+  std::vector<MoveRecord> moves;
   std::vector<ExecutedOp> ops;  // of the last step; on all ranks from the same moment
   MemoryUse memory;
 };

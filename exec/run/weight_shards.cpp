@@ -17,8 +17,8 @@ constexpr std::int64_t kBiasFanIn = 100;
 
 class PieceWriter {
  public:
-  PieceWriter(const Program& program, const Tensor& weight, const Layout::Coordinates& at)
-      : program_(program), weight_(weight), at_(at), sizes_(program.plan.sizes()) {}
+  PieceWriter(const Program& program, const Tensor& weight, const Layout::Coordinates& at, const ExpertSlots& slots)
+      : program_(program), weight_(weight), at_(at), sizes_(program.plan.sizes()), slots_(slots) {}
 
   std::vector<ShardPiece> pieces(std::string_view reader) {
     const std::string_view name = weight_.name;
@@ -134,9 +134,16 @@ class PieceWriter {
     }
   }
 
+  [[nodiscard]] int moe_layer() const {
+    int number = 0;
+    for (int layer = 0; layer < weight_.layer.value(); ++layer)
+      number += program_.model.layer(LayerId(layer)).moe ? 1 : 0;
+    return number;
+  }
+
   void experts(std::string_view name) {
     for (std::int64_t local = 0; local < weight_.groups; ++local) {
-      const auto expert = static_cast<std::int32_t>(at_.ep * weight_.groups + local);
+      const std::int32_t expert = slots_.expert(moe_layer(), at_.ep * weight_.groups + local);
       const std::int64_t local_row = local * weight_.rows.count;
       if (name == "experts.up") {
         raised(name, expert, at_.esp, sizes_.esp, layer().moe->expert.gated, local_row);
@@ -153,6 +160,7 @@ class PieceWriter {
   const Tensor& weight_;
   const Layout::Coordinates& at_;
   const ParallelSizes& sizes_;
+  const ExpertSlots& slots_;
   std::vector<ShardPiece> pieces_;
 };
 
@@ -173,8 +181,8 @@ std::string matrix_text(const MatrixId& id) {
 }
 
 std::vector<ShardPiece> shard_pieces(const Program& program, const Tensor& weight, std::string_view reader,
-                                     const Layout::Coordinates& at) {
-  return PieceWriter(program, weight, at).pieces(reader);
+                                     const Layout::Coordinates& at, const ExpertSlots& slots) {
+  return PieceWriter(program, weight, at, slots).pieces(reader);
 }
 
 // The sum of four numbers, uniform in [0, 1), has mean 2 and variance 4 / 12.

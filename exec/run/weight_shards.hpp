@@ -36,10 +36,11 @@ struct ShardPiece {
   std::int64_t fan_in = 1;           // numbers that one output of the matrix sums up; 0: a norm, which starts at 1
 };
 
-// The pieces of a weight on the rank at these coordinates. `reader`: the operation that reads it (ChunkIndex). Rows and columns
-// that pad the vocabulary belong to no piece.
+// The pieces of a weight on the rank at these coordinates, where experts stand in these slots. `reader`: the operation that reads
+// it (ChunkIndex). Rows and columns that pad the vocabulary belong to no piece.
 [[nodiscard]] std::vector<ShardPiece> shard_pieces(const Program& program, const Tensor& weight,
-                                                   std::string_view reader, const Layout::Coordinates& at);
+                                                   std::string_view reader, const Layout::Coordinates& at,
+                                                   const ExpertSlots& slots);
 
 // About normal with a variance of 1 / fan_in; 1 for norms. Rows and columns are those of the whole matrix.
 class InitialValues {

@@ -57,7 +57,7 @@ int moe_degree(const MoeSchedule& schedule, const Plan& plan) {
 std::shared_ptr<const RoutedLoads> loads_of_schedule(const MoeSchedule& schedule,
                                                      std::shared_ptr<const RoutedLoads> own, const Plan& plan,
                                                      const ModelShape& model, const Layout& layout) {
-  auto divided = divide_copies(std::move(own), plan, layout, schedule.division(plan));
+  auto divided = by_slot(divide_copies(std::move(own), plan, layout, schedule.division(plan)), plan.expert_slots);
   return with_shadows(std::move(divided), schedule.shadows(plan, *model.first_moe()));
 }
 

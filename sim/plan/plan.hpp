@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "models/precision.hpp"
 #include "models/shape/model_shape.hpp"
+#include "sim/plan/expert_slots.hpp"
 #include "sim/plan/layout.hpp"
 
 namespace moesim {
@@ -53,6 +54,7 @@ struct Plan {
   std::string moe_schedule = "megatron-a2a";  // a name of sim/lower/moe_schedules.hpp
   int moe_degree = 0;                         // pieces that it cuts copies into; 0: what MoeSchedule::degrees has first
   int moe_shadows = 0;                        // shadowed experts of each MoE layer: those with the most copies
+  ExpertSlots expert_slots;                   // which expert stands where
   double capacity_factor = 0;                 // 0: dropless
   bool pad_to_capacity = false;
 

@@ -36,8 +36,28 @@ Status check_moe(const MoeShape& moe, const ParallelSizes& s) {
   return divides("shared expert FFN width", moe.shared.width, "tensor-model-parallel size", s.tp);
 }
 
+Status check_expert_slots(const ExpertSlots& slots, const ModelShape& model) {
+  if (slots.in_order()) return {};
+  if (static_cast<int>(slots.expert_at.size()) != model.moe_layer_count())
+    return invalid_input(fmt::format("expert_slots has {} layers, the model {} MoE layers", slots.expert_at.size(),
+                                     model.moe_layer_count()),
+                         {}, "give a list of experts for each MoE layer, or leave expert_slots out");
+  const std::int64_t experts = model.first_moe()->experts;
+  for (std::size_t layer = 0; layer < slots.expert_at.size(); ++layer) {
+    std::vector<std::int32_t> sorted = slots.expert_at[layer];
+    std::ranges::sort(sorted);
+    bool each_once = std::ssize(sorted) == experts;
+    for (std::size_t i = 0; each_once && i < sorted.size(); ++i) each_once = sorted[i] == static_cast<std::int32_t>(i);
+    if (!each_once)
+      return invalid_input(
+          fmt::format("expert_slots of MoE layer {} does not have each of the {} experts once", layer, experts));
+  }
+  return {};
+}
+
 Status check_model_fits(const Plan& plan, const ModelShape& model) {
   const ParallelSizes& s = plan.sizes();
+  MOESIM_TRY(check_expert_slots(plan.expert_slots, model));
   if (!is_moe(model) && (s.ep > 1 || s.esp > 1))
     return invalid_input(
         fmt::format("expert-model-parallel size is {} and expert-tensor-parallel size {}, but the model has "

@@ -19,6 +19,7 @@ constexpr std::int64_t kLargestBatch = 1LL << 30;
 constexpr std::int64_t kMostLayers = 100'000;
 constexpr std::int64_t kLargestBucket = 1LL << 50;
 constexpr int kMostShadows = 4096;
+constexpr std::int64_t kMostExpertNumber = (1 << 24) - 1;  // that FP32 holds
 constexpr double kLargestCapacity = 1e6;
 
 Result<int> small_int_or(JsonReader& reader, std::string_view key, int fallback, std::int64_t smallest,
@@ -103,6 +104,22 @@ Result<std::vector<int>> read_stage_layers(JsonReader& root) {
   return layers;
 }
 
+Result<ExpertSlots> read_expert_slots(JsonReader& root) {
+  ExpertSlots slots;
+  const auto reader = root.optional("expert_slots");
+  if (!reader) return slots;
+  MOESIM_ASSIGN(const auto layers, reader->elements());
+  for (const JsonReader& layer : layers) {
+    MOESIM_ASSIGN(const auto elements, layer.elements());
+    std::vector<std::int32_t>& experts = slots.expert_at.emplace_back();
+    for (const JsonReader& element : elements) {
+      MOESIM_ASSIGN(const std::int64_t expert, element.as_int(0, kMostExpertNumber));
+      experts.push_back(static_cast<std::int32_t>(expert));
+    }
+  }
+  return slots;
+}
+
 Result<Recompute> read_recompute(JsonReader& root, Recompute fallback) {
   MOESIM_ASSIGN(const std::string word, root.string_or("recompute", std::string(recompute_name(fallback))));
   std::vector<std::string> names;
@@ -155,6 +172,7 @@ Status read_options(JsonReader& root, Plan& plan) {
   MOESIM_ASSIGN(plan.moe_schedule, root.string_or("moe_schedule", plan.moe_schedule));
   MOESIM_ASSIGN(plan.moe_degree, small_int_or(root, "moe_degree", plan.moe_degree, 0, kMostMoePieces));
   MOESIM_ASSIGN(plan.moe_shadows, small_int_or(root, "moe_shadows", plan.moe_shadows, 0, kMostShadows));
+  MOESIM_ASSIGN(plan.expert_slots, read_expert_slots(root));
   MOESIM_ASSIGN(plan.capacity_factor, root.double_or("capacity_factor", plan.capacity_factor, 0, kLargestCapacity));
   MOESIM_ASSIGN(plan.pad_to_capacity, root.bool_or("pad_to_capacity", plan.pad_to_capacity));
   MOESIM_ASSIGN(plan.recompute, read_recompute(root, plan.recompute));
@@ -228,6 +246,7 @@ std::string plan_to_json(const PlanFile& file, int indent) {
   json["moe_schedule"] = plan.moe_schedule;
   json["moe_degree"] = plan.moe_degree;
   if (plan.moe_shadows > 0) json["moe_shadows"] = plan.moe_shadows;
+  if (!plan.expert_slots.in_order()) json["expert_slots"] = plan.expert_slots.expert_at;
   json["capacity_factor"] = plan.capacity_factor;
   json["pad_to_capacity"] = plan.pad_to_capacity;
   json["recompute"] = recompute_name(plan.recompute);

@@ -60,6 +60,26 @@ std::span<const std::int32_t> RoutedLoads::shadows_in(int moe_layer, const RowPi
                                     static_cast<std::size_t>(last - first));
 }
 
+std::shared_ptr<const RoutedLoads> by_slot(std::shared_ptr<const RoutedLoads> loads, const ExpertSlots& slots) {
+  if (slots.in_order() || loads->balanced || loads->moe_layers == 0) return loads;
+  RoutedLoads placed = *loads;
+  if (placed.chosen.empty()) placed.chosen = placed.counts;
+  const auto reorder = [&](std::vector<std::int32_t>& table, const std::vector<std::int32_t>& by_expert) {
+    if (by_expert.empty()) return;
+    const auto experts = static_cast<std::size_t>(loads->experts);
+    const std::size_t rows = by_expert.size() / experts;
+    for (std::size_t row = 0; row < rows; ++row) {
+      const int layer = static_cast<int>(row / (rows / static_cast<std::size_t>(loads->moe_layers)));
+      for (std::size_t slot = 0; slot < experts; ++slot)
+        table[row * experts + slot] =
+            by_expert[row * experts + static_cast<std::size_t>(slots.expert(layer, static_cast<std::int64_t>(slot)))];
+    }
+  };
+  reorder(placed.counts, loads->counts);
+  reorder(placed.kept, loads->kept);
+  return std::make_shared<const RoutedLoads>(std::move(placed));
+}
+
 std::shared_ptr<const RoutedLoads> with_shadows(std::shared_ptr<const RoutedLoads> loads, int count) {
   if (count == 0 || loads->moe_layers == 0) return loads;
   RoutedLoads shadowed = *loads;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "sim/plan/expert_slots.hpp"
 #include "sim/program/row_piece.hpp"
 #include "traces/remap.hpp"
 
@@ -24,7 +25,8 @@ struct RoutedLoads {
   int experts = 0;
   int top_k = 0;
   std::int64_t tokens_per_source = 0;
-  std::vector<std::int32_t> counts;  // [moe_layer][variant][source][expert]
+  std::vector<std::int32_t>
+      counts;  // [moe_layer][variant][source][expert], where experts have places by slot (by_slot)
   std::vector<std::int32_t>
       chosen;  // what the gate of a rank chose, before a capacity cut or padded it; empty: as counts
   std::vector<std::int32_t> kept;  // of those, what the capacity left; a rank sends its share of it; empty: all of it
@@ -68,6 +70,10 @@ constexpr int kMostSources = 64;
 constexpr int kMostVariants = 4;
 [[nodiscard]] Result<RoutedLoads> routed_loads_from(const LoadMapper& mapper, int moe_layers, int experts, int top_k,
                                                     std::int64_t tokens_per_source, int sources, int micro_batches);
+
+// The same loads for experts that stand in these slots: what is sent by slot, what gates chose by expert as before.
+[[nodiscard]] std::shared_ptr<const RoutedLoads> by_slot(std::shared_ptr<const RoutedLoads> loads,
+                                                         const ExpertSlots& slots);
 
 // The same loads with the `count` experts of each layer shadowed that get the most copies, over all sources and micro-batches; of
 // equal ones the first. The same object for none.

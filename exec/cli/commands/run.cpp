@@ -90,7 +90,9 @@ void add_run(CLI::App& app, Session& session) {
       "# the same on one machine without mpirun: the processes find together over TCP\n"
       "moeexec run plan.json --processes 8\n"
       "# the gates choose as often as a recording says\n"
-      "moeexec run plan.json --gate replay --trace recording.csv.zst");
+      "moeexec run plan.json --gate replay --trace recording.csv.zst\n"
+      "# after three steps experts move to where another plan has them\n"
+      "moeexec run plan.json --steps 6 --switch-to moved.json --switch-after 3");
   auto request = std::make_shared<RunRequest>();
   command->add_option("plan", request->plan, "A plan file (docs/plan.md); its sizes say how many ranks there are")
       ->option_text("PLAN")
@@ -105,6 +107,7 @@ void add_run(CLI::App& app, Session& session) {
   add_compute_option(*command, session, request->job);
   add_prediction_options(*command, session, request->prediction);
   add_gate_options(*command, session, request->job);
+  add_switch_options(*command, request->job);
   command
       ->add_option("--timeline-out", request->timeline_out,
                    "Write the last step as a timeline (Chrome/Perfetto JSON; .gz and .zst compress)")

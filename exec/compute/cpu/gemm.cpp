@@ -72,7 +72,7 @@ Status input_gradient(std::string_view kernel, const MatrixView& gy, const Matri
 }
 
 Status weight_gradient(std::string_view kernel, const MatrixView& x, const MatrixView& gy, const MatrixView& gw,
-                       std::span<const std::int64_t> group_rows) {
+                       std::span<const std::int64_t> group_rows, GradientSum sum) {
   const std::int64_t in = x.columns;
   const std::int64_t out = gy.columns;
   MOESIM_TRY(check_weight_gradient({kernel, group_rows}, x, gy, gw));
@@ -80,7 +80,7 @@ Status weight_gradient(std::string_view kernel, const MatrixView& x, const Matri
   std::int64_t group = 0;
   for (const std::int64_t rows : group_rows) {
     const std::int64_t g = group++;
-    if (rows == 0) continue;
+    if (rows == 0 && sum == GradientSum::kAdd) continue;
     const Fp32Input xs(row_range(x, first, rows));
     const Fp32Input gys(row_range(gy, first, rows));
     sgemm({.m = in,
@@ -91,7 +91,7 @@ Status weight_gradient(std::string_view kernel, const MatrixView& x, const Matri
            .a_transposed = Transpose::kYes,
            .b = gys.row(0),
            .b_stride = gys.stride(),
-           .beta = 1.0F,
+           .beta = sum == GradientSum::kAdd ? 1.0F : 0.0F,
            .c = fp32_row(gw, g * in),
            .c_stride = gw.row_stride});
     first += rows;
@@ -125,7 +125,7 @@ Status CpuBackend::gemm_dgrad(DeviceStream, const GemmDgradArgs& args) {
 }
 Status CpuBackend::gemm_wgrad(DeviceStream, const GemmWgradArgs& args) {
   const std::int64_t rows[] = {args.x.rows};
-  return weight_gradient("gemm_wgrad", args.x, args.gy, args.gw, rows);
+  return weight_gradient("gemm_wgrad", args.x, args.gy, args.gw, rows, args.sum);
 }
 Status CpuBackend::grouped_gemm(DeviceStream, const GroupedGemmArgs& args) {
   return forward("grouped_gemm", args.x, args.w, args.y, args.group_rows);
@@ -134,7 +134,7 @@ Status CpuBackend::grouped_gemm_dgrad(DeviceStream, const GroupedGemmDgradArgs& 
   return input_gradient("grouped_gemm_dgrad", args.gy, args.w, args.gx, args.group_rows);
 }
 Status CpuBackend::grouped_gemm_wgrad(DeviceStream, const GroupedGemmWgradArgs& args) {
-  return weight_gradient("grouped_gemm_wgrad", args.x, args.gy, args.gw, args.group_rows);
+  return weight_gradient("grouped_gemm_wgrad", args.x, args.gy, args.gw, args.group_rows, args.sum);
 }
 
 }  // namespace moesim

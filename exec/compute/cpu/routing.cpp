@@ -13,12 +13,14 @@ namespace {
 constexpr std::int32_t kNone = -1;
 constexpr std::int32_t kElsewhere = -2;
 
-// The expert of a copy as top_k left it, counted from the first of the map; kNone where the number is no expert.
+// The slot of the expert of a copy as top_k left it, counted from the first of the map; kNone where the number is no expert.
 std::int32_t expert_of(const BuildRoutingArgs& args, std::int64_t copy) {
   const std::int64_t k = args.map.top_k;
   const float id = fp32_row(args.probabilities, copy / k)[k + copy % k];
   if (!(id >= 0.0F && id < static_cast<float>(args.map.known_experts()))) return kNone;
-  const std::int64_t expert = static_cast<std::int64_t>(id) - args.map.first_expert;
+  const auto chosen = static_cast<std::int64_t>(id);
+  const std::int64_t slot = args.map.slots != nullptr ? args.map.slots[chosen] : chosen;
+  const std::int64_t expert = slot - args.map.first_expert;
   return expert >= 0 && expert < args.map.experts ? static_cast<std::int32_t>(expert) : kElsewhere;
 }
 

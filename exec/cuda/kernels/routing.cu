@@ -21,7 +21,8 @@ constexpr std::int32_t kElsewhere = -2;  // of another rank
 __device__ std::int32_t expert_of(const RoutingPlan& plan, std::int64_t copy) {
   const float id = fp32_at(plan.probabilities, copy / plan.top_k, plan.top_k + copy % plan.top_k);
   if (!(id >= 0.0F && id < static_cast<float>(plan.all_experts))) return kNone;
-  const std::int64_t expert = static_cast<std::int64_t>(id) - plan.first_expert;
+  const auto chosen = static_cast<std::int64_t>(id);
+  const std::int64_t expert = (plan.slots != nullptr ? plan.slots[chosen] : chosen) - plan.first_expert;
   return expert >= 0 && expert < plan.experts ? static_cast<std::int32_t>(expert) : kElsewhere;
 }
 

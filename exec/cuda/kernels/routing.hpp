@@ -12,9 +12,10 @@ struct RoutingPlan {
   std::int64_t experts = 0;  // that have rows: from first_expert on, of all_experts
   std::int64_t first_expert = 0;
   std::int64_t all_experts = 0;
-  std::int64_t capacity = 0;  // 0: all
-  bool padded = false;        // every expert gets `capacity` rows
-  std::int64_t rows = 0;      // of copy_of_row
+  const std::int32_t* slots = nullptr;  // of all experts; nullptr: each in its own
+  std::int64_t capacity = 0;            // 0: all
+  bool padded = false;                  // every expert gets `capacity` rows
+  std::int64_t rows = 0;                // of copy_of_row
   std::int32_t *expert_rows = nullptr, *row_of_copy = nullptr, *copy_of_row = nullptr;
 };
 

@@ -52,6 +52,7 @@ BenchFile every_kind() {
       case_of("overlap", OverlapWork{.measured = OverlapMeasured::kCommunication,
                                      .compute = gemm,
                                      .compute_repeats = 8,
+                                     .collective_rounds = 3,
                                      .collectives = {collective}})};
   return file;
 }
@@ -70,6 +71,7 @@ TEST(BenchFile, WhatIsWrittenIsRead) {
   EXPECT_TRUE(std::holds_alternative<OperationWork>(file->cases[5].work));
   EXPECT_EQ(std::get<CollectiveWork>(file->cases[6].work).groups[1][0], RankId(1));
   EXPECT_EQ(std::get<OverlapWork>(file->cases[7].work).compute_repeats, 8);
+  EXPECT_EQ(std::get<OverlapWork>(file->cases[7].work).collective_rounds, 3);
   EXPECT_EQ(file->cases[7].end, SamplesEnd::kBudget);
   EXPECT_EQ(file->cases[7].operations, 3);
 }

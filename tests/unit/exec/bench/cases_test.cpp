@@ -101,6 +101,32 @@ TEST(PlanCases, EveryKernelRuns) {
   });
 }
 
+// By a clock that is a millisecond later whenever it is asked, 100 GEMMs take 1 ms and so does a collective: 200 GEMMs are as long as
+// two collectives, so one of these could hide behind them.
+TEST(PlanCases, OverlapIsOfTwiceAsMuchComputationAsCommunication) {
+  run_local_ranks({.hosts = {"here", "here"}, .comm = {.clock = [] { return Seconds(0); }}}, [](Communicator& comm) {
+    const auto backend = make_cpu_backend();
+    double milliseconds = 0;
+    BenchContext context{*backend, {}, comm, [&] { return Seconds(1e-3 * ++milliseconds); }};
+    int settled = 0;
+    const auto cases = plan_cases({"overlap"}, BenchScale::kSmall, {"here", "here"}).value();
+    for (const PlannedCase& one : cases) {
+      const auto& planned = std::get<OverlapWork>(one.work);
+      const Result<PreparedCase> prepared = one.prepare(context);
+      ASSERT_TRUE(prepared.has_value()) << one.name << ": " << prepared.error().what;
+      EXPECT_TRUE(prepared->run().has_value()) << one.name;
+      const bool both =
+          planned.measured == OverlapMeasured::kCompute && planned.compute && !planned.collectives.empty();
+      EXPECT_EQ(prepared->work.has_value(), both) << one.name;
+      if (!prepared->work) continue;
+      ++settled;
+      EXPECT_EQ(std::get<OverlapWork>(*prepared->work).compute_repeats, 200);
+      EXPECT_EQ(std::get<OverlapWork>(*prepared->work).collective_rounds, 1);
+    }
+    EXPECT_EQ(settled, 2);
+  });
+}
+
 TEST(PlanCases, AnUnknownNameIsTheUsersMistake) {
   const Result<std::vector<PlannedCase>> cases = plan_cases({"gem"}, BenchScale::kSmall, {"here"});
   ASSERT_FALSE(cases.has_value());

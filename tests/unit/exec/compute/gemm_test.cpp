@@ -90,6 +90,8 @@ TEST_P(GemmTest, ForwardAndGradientsMatchFloat64) {
     const Values before = gw.values();
     expect_ok(backend().gemm_wgrad(stream(), {x.view(), gy.view(), gw.view()}));
     expect_close("gw", gw.values(), sum_of(before, reference.wgrad(x.values(), gy.values())), DType::kFp32);
+    expect_ok(backend().gemm_wgrad(stream(), {x.view(), gy.view(), gw.view(), GradientSum::kSet}));
+    expect_close("gw set", gw.values(), reference.wgrad(x.values(), gy.values()), DType::kFp32);
   }
 }
 
@@ -117,6 +119,8 @@ TEST_P(GemmTest, GroupsUseTheirOwnMatrixAndMayBeEmpty) {
     const Values before = gw.values();
     expect_ok(backend().grouped_gemm_wgrad(stream(), {x.view(), gy.view(), gw.view(), group_rows}));
     expect_close("gw", gw.values(), sum_of(before, reference.wgrad(x.values(), gy.values())), DType::kFp32);
+    expect_ok(backend().grouped_gemm_wgrad(stream(), {x.view(), gy.view(), gw.view(), group_rows, GradientSum::kSet}));
+    expect_close("gw set", gw.values(), reference.wgrad(x.values(), gy.values()), DType::kFp32);
   }
 }
 

@@ -111,6 +111,18 @@ TEST(RoutingTest, RowsForExpertsOfThisRankAlone) {
   EXPECT_THAT(refusal(backend().build_routing(stream(), {p.view(), map})), ::testing::HasSubstr("not among all"));
 }
 
+// Experts 0 and 1 have changed places: token 0 chose (2, 0), token 1 (1, 0).
+TEST(RoutingTest, RowsAreInTheOrderOfSlots) {
+  const DeviceMatrix p(DType::kFp32, 2, 4, {0.5, 0.5, 2.0, 0.0, 0.5, 0.5, 1.0, 0.0});
+  const DeviceIndices rows(Int32s(3, -7)), of_copy(Int32s(4, -7)), of_row(Int32s(4, -7)), slots(Int32s{1, 0, 2});
+  RoutingMap map{2, 2, 3, 0, CapacityPadding::kNone, rows.data(), of_copy.data(), of_row.data()};
+  map.slots = slots.data();
+  expect_ok(backend().build_routing(stream(), {p.view(), map}));
+  EXPECT_EQ(rows.values(), (Int32s{1, 2, 1}));
+  EXPECT_EQ(of_copy.values(), (Int32s{3, 1, 0, 2}));
+  EXPECT_EQ(of_row.values(), (Int32s{2, 1, 3, 0}));
+}
+
 TEST(RoutingTest, RefusesAnExpertThatThereIsNot) {
   const DeviceMatrix p(DType::kFp32, 1, 2, {0.5, 3.0});
   const DeviceIndices rows(Int32s(3, -7)), of_copy(Int32s(1, -7)), of_row(Int32s(1, -7));

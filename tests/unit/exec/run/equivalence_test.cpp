@@ -191,6 +191,23 @@ TEST(Equivalence, EveryRecomputeAndZeroStage) {
       }
 }
 
+// Weights of 1 MiB are reduced and gathered where they stand, those beside them in one message: the table of 8192 x 32 numbers
+// and the up-projections of four experts, 4 x 32 x 2048, are just that large.
+TEST(Equivalence, LargeWeightsBesideSmallOnes) {
+  ModelShape model = tiny_moe();
+  model.name = "large-moe";
+  model.vocab = 8192;
+  model.kinds[1].moe->expert.width = 1024;
+  model.layers = {0, 1};
+  for (const int zero : {0, 1, 2, 3})
+    for (const ParallelSizes& sizes :
+         {ParallelSizes{.dp = 4, .ep = 2, .edp = 2}, ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .edp = 2}}) {
+      Plan plan = tiny_plan(sizes);
+      plan.zero_dense = plan.zero_expert = static_cast<ZeroStage>(zero);
+      expect_same_training(plan, model);
+    }
+}
+
 TEST(Equivalence, ReductionsAndGathersBesideTheStep) {
   for (const int zero : {0, 1, 2}) {
     Plan plan = tiny_plan({.pp = 2, .dp = 4, .ep = 2, .edp = 2});

@@ -125,13 +125,9 @@ TEST(Memory, OfShadowedExpertsIsCloseToTheWalk) {
     }
 }
 
-double whole_gradients(Plan plan) {
-  plan.zero_dense = plan.zero_expert = ZeroStage::kNone;
-  return walk_memory(tiny_program(plan, tiny_moe()).value()).worst().gradients.value();
-}
-
-// What stays from step to step is cut as the walk says, and what ZeRO 2 and 3 hold for a while is among the tensors. Where
-// reductions lag behind the computation, more gradients wait for theirs than the walk counts, at most all of them.
+// What stays from step to step is cut as the walk says, and what ZeRO 2 and 3 hold for a while is among the tensors. Never more
+// than the walk counts, which lets every reduction lag as far behind as the Program allows; with pipelines but for what has come
+// from another stage before the walk's turn for it.
 TEST(Memory, OfEveryZeroStageIsCutAsTheWalkSays) {
   for (const ParallelSizes& sizes :
        {ParallelSizes{}, ParallelSizes{.dp = 2, .ep = 2}, ParallelSizes{.dp = 2, .edp = 2},
@@ -146,8 +142,8 @@ TEST(Memory, OfEveryZeroStageIsCutAsTheWalkSays) {
         for (const Held& one : memory_of(plan, tiny_moe())) {
           EXPECT_EQ(one.use.states, one.walk.static_bytes());
           const double walk = (one.walk.saved_activations + one.walk.working).value();
-          EXPECT_GT(one.use.tensors.value(), 0.8 * walk);
-          EXPECT_LT(one.use.tensors.value(), 1.3 * walk + (zero >= 2 ? whole_gradients(plan) : 0));
+          EXPECT_GT(one.use.tensors.value(), 0.6 * walk);
+          EXPECT_LE(one.use.tensors.value(), sizes.pp > 1 ? 1.2 * walk : walk);
         }
       }
 }

@@ -89,7 +89,7 @@ TEST(Shards, FusedColumnsAreCutByHead) {
   for (const Tensor& tensor : program->chunks[0].tensors) {
     if (tensor.role != TensorRole::kWeight || tensor.name != "attention.qkv") continue;
     const auto pieces = shard_pieces(*program, tensor, "attention.qkv",
-                                     {.tp = 1, .cp = 0, .dp = 0, .pp = 0, .esp = 0, .ep = 0, .edp = 0});
+                                     {.tp = 1, .cp = 0, .dp = 0, .pp = 0, .esp = 0, .ep = 0, .edp = 0}, {});
     ASSERT_EQ(pieces.size(), 3U);
     EXPECT_EQ(pieces[0].matrix.name, "attention.q");
     EXPECT_EQ(pieces[0].column, 16);

@@ -112,8 +112,8 @@ class HardwareUnderTest {
 };
 [[nodiscard]] Result<std::unique_ptr<HardwareUnderTest>> hardware_under_test(Communicator& host);
 
-inline Result<Trained> train_all(const Plan& plan, const ModelShape& model, int steps,
-                                 const RunSettings& settings = {}) {
+inline Result<Trained> train_all(const Plan& plan, const ModelShape& model, int steps, const RunSettings& settings = {},
+                                 const std::vector<SlotChange>& changes = {}) {
   MOESIM_ASSIGN(const Program program, tiny_program(plan, model));
   const auto rank_main = [&](Communicator& comm) -> Result<Trained> {
     MOESIM_ASSIGN(const auto hardware, hardware_under_test(comm));
@@ -129,7 +129,7 @@ inline Result<Trained> train_all(const Plan& plan, const ModelShape& model, int 
       }
       return {};
     };
-    const TrainingJob job{program, settings, synthetic_sequences(model.vocab, 7), steps};
+    const TrainingJob job{program, settings, synthetic_sequences(model.vocab, 7), steps, {}, {}, changes};
     if (const auto record = train(job, hardware->backend(), hardware->comm(), real_clock(), keep); !record) {
       comm.abort_all(record.error().what);
       return tl::unexpected(record.error());

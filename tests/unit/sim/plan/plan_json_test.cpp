@@ -35,6 +35,7 @@ PlanFile every_field() {
   plan.stage_layers = {15, 16, 16, 14};
   plan.moe_schedule = "parm-s1";
   plan.moe_shadows = 3;
+  plan.expert_slots = {{{1, 0}, {0, 1}}};
   plan.capacity_factor = 1.1;  // no exact binary fraction: the text must give the same bits back
   plan.pad_to_capacity = true;
   plan.recompute = Recompute::kFull;

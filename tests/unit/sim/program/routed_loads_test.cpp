@@ -115,6 +115,20 @@ TEST(RoutedLoads, BalancedSpreadsTheRemainder) {
   EXPECT_EQ(loads.counts, (std::vector<std::int32_t>{2, 3, 2, 3, 2, 3, 2, 3}));
 }
 
+// Expert 2 stands in slot 0, expert 0 in slot 1, expert 1 in slot 2, in the second layer only.
+TEST(RoutedLoads, BySlotMovesWhatIsSentAndNotWhatIsChosen) {
+  RoutedLoads own;
+  own.moe_layers = 2;
+  own.experts = 3;
+  own.balanced = false;
+  own.counts = {1, 2, 3, 4, 5, 6};
+  const auto loads = std::make_shared<const RoutedLoads>(own);
+  EXPECT_EQ(by_slot(loads, {}), loads);
+  const auto placed = by_slot(loads, {{{0, 1, 2}, {2, 0, 1}}});
+  EXPECT_EQ(placed->counts, (std::vector<std::int32_t>{1, 2, 3, 6, 4, 5}));
+  EXPECT_EQ(placed->chosen, own.counts);
+}
+
 TEST(RoutedLoads, CapacityCutsAndPads) {
   RoutedLoads loads = balanced_routed_loads(1, 4, 1, 8);
   loads.counts = {5, 2, 1, 0};
