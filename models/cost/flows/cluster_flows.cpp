@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
 #include <unordered_map>
 #include <utility>
 
@@ -36,7 +35,8 @@ struct ClusterFlows::Colours {
   [[nodiscard]] std::uint64_t of(const Flow& flow, double start) const {
     const std::uint64_t ways =
         mixed(path[2 * static_cast<std::size_t>(flow.out)], path[2 * static_cast<std::size_t>(flow.in) + 1]);
-    return mixed(ways ^ mixed(std::bit_cast<std::uint64_t>(flow.bytes)),
+    const std::uint64_t between = flow.pair < 0 ? 0 : link[static_cast<std::size_t>(flow.pair)];
+    return mixed(ways ^ mixed(between) ^ mixed(std::bit_cast<std::uint64_t>(flow.bytes)),
                  std::bit_cast<std::uint64_t>(start) ^ static_cast<std::uint64_t>(flow.exchange));
   }
 };
@@ -51,6 +51,7 @@ ClusterFlows::ClusterFlows(const ClusterView& view, const LinkPaths& links) : vi
 }
 
 void ClusterFlows::apply_efficiency(const LawParameters& parameters) {
+  MOESIM_ASSERT(flows_.empty());
   for (std::size_t l = 0; l < links_.links.size(); ++l) {
     const double share = parameters.link(links_.links[l].link).all_to_all_efficiency;
     capacity_[2 * l] *= share;
@@ -87,7 +88,8 @@ std::int32_t ClusterFlows::new_exchange(Seconds start) {
 
 void ClusterFlows::add_flow(int level, RankId from, RankId to, double bytes, std::int32_t exchange) {
   if (bytes <= 0) return;
-  flows_.push_back({level * links_.ranks + from.value(), level * links_.ranks + to.value(), exchange, bytes});
+  flows_.push_back({level * links_.ranks + from.value(), level * links_.ranks + to.value(), exchange,
+                    pair_link(level, from, to), bytes});
 }
 
 int ClusterFlows::level_of(RankId from, RankId to) const {
@@ -127,15 +129,19 @@ void ClusterFlows::visit_links(const Flow& flow, const Visit& visit) const {
   };
   for (const std::int32_t link : path(flow.out)) visit(2 * link);
   for (const std::int32_t link : path(flow.in)) visit(2 * link + 1);
+  if (flow.pair >= 0) visit(flow.pair);
 }
 
-// A direct link of a mesh is the pair's own.
-double ClusterFlows::pair_limit(const Flow& flow) const {
-  const std::vector<std::int32_t>& level = links_.level_of_tier;
-  const auto found = std::find(level.begin(), level.end(), flow.out / links_.ranks);
-  const auto tier = static_cast<int>(found - level.begin());
-  if (found == level.end() || !view_.tier(tier).mesh) return std::numeric_limits<double>::infinity();
-  return view_.tier(tier).pair_limit.value() * efficiency_of_tier_[static_cast<std::size_t>(tier)];
+std::int32_t ClusterFlows::pair_link(int level, RankId from, RankId to) {
+  const std::vector<std::int32_t>& levels = links_.level_of_tier;
+  const auto found = std::find(levels.begin(), levels.end(), level);
+  const auto tier = static_cast<int>(found - levels.begin());
+  if (found == levels.end() || !view_.tier(tier).mesh) return -1;
+  const auto [entry, fresh] =
+      pair_links_.emplace(std::tuple(level, from, to), static_cast<std::int32_t>(capacity_.size()));
+  if (fresh)
+    capacity_.push_back(view_.tier(tier).pair_limit.value() * efficiency_of_tier_[static_cast<std::size_t>(tier)]);
+  return entry->second;
 }
 
 ClusterFlows::Colours ClusterFlows::refined() const {
@@ -160,12 +166,13 @@ ClusterFlows::Colours ClusterFlows::refined() const {
       colours.path[2 * b + 1] = in;
     }
     std::fill(crossing.begin(), crossing.end(), 0);
+    std::fill(sums.begin(), sums.end(), 0);
     for (const Flow& flow : flows_) {
       const std::uint64_t colour = mixed(colours.of(flow, starts_[static_cast<std::size_t>(flow.exchange)]));
       crossing[2 * static_cast<std::size_t>(flow.out)] += colour;
       crossing[2 * static_cast<std::size_t>(flow.in) + 1] += colour;
+      if (flow.pair >= 0) sums[static_cast<std::size_t>(flow.pair)] += colour;
     }
-    std::fill(sums.begin(), sums.end(), 0);
     for (std::size_t b = 0; b < bundles; ++b)
       for (const std::int32_t link :
            links_.path(static_cast<int>(b / static_cast<std::size_t>(links_.ranks)),
@@ -219,13 +226,8 @@ ClusterFlows::Outcome ClusterFlows::play() const {
     ++links_in_class[static_cast<std::size_t>(entry->second)];
     class_of_link.push_back(entry->second);
   }
-  for (const Batch& batch : batches)
-    if (const double limit = pair_limit(flows_[batch.flow]); limit < std::numeric_limits<double>::infinity())
-      capacities.push_back(limit);
-
   FluidNetwork network(std::move(capacities));
   std::vector<double> busy(network.capacities().size(), 0);  // bytes of one link, for the least time possible
-  auto pair_link = static_cast<std::int32_t>(links_in_class.size());
   std::vector<LinkUse> uses;
   for (const Batch& batch : batches) {
     const Flow& flow = flows_[batch.flow];
@@ -240,7 +242,6 @@ ClusterFlows::Outcome ClusterFlows::play() const {
         same->flows += flows;
       }
     });
-    if (pair_limit(flow) < std::numeric_limits<double>::infinity()) uses.push_back({pair_link++, 1});
     for (const LinkUse& use : uses) busy[static_cast<std::size_t>(use.link)] += use.flows * flow.bytes;
     network.add(flow.bytes, starts_[static_cast<std::size_t>(flow.exchange)], uses);
   }

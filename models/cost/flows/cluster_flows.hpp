@@ -11,7 +11,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include "base/units.hpp"
@@ -30,7 +32,7 @@ class ClusterFlows {
   // Both must outlive it. Capacities are the links' rates as they are.
   ClusterFlows(const ClusterView& view, const LinkPaths& links);
 
-  // The share of a link's rate that flows reach, by its class.
+  // The share of a link's rate that flows reach, by its class; before flows are added.
   void apply_efficiency(const LawParameters& parameters);
   // Leaves these ranks what is theirs of each link when all ranks of the cluster are equally busy: members / users.
   void share_with_cluster(std::span<const RankId> ranks);
@@ -59,6 +61,7 @@ class ClusterFlows {
     std::int32_t out;  // level * ranks + rank: whose path outwards,
     std::int32_t in;   // and inwards
     std::int32_t exchange;
+    std::int32_t pair;  // the direct link of a mesh between the two, numbered behind the others; -1: none
     double bytes;
   };
   struct Colours;
@@ -69,11 +72,12 @@ class ClusterFlows {
   // Links of the paths, both directions: 2 * link outwards, 2 * link + 1 inwards.
   template <class Visit>
   void visit_links(const Flow& flow, const Visit& visit) const;
-  [[nodiscard]] double pair_limit(const Flow& flow) const;
+  [[nodiscard]] std::int32_t pair_link(int level, RankId from, RankId to);
 
   const ClusterView& view_;
   const LinkPaths& links_;
   std::vector<double> capacity_;  // by directed link
+  std::map<std::tuple<int, RankId, RankId>, std::int32_t> pair_links_;
   std::vector<double> efficiency_of_tier_;
   std::vector<Flow> flows_;
   std::vector<double> starts_;  // by exchange

@@ -157,6 +157,30 @@ TEST(ClusterFlows, AStripedMessageHasTheSumOfItsLinks) {
   EXPECT_NEAR(flows.play().end.value(), 0.1, 1e-12);
 }
 
+// Direct links of 10 GB/s per pair below ports of 30: a pair has its own link and no more.
+TEST(ClusterFlows, AMeshLimitsEachPair) {
+  const Network four = network_of(R"({"name": "mesh", "nodes": 1,
+    "node": {"device": "A100-80GB", "devices": 4,
+             "scale_up": {"kind": "mesh", "bandwidth": "30GB/s", "pair_bandwidth": "10GB/s", "latency": "0us"}}})");
+  EXPECT_NEAR(played(four, uniform_bytes(4, kFlowGigabyte)).end.value(), 0.1, 1e-12);
+  std::vector<std::int64_t> one(16, 0);
+  one[1] = kFlowGigabyte;
+  EXPECT_NEAR(played(four, one).end.value(), 0.1, 1e-12);
+  // Two exchanges at once share the pairs' links.
+  ClusterFlows flows(four.view, four.links);
+  const auto bytes = uniform_bytes(4, kFlowGigabyte);
+  flows.add_exchange(rank_list(4), {bytes, 4}, Seconds(0));
+  flows.add_exchange(rank_list(4), {bytes, 4}, Seconds(0));
+  EXPECT_NEAR(flows.play().end.value(), 0.2, 1e-12);
+  ClusterFlows messages(four.view, four.links);
+  messages.add_message(RankId(0), RankId(1), Bytes(kFlowGigabyte), Seconds(0));
+  messages.add_message(RankId(0), RankId(1), Bytes(kFlowGigabyte), Seconds(0));
+  messages.add_message(RankId(0), RankId(2), Bytes(kFlowGigabyte), Seconds(0));
+  const auto outcome = messages.play();
+  EXPECT_NEAR(outcome.ends[1].value(), 0.2, 1e-12);
+  EXPECT_NEAR(outcome.ends[2].value(), 0.1, 1e-12);
+}
+
 // Every rank of the cluster is as busy: a group of every other rank has half of each shared NIC.
 TEST(FlowLoads, SharesLinksAsTheLawDoes) {
   const Network four = shared_nics(4);
