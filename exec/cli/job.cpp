@@ -142,6 +142,7 @@ void add_training_options(CLI::App& command, Session& session, JobOptions& optio
 }
 
 void add_switch_options(CLI::App& command, JobOptions& options) {
+  constexpr const char* kGroup = "Training";
   CLI::Option* to = command
                         .add_option("--switch-to", options.switch_to,
                                     "A plan that differs in expert_slots: in the middle of the run experts move there")
