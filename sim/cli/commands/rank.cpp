@@ -76,7 +76,12 @@ std::string degrees_text(const SearchSpace& space) {
 }
 
 std::string schedules_text(const SearchSpace& space) {
-  if (space.moe_schedule.size() == moe_schedules().size()) return fmt::format("all {}", moe_schedules().size());
+  std::vector<std::string_view> left_out;
+  for (const MoeSchedule* schedule : moe_schedules())
+    if (std::ranges::find(space.moe_schedule, schedule->name()) == space.moe_schedule.end())
+      left_out.push_back(schedule->name());
+  if (left_out.empty()) return "all";
+  if (left_out.size() < space.moe_schedule.size()) return fmt::format("all but {}", fmt::join(left_out, ", "));
   return fmt::format("{}", fmt::join(space.moe_schedule, ", "));
 }
 
