@@ -11,6 +11,7 @@
 #include "sim/cli/plan_metrics.hpp"
 #include "sim/cli/scenario.hpp"
 #include "sim/cli/space_options.hpp"
+#include "sim/lower/moe_schedule.hpp"
 #include "sim/search/search.hpp"
 
 namespace moesim {
@@ -77,10 +78,20 @@ std::string degrees_text(const SearchSpace& space) {
   return space.moe_degree.empty() ? std::string("all of each") : fmt::format("{}", fmt::join(space.moe_degree, ", "));
 }
 
+std::string schedules_text(const SearchSpace& space) {
+  std::vector<std::string_view> left_out;
+  for (const MoeSchedule* schedule : moe_schedules())
+    if (std::ranges::find(space.moe_schedule, schedule->name()) == space.moe_schedule.end())
+      left_out.push_back(schedule->name());
+  if (left_out.empty()) return "all";
+  if (left_out.size() < space.moe_schedule.size()) return fmt::format("all but {}", fmt::join(left_out, ", "));
+  return fmt::format("{}", fmt::join(space.moe_schedule, ", "));
+}
+
 MetricTable certificate_record(const Certificate& certificate, const SearchSpace& space) {
   std::vector<Metric> metrics = {
       {{"moe_schedules", MetricUnit::kNone, "MoE schedules searched", "More with --moe-schedule"},
-       fmt::format("{}", fmt::join(space.moe_schedule, ", "))},
+       schedules_text(space)},
       {{"moe_degrees", MetricUnit::kNone, "in numbers of pieces", "Others with --moe-degree"}, degrees_text(space)},
       {{"considered", MetricUnit::kNone, "plans considered", "Combinations of the space"}, certificate.considered},
       {{"bounded", MetricUnit::kNone, "bounded", "Given a closed-form bound"}, certificate.bounded},

@@ -1,0 +1,51 @@
+// A plan under other schedules of its MoE layers, and in words what the difference is made of.
+#include "sim/simulate/moe_choice.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/unit/sim/step/step_testing.hpp"
+
+namespace moesim {
+namespace {
+
+TEST(MoeChoice, ThePlanAndEveryOtherScheduleFastestFirst) {
+  const TestCluster cluster(small_nodes(2, 4));
+  Plan plan = plan_of({.dp = 8, .ep = 8}, 8);
+  plan.moe_schedule = "pipemoe";
+  plan.moe_degree = 2;
+  const ModelShape model = wide_moe();
+  const auto found = moe_alternatives(plan, model, cluster.costs(), nullptr).value();
+  EXPECT_TRUE(std::is_sorted(found.begin(), found.end(), [](const MoeAlternative& a, const MoeAlternative& b) {
+    return a.metrics.step_time < b.metrics.step_time;
+  }));
+  ASSERT_EQ(std::count_if(found.begin(), found.end(), [](const MoeAlternative& one) { return one.own; }), 1);
+  const auto named = [&](std::string_view name) {
+    return std::count_if(found.begin(), found.end(),
+                         [name](const MoeAlternative& one) { return one.schedule == name; });
+  };
+  EXPECT_EQ(named("pipemoe"), 2);  // as it is, and in the best other number of pieces
+  EXPECT_EQ(named("megatron-a2a"), 1);
+  EXPECT_EQ(named("fsmoe"), 0);  // pipemoe, without shards
+  for (const MoeAlternative& one : found)
+    if (one.own) {
+      EXPECT_EQ(one.metrics.step_time, simulate_step(plan, model, cluster.costs(), nullptr, {})->metrics.step_time);
+    }
+}
+
+TEST(MoeChoice, SaysWhatTakesAnotherTime) {
+  StepMetrics a;
+  StepMetrics b;
+  EXPECT_EQ(difference_text(a, b), "nothing");
+  const auto at = [](Category category) { return static_cast<std::size_t>(category); };
+  a.breakdown.exposed[at(Category::kEpComm)] = Seconds(2e-3);
+  b.breakdown.exposed[at(Category::kEpComm)] = Seconds(3.2e-3);
+  a.breakdown.compute[at(Category::kRouting)] = Seconds(0.5e-3);
+  a.breakdown.exposed[at(Category::kTpComm)] = Seconds(0.05e-3);  // less than a twentieth of the most
+  EXPECT_EQ(difference_text(a, b),
+            "expert dispatch and combine exposed 1.20 ms less, gate, permutation and sorting of tokens 500.00 us more");
+}
+
+}  // namespace
+}  // namespace moesim
