@@ -1,5 +1,6 @@
 #include "sim/layer/compare_layers.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "calibration/piecewise_fit.hpp"
@@ -50,6 +51,10 @@ Status play_degree(const LayerCase& layer, Plan plan, int degree, const CostMode
   return {};
 }
 
+bool exchanges_copies(const Program& program) {
+  return std::ranges::any_of(program.blocks.front().ops, [](const Op& op) { return op.kind == OpKind::kDispatch; });
+}
+
 }  // namespace
 
 Result<std::vector<ScheduleOutcome>> compare_schedules(const LayerCase& layer, const CostModel& costs,
@@ -76,12 +81,12 @@ Result<std::vector<ExchangeOutcome>> compare_exchanges(const LayerCase& layer, c
                                                        const LayerOptions& options) {
   std::vector<ExchangeOutcome> exchanges;
   if (layer.plan.sizes().ep * layer.plan.sizes().esp == 1) return exchanges;
-  LayerCase other = layer;
   for (std::size_t s = 0; s < outcomes.size(); ++s) {
-    if (!outcomes[s].refused.empty()) continue;
+    if (!outcomes[s].refused.empty() || !exchanges_copies(outcomes[s].program)) continue;
+    Plan plan = outcomes[s].program.plan;  // in its best number of pieces, with its shadows
     for (const ExchangeAlgorithm algorithm : exchange_algorithms()) {
-      other.plan.all_to_all = algorithm;
-      MOESIM_ASSIGN(const Program program, lower_layer(other, outcomes[s].schedule->name(), options));
+      plan.all_to_all = algorithm;
+      MOESIM_ASSIGN(const Program program, lower_layer(layer, plan, options));
       MOESIM_ASSIGN(const LayerResult result, play_layer(program, costs));
       exchanges.push_back({s, algorithm, result.times, result.exposed_communication()});
     }

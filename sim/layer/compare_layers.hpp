@@ -46,7 +46,7 @@ struct ExchangeOutcome {
   LayerTimes times;
   Seconds exposed_communication;
 };
-// Every schedule of `outcomes` that can run the layer under every algorithm, in that order; none where nothing is exchanged.
+// Every schedule of `outcomes` that can run the layer and exchanges copies, under every algorithm, in that order.
 [[nodiscard]] Result<std::vector<ExchangeOutcome>> compare_exchanges(const LayerCase& layer, const CostModel& costs,
                                                                      std::span<const ScheduleOutcome> outcomes,
                                                                      const LayerOptions& options);

@@ -209,10 +209,13 @@ TEST(Recorder, RowsOfAllRanksInTheOrderOfTheirKeys) {
 
 // Whatever the schedule lets a gate see, a recording has each token once, at the rank whose own it is.
 TEST(Recorder, TheSameChoicesUnderEveryMoeSchedule) {
-  const auto choices = [](std::string_view schedule, bool sequence_parallel) {
-    Plan plan = tiny_plan({.tp = 2, .dp = 2, .ep = 2, .esp = 2});
+  const auto plan_of = [](const ParallelSizes& sizes, std::string_view schedule, bool sequence_parallel) {
+    Plan plan = tiny_plan(sizes);
     plan.moe_schedule = schedule;
     plan.sequence_parallel = sequence_parallel;
+    return plan;
+  };
+  const auto choices = [](const Plan& plan) {
     const Result<Program> program = tiny_program(plan, tiny_moe());
     EXPECT_TRUE(program.has_value());
     const auto rank_main = [&](Communicator& comm) -> Result<std::vector<ChoiceRow>> {
@@ -232,13 +235,21 @@ TEST(Recorder, TheSameChoicesUnderEveryMoeSchedule) {
       if (row.key.layer == 1) rows.emplace_back(row.key, row.counts);  // the first that has experts
     return rows;
   };
-  const auto expected = choices("megatron-a2a", true);
-  EXPECT_FALSE(expected.empty());
-  for (const MoeSchedule* schedule : moe_schedules())
-    for (const bool sequence_parallel : {true, false}) {
-      if (!sequence_parallel && schedule->name() == "megatron-a2a") continue;
-      EXPECT_EQ(choices(schedule->name(), sequence_parallel), expected) << schedule->name();
+  for (const MoeSchedule* schedule : moe_schedules()) {
+    int compared = 0;
+    for (const ParallelSizes& sizes :
+         {ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}, ParallelSizes{.tp = 2, .dp = 2, .ep = 4}}) {
+      const auto expected = choices(plan_of(sizes, "megatron-a2a", true));
+      EXPECT_FALSE(expected.empty());
+      for (const bool sequence_parallel : {true, false}) {
+        const Plan plan = plan_of(sizes, schedule->name(), sequence_parallel);
+        if (!schedule->check(plan, *tiny_moe().first_moe())) continue;
+        EXPECT_EQ(choices(plan), expected) << schedule->name();
+        ++compared;
+      }
     }
+    EXPECT_GT(compared, 0) << schedule->name();
+  }
 }
 
 // Asked of one rank alone, after its second step.

@@ -264,7 +264,8 @@ TEST(OneLayer, ComparesTheAlgorithmsOfTheTokenExchange) {
   const auto exchanges = compare_exchanges(layer, *bed.costs, *outcomes, {});
   ASSERT_TRUE(exchanges.has_value()) << exchanges.error().what;
   std::size_t able = 0;
-  for (const ScheduleOutcome& outcome : *outcomes) able += outcome.refused.empty() ? 1 : 0;
+  for (const ScheduleOutcome& outcome : *outcomes)  // that one gathers tokens
+    able += outcome.refused.empty() && outcome.schedule->name() != "megatron-allgather" ? 1 : 0;
   ASSERT_GT(able, 0U);
   EXPECT_EQ(exchanges->size(), able * exchange_algorithms().size());
   for (const ExchangeOutcome& exchange : *exchanges) {
