@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "sim/memory/memory_walk.hpp"
-#include "sim/pipeline/schedules.hpp"
 
 namespace moesim {
 namespace {
@@ -72,26 +71,6 @@ OnlineStep combine(const StepMetrics& fixed, const StageTimes& times) {
   online.switching = times.switching;
   online.step_time = fixed.step_time - online.moe * (1 - online.moe_ratio) + times.switching;
   return online;
-}
-
-Result<std::vector<std::vector<double>>> layers_of_stages(const Plan& plan, const ModelShape& model) {
-  MOESIM_ASSIGN(const std::vector<int> split, split_layers(plan, model));
-  MOESIM_ASSIGN(const PipelineSchedule* schedule, find_pipeline_schedule(plan.pipeline));
-  const PipelineShape shape{plan.sizes().pp, plan.micro_batches(), plan.sizes().vpp};
-  const auto moe_layers = static_cast<std::size_t>(model.moe_layer_count());
-  std::vector<std::vector<double>> stages(static_cast<std::size_t>(shape.stages), std::vector<double>(moe_layers, 0.0));
-  const auto chunks = static_cast<int>(split.size());
-  for (int copy = 0; copy < schedule->model_copies(); ++copy) {
-    int layer = 0;
-    std::size_t moe_layer = 0;
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-      const int stage = schedule->stage_of(copy * chunks + chunk, shape);
-      for (const int end = layer + split[static_cast<std::size_t>(chunk)]; layer < end; ++layer)
-        if (model.layer(LayerId(layer)).moe)
-          stages[static_cast<std::size_t>(stage)][moe_layer++] += 1.0 / schedule->model_copies();
-    }
-  }
-  return stages;
 }
 
 Result<OnlineStep> online_step(const Plan& plan, const StepMetrics& fixed, const ModelShape& model,

@@ -9,6 +9,8 @@
 // trace, repeats 6.
 #pragma once
 
+#include <vector>
+
 #include "base/error.hpp"
 #include "models/cost/cost_model.hpp"
 #include "models/shape/model_shape.hpp"
@@ -34,6 +36,17 @@ struct PlanReplay {
 // over several kinds of devices.
 [[nodiscard]] Result<PlanReplay> replay_of_plan(const Plan& plan, const ModelShape& model, const CostModel& costs,
                                                 const SelectionTrace& recording);
+
+// One change of slots between two steps of a plan: what the busiest rank sends, and how long it takes, each layer's weights and
+// optimizer state in one exchange, the layers of a stage one after the other.
+struct PlanSwitch {
+  Bytes sent;
+  Seconds time;
+};
+// Both slots as in check_plan(). Worked: experts of 3 B of weights and 5 B of state, 1 B/s; two layers of one stage change one expert
+// each between two devices: 8 B and 8 s a layer, 16 B and 16 s.
+[[nodiscard]] Result<PlanSwitch> switch_of_plan(const Plan& plan, const ExpertSlots& next, const ModelShape& model,
+                                                const CostModel& costs);
 
 // Where the policy leaves the experts after the last record, as a plan says it. An error for what a plan cannot say: copies,
 // shadowed experts, spare slots.

@@ -212,6 +212,32 @@ TEST_F(OnlinePlanTest, SpareSlotsNeedMemory) {
   EXPECT_THAT(many.error().what, HasSubstr("its spare slots take 72.0 GiB"));
 }
 
+// Experts 0 and 16 change places between the first two devices of stage 0, in one layer and in both; 3 * 2048 * 1024 parameters.
+TEST_F(OnlinePlanTest, ASwitchOfThePlanByStage) {
+  constexpr std::int64_t kParameters = 3 * 2048 * 1024;
+  std::vector<std::int32_t> in_order;
+  for (std::int32_t e = 0; e < 64; ++e) in_order.push_back(e);
+  std::vector<std::int32_t> changed = in_order;
+  std::swap(changed[0], changed[16]);
+  const auto switched = [&](std::vector<std::vector<std::int32_t>> next) {
+    const Result<PlanSwitch> result = switch_of_plan(plan_, {std::move(next)}, model_, costs_);
+    EXPECT_TRUE(result) << result.error().what;
+    return result ? *result : PlanSwitch();
+  };
+  const PlanSwitch one = switched({changed, in_order, in_order, in_order});
+  const PlanSwitch two = switched({changed, changed, in_order, in_order});
+  const PlanSwitch apart = switched({changed, in_order, changed, in_order});
+  EXPECT_EQ(one.sent, Bytes(kParameters * (2 + 4 + 4 + 4)));
+  EXPECT_EQ(two.sent, one.sent * 2);
+  EXPECT_EQ(apart.sent, one.sent);
+  EXPECT_GT(one.time, Seconds(0));
+  EXPECT_EQ(two.time, one.time * 2);
+  EXPECT_EQ(apart.time, one.time);  // stages switch beside each other
+  EXPECT_EQ(switched({in_order, in_order, in_order, in_order}).sent, Bytes(0));
+  plan_.precision = "fp32";  // weights are their own masters
+  EXPECT_EQ(switched({changed, in_order, in_order, in_order}).sent, Bytes(kParameters * (4 + 4 + 4)));
+}
+
 TEST(PlanReplay, StartAndRepeatsAreTakenOver) {
   const SelectionTrace recording = two_hot_of_four(1);
   const ReplayTrace trace = two_devices(recording);
