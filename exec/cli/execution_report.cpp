@@ -56,11 +56,14 @@ MetricTable step_table(const std::vector<TrainingRecord>& records) {
   return table;
 }
 
-MetricTable move_table(const std::vector<TrainingRecord>& records) {
+MetricTable move_table(const std::vector<TrainingRecord>& records, const std::vector<PlanSwitch>& predicted) {
+  const MetricShown shown = predicted.empty() ? MetricShown::kMachinesOnly : MetricShown::kEverywhere;
   MetricTable table({{"after_step", MetricUnit::kNone, "after step", "From 1"},
                      {"experts", MetricUnit::kNone, "experts", "That went to another rank, over all layers"},
                      {"sent_bytes", MetricUnit::kBytes, "sent", "By the rank that sends most"},
-                     {"time_s", MetricUnit::kSeconds, "time", "Until the last rank is through"}});
+                     {"time_s", MetricUnit::kSeconds, "time", "Until the last rank is through"},
+                     {"predicted_sent_bytes", MetricUnit::kBytes, "predicted to send", "By that rank", shown},
+                     {"predicted_s", MetricUnit::kSeconds, "predicted", "By the laws of the cluster named", shown}});
   for (std::size_t i = 0; i < records.front().moves.size(); ++i) {
     std::int64_t experts = 0;
     Bytes sent;
@@ -70,7 +73,10 @@ MetricTable move_table(const std::vector<TrainingRecord>& records) {
       sent = std::max(sent, record.moves[i].moves.sent);
       time = std::max(time, record.moves[i].time);
     }
-    table.add_row({records.front().moves[i].before_step, experts, sent.count(), time.value()});
+    const bool known = i < predicted.size();
+    table.add_row({records.front().moves[i].before_step, experts, sent.count(), time.value(),
+                   known ? MetricValue(predicted[i].sent.count()) : MetricValue(),
+                   known ? MetricValue(predicted[i].time.value()) : MetricValue()});
   }
   return table;
 }
@@ -132,15 +138,15 @@ Seconds median_step_time(const std::vector<TrainingRecord>& records) {
   return Seconds(quantile(std::move(times), 0.5));
 }
 
-void describe_execution(Report& report, const Job& job, const World& world,
-                        const std::vector<TrainingRecord>& records) {
+void describe_execution(Report& report, const Job& job, const World& world, const std::vector<TrainingRecord>& records,
+                        const std::vector<PlanSwitch>& predicted) {
   report.inputs.push_back(input_record("plan", job.plan_path));
   report.inputs.push_back(input_record("model", job.model_source));
   if (!job.trace_source.empty()) report.inputs.push_back(input_record("trace", job.trace_source));
   report.add_record("run", "", run_table(job, world, records));
   report.add_rows("steps", "Steps", step_table(records)).shown =
       records.front().steps.size() > kStepsForPeople ? SectionShown::kMachinesOnly : SectionShown::kEverywhere;
-  if (!records.front().moves.empty()) report.add_rows("moves", "Experts that moved", move_table(records));
+  if (!records.front().moves.empty()) report.add_rows("moves", "Experts that moved", move_table(records, predicted));
   report.add_rows("breakdown", "Where the time of the last step went", breakdown_table(job.program, records));
   report.add_rows("memory", "Memory by stage", memory_table(job, records));
   report.notes.insert(report.notes.end(), job.notes.begin(), job.notes.end());

@@ -90,8 +90,11 @@ std::int64_t expert_parameters(const LayerLawRequest& request) {
 
 ExpertBytes expert_bytes(const LayerLawRequest& request) {
   const std::int64_t parameters = expert_parameters(request);
-  return {storage(parameters, request.precision.weight), storage(parameters, request.precision.gradient),
-          storage(parameters, request.precision.master) + 2 * storage(parameters, request.precision.moment)};
+  const PrecisionRecipe& precision = request.precision;
+  // Weights in the master's format are their own master.
+  const Bytes master = precision.weight == precision.master ? Bytes(0) : storage(parameters, precision.master);
+  return {storage(parameters, precision.weight), storage(parameters, precision.gradient),
+          master + 2 * storage(parameters, precision.moment)};
 }
 
 }  // namespace

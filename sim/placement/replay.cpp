@@ -10,6 +10,18 @@
 namespace moesim {
 namespace {
 
+ExpertPlacement start_of_layer(const PlacementSizes& sizes, const ExpertSlots& start, int layer) {
+  if (start.in_order()) return ExpertPlacement::contiguous(sizes);
+  const int used = sizes.experts / sizes.devices;
+  MOESIM_ASSERT(used * sizes.devices == sizes.experts);
+  std::vector<std::int32_t> slots(static_cast<std::size_t>(sizes.slots()), kEmptySlot);
+  for (int slot = 0; slot < sizes.experts; ++slot)
+    slots[static_cast<std::size_t>(slot / used * sizes.slots_per_device + slot % used)] = start.expert(layer, slot);
+  Result<ExpertPlacement> placement = ExpertPlacement::make(sizes, std::move(slots));
+  MOESIM_ASSERT(placement.has_value());
+  return std::move(*placement);
+}
+
 // One layer under one policy, from the first recorded step to the last.
 class LayerReplay {
  public:
@@ -23,12 +35,12 @@ class LayerReplay {
         timer_(model),
         predictor_(options.predictor,
                    static_cast<std::size_t>(trace.devices()) * static_cast<std::size_t>(trace.experts())),
-        static_{ExpertPlacement::contiguous(replay_sizes(trace, options)), {}, TokenSplit::kLocality},
+        static_{start_of_layer(replay_sizes(trace, options), options.start, layer), {}, TokenSplit::kLocality},
         decision_(static_),
         homes_(first_homes(decision_.placement)),
         static_policy_(&policy == placement_policies().front()) {}
 
-  void run(PolicyReplay& result) {
+  LayerTotals run(PolicyReplay& result) {
     std::int64_t decided = trace_.iterations().front();
     for (int step = 0; step < trace_.steps(); ++step) {
       const std::int64_t now = trace_.iterations()[static_cast<std::size_t>(step)];
@@ -39,6 +51,7 @@ class LayerReplay {
       play(step, result);
       if (!static_policy_) observe(step, now);
     }
+    return {all_ / total_weight(trace_), switching_, std::move(decision_)};
   }
 
  private:
@@ -56,9 +69,8 @@ class LayerReplay {
     const double middle = static_cast<double>(now) + 0.5 * static_cast<double>(options_.period);
     const PredictedCounts predicted{predictor_.predict(middle), trace_.devices(), trace_.experts()};
     const LayerTime before = timer_.time(predicted, decision_);
-    std::optional<Change> change =
-        worth_it(predicted, before,
-                 policy_.propose({model_, predicted, decision_, trace_.micro_batches(), options_.expert_groups}));
+    std::optional<Change> change = worth_it(
+        predicted, before, policy_.propose({model_, predicted, decision_, micro_batches(), options_.expert_groups}));
     if (options_.accept == AcceptRule::kTime && decision_ != static_) {
       std::optional<Change> retreat = worth_it(predicted, before, static_);
       if (retreat && (!change || retreat->gain > change->gain)) change = std::move(retreat);
@@ -68,6 +80,7 @@ class LayerReplay {
     result.moves += change->plan.moves;
     result.moved += change->plan.bytes();
     step.switching += change->price;
+    switching_ += change->price;
     decision_ = std::move(change->decision);
     homes_ = std::move(change->plan.homes);
     copies_ = change->copies;
@@ -81,8 +94,8 @@ class LayerReplay {
     change.plan = plan_switch(model_, decision_.placement, homes_, change.decision.placement, options_.optimizer);
     change.price = switch_seconds(model_, change.plan, options_.switching);
     change.copies = copies_seconds(model_, change.decision.placement, change.plan.homes);
-    const Seconds now = before.total() * trace_.micro_batches() + copies_;
-    const Seconds then = after.total() * trace_.micro_batches() + change.copies;
+    const Seconds now = before.total() * micro_batches() + copies_;
+    const Seconds then = after.total() * micro_batches() + change.copies;
     change.gain = static_cast<double>(options_.period) * (now - then) - change.price;
     const bool taken = options_.accept == AcceptRule::kLoad
                            ? before.max_over_mean > options_.hysteresis * after.max_over_mean
@@ -93,18 +106,22 @@ class LayerReplay {
   void play(int step, PolicyReplay& result) {
     ReplayStep& here = result.steps[static_cast<std::size_t>(step)];
     const double weight = trace_.weight(step);
+    Seconds iteration = copies_;
     for (int micro_batch = 0; micro_batch < trace_.micro_batches(); ++micro_batch) {
       const LayerTime time = timer_.time(trace_.counts(step, layer_, micro_batch), decision_);
-      here.iteration += time.total();
+      iteration += time.total() * options_.repeats;
       here.max_over_mean += time.max_over_mean;
     }
-    here.iteration += copies_;
+    here.iteration += iteration;
+    all_ += iteration * weight;
     result.mean_copies += copies_ * weight;
     result.shadowed += weight * static_cast<double>(decision_.shadowed.size());
     int held = 0;
     for (const std::int32_t expert : decision_.placement.expert_of_slot()) held += expert == kEmptySlot ? 0 : 1;
     result.copies += weight * (held - trace_.experts());
   }
+
+  [[nodiscard]] int micro_batches() const { return trace_.micro_batches() * options_.repeats; }  // of an iteration
 
   void observe(int step, std::int64_t now) {
     mean_.assign(static_cast<std::size_t>(trace_.devices()) * static_cast<std::size_t>(trace_.experts()), 0.0);
@@ -128,14 +145,10 @@ class LayerReplay {
   std::vector<std::int32_t> homes_;
   bool static_policy_;
   Seconds copies_;  // gradients and weights of the copies in force, per iteration
+  Seconds all_;     // over all iterations
+  Seconds switching_;
   std::vector<double> mean_;
 };
-
-double total_weight(const ReplayTrace& trace) {
-  double weight = 0;
-  for (int step = 0; step < trace.steps(); ++step) weight += trace.weight(step);
-  return weight;
-}
 
 void finish(const ReplayTrace& trace, PolicyReplay& result) {
   const double weight = total_weight(trace);
@@ -157,6 +170,12 @@ void finish(const ReplayTrace& trace, PolicyReplay& result) {
 
 }  // namespace
 
+double total_weight(const ReplayTrace& trace) {
+  double weight = 0;
+  for (int step = 0; step < trace.steps(); ++step) weight += trace.weight(step);
+  return weight;
+}
+
 PlacementSizes replay_sizes(const ReplayTrace& trace, const PlacementReplayOptions& options) {
   PlacementSizes sizes{trace.devices(), trace.experts(), 0};
   sizes.slots_per_device = sizes.least_slots_per_device() + options.spare_slots;
@@ -171,7 +190,8 @@ PolicyReplay replay_policy(const ReplayTrace& trace, const LayerTimeModel& model
   ReplayStep nothing;
   nothing.max_over_mean = 0;
   result.steps.assign(static_cast<std::size_t>(trace.steps()), nothing);
-  for (int layer = 0; layer < trace.layers(); ++layer) LayerReplay(trace, model, policy, options, layer).run(result);
+  for (int layer = 0; layer < trace.layers(); ++layer)
+    result.layers.push_back(LayerReplay(trace, model, policy, options, layer).run(result));
   finish(trace, result);
   return result;
 }
@@ -191,7 +211,7 @@ ReplayBounds replay_bounds(const ReplayTrace& trace, const LayerTimeModel& model
     for (int layer = 0; layer < trace.layers(); ++layer)
       for (int micro_batch = 0; micro_batch < trace.micro_batches(); ++micro_batch) {
         const RecordedCounts counts = trace.counts(step, layer, micro_batch);
-        here += oracle.time(counts);
+        here += oracle.time(counts) * options.repeats;
         const std::vector<double> totals = expert_totals(counts);
         bounds.hot_expert += share * hot_expert_bound(totals, trace.devices());
         bounds.contiguous += share * max_over_mean(device_loads(totals, contiguous));

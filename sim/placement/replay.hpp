@@ -22,6 +22,7 @@
 #include "sim/placement/predictor.hpp"
 #include "sim/placement/replay_trace.hpp"
 #include "sim/placement/switch_plan.hpp"
+#include "sim/plan/expert_slots.hpp"
 
 namespace moesim {
 
@@ -36,6 +37,11 @@ struct PlacementReplayOptions {
   OptimizerState optimizer = OptimizerState::kMoves;
   int spare_slots = 0;  // per device, beyond experts / devices
   int expert_groups = 0;
+  // Where experts stand before anything is decided, which is then what "static" means; by default contiguous. Slots of the EP
+  // group without spare ones, so devices must divide experts.
+  ExpertSlots start = {};
+  // Micro-batches of an iteration that each one of the trace stands for: 32 micro-batches of which 4 are in the trace are 8.
+  int repeats = 1;
 };
 
 // One recorded step of one policy, all layers together.
@@ -45,8 +51,16 @@ struct ReplayStep {
   double max_over_mean = 1;  // rows of devices, mean over layers and micro-batches
 };
 
+// One MoE layer over all iterations.
+struct LayerTotals {
+  Seconds mean_iteration;  // copies' gradients included, without switches
+  Seconds switching;       // altogether
+  PlacementDecision last;  // after the last record
+};
+
 struct PolicyReplay {
   std::string_view policy;
+  std::vector<LayerTotals> layers;
   std::vector<ReplayStep> steps;
   // Over all iterations.
   Seconds mean_iteration;  // switches included
@@ -74,6 +88,8 @@ struct ReplayBounds {
                                          const PlacementPolicy& policy, const PlacementReplayOptions& options);
 [[nodiscard]] ReplayBounds replay_bounds(const ReplayTrace& trace, const LayerTimeModel& model,
                                          const PlacementReplayOptions& options);
+// Iterations that the recording stands for.
+[[nodiscard]] double total_weight(const ReplayTrace& trace);
 // Policies side by side, on so many threads; the result does not depend on them.
 [[nodiscard]] std::vector<PolicyReplay> replay_policies(const ReplayTrace& trace, const LayerTimeModel& model,
                                                         std::span<const PlacementPolicy* const> policies,

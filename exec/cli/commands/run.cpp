@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <utility>
 
 #include "exec/cli/commands/commands.hpp"
 #include "exec/cli/execution_report.hpp"
@@ -15,14 +16,15 @@ namespace {
 struct RunRequest {
   std::string plan;
   JobOptions job;
-  PredictionOptions prediction;  // with --compute wait
+  PredictionOptions prediction;  // with --compute wait or --switch-to
   std::string timeline_out;
   int processes = 0;  // 0: those of a launcher, or threads
 };
 
 struct PreparedRun {
   Job job;
-  RankWaits waits;  // empty: computes
+  RankWaits waits;                   // empty: computes
+  std::vector<PlanSwitch> switches;  // predicted, of the changes of the job; empty: not asked for
 };
 
 Result<PreparedRun> prepare(const Session& session, const RunRequest& request, const World& world) {
@@ -31,14 +33,23 @@ Result<PreparedRun> prepare(const Session& session, const RunRequest& request, c
     return usage_error("--timeline-out: a timeline is written to a file, not to stdout", "name a file");
   MOESIM_TRY(check_writable(request.timeline_out, session.overwrite()));
   const bool waits = request.job.compute == "wait";
-  if (!waits && request.prediction.given())
-    return usage_error("--cluster, --nodes and --profile say how long to wait, and there is nothing to wait for",
-                       "add --compute wait, or leave them out");
+  const bool predicts_switch = request.prediction.given() && !request.job.switch_to.empty();
+  if (!waits && request.prediction.given() && !predicts_switch)
+    return usage_error("--cluster, --nodes and --profile predict, and there is nothing to be predicted",
+                       "add --compute wait or --switch-to, or leave them out");
   PreparedRun prepared;
   MOESIM_ASSIGN(prepared.job, prepare_job(request.plan, request.job, world));
-  if (!waits) return prepared;
-  MOESIM_ASSIGN(const Prediction prediction, predict(request.prediction, prepared.job, request.job));
-  prepared.waits = waits_for(prediction, prepared.job);
+  if (!waits && !predicts_switch) return prepared;
+  const Job& job = prepared.job;
+  MOESIM_ASSIGN(const Prediction prediction, predict(request.prediction, job, request.job));
+  if (waits) prepared.waits = waits_for(prediction, job);
+  ExpertSlots now = job.file.plan.expert_slots;
+  for (const SlotChange& change : job.changes) {
+    Plan before = job.file.plan;
+    before.expert_slots = std::exchange(now, change.slots);
+    MOESIM_ASSIGN(const PlanSwitch predicted, switch_of_plan(before, change.slots, job.model.shape, *prediction.costs));
+    prepared.switches.push_back(predicted);
+  }
   return prepared;
 }
 
@@ -72,7 +83,7 @@ RunResult run_run(Session& session, const RunRequest& request) {
   if (!world.leads()) return kExitOk;
   MOESIM_TRY(write_timeline_file(session, request, job, records));
   Report report = session.new_report();
-  describe_execution(report, job, world, records);
+  describe_execution(report, job, world, records, prepared->switches);
   MOESIM_TRY(session.emit(report));
   return kExitOk;
 }
@@ -92,7 +103,9 @@ void add_run(CLI::App& app, Session& session) {
       "# the gates choose as often as a recording says\n"
       "moeexec run plan.json --gate replay --trace recording.csv.zst\n"
       "# after three steps experts move to where another plan has them\n"
-      "moeexec run plan.json --steps 6 --switch-to moved.json --switch-after 3");
+      "moeexec run plan.json --steps 6 --switch-to moved.json --switch-after 3\n"
+      "# and how long that should take on this machine\n"
+      "moeexec run plan.json --steps 6 --switch-to moved.json --cluster machine.json --profile profile.json");
   auto request = std::make_shared<RunRequest>();
   command->add_option("plan", request->plan, "A plan file (docs/plan.md); its sizes say how many ranks there are")
       ->option_text("PLAN")

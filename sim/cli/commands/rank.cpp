@@ -8,6 +8,7 @@
 
 #include "models/precision.hpp"
 #include "sim/cli/commands/commands.hpp"
+#include "sim/cli/commands/rank_online.hpp"
 #include "sim/cli/plan_metrics.hpp"
 #include "sim/cli/scenario.hpp"
 #include "sim/cli/space_options.hpp"
@@ -20,6 +21,7 @@ namespace {
 struct RankRequest {
   ScenarioSources sources;
   SpaceOptions space;
+  OnlineRequest online;
   int top = 10;
   int jobs = 0;  // 0: as many as there are cores
   std::string save_plans;
@@ -28,7 +30,11 @@ struct RankRequest {
 // What a row of the table for people has no room for: they read it below, or it is the same in all rows.
 bool is_for_machines(std::string_view key) { return key == "zero_dense" || key == "zero_expert" || key == "fits"; }
 
-MetricTable plan_table(const std::vector<RankedPlan>& plans) {
+// Speeds of the static step, beside the online one.
+bool is_static_speed(std::string_view key) { return key == "tokens_per_s_per_gpu" || key == "mfu"; }
+
+// `online`: in the order of the plans, or empty.
+MetricTable plan_table(const std::vector<RankedPlan>& plans, const std::vector<OnlinePlan>& online) {
   MetricTable table;
   const bool several = std::any_of(plans.begin(), plans.end(), [](const RankedPlan& ranked) {
     return ranked.plan.moe_schedule != Plan{}.moe_schedule;
@@ -47,6 +53,8 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans) {
         {{"zero", MetricUnit::kNone, "ZeRO", "Stages for dense and for expert parameters", MetricShown::kPeopleOnly},
          fmt::format("{}/{}", static_cast<int>(ranked.plan.zero_dense), static_cast<int>(ranked.plan.zero_expert))});
     for (Metric& metric : step_metrics(ranked.metrics)) row.push_back(std::move(metric));
+    if (!online.empty())
+      for (Metric& metric : online_metrics(online[i], ranked.metrics)) row.push_back(std::move(metric));
     row.push_back({{"regime", MetricUnit::kNone, "regime", "ops: every operation replayed", MetricShown::kMachinesOnly},
                    std::string("ops")});
     row.push_back({{"bound_s", MetricUnit::kSeconds, "bound", "Closed form that is never above the replay",
@@ -55,7 +63,8 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans) {
     row.push_back({{"reason", MetricUnit::kNone, "reason", "Why it stands where it stands", MetricShown::kMachinesOnly},
                    ranked.reason});
     for (Metric& metric : row) {
-      if (is_for_machines(metric.column.key)) metric.column.shown = MetricShown::kMachinesOnly;
+      if (is_for_machines(metric.column.key) || (!online.empty() && is_static_speed(metric.column.key)))
+        metric.column.shown = MetricShown::kMachinesOnly;
       if (metric.column.key == "moe_schedule" && several) metric.column.shown = MetricShown::kEverywhere;
       if (metric.column.key == "moe_degree" && cut) metric.column.shown = MetricShown::kEverywhere;
       if (metric.column.key == "all_to_all" && exchanges) metric.column.shown = MetricShown::kEverywhere;
@@ -66,11 +75,13 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans) {
 }
 
 // On lines of their own: beside the plans they would make the table wider than a terminal.
-MetricTable reason_table(const std::vector<RankedPlan>& plans) {
-  MetricTable table(
-      {{"rank", MetricUnit::kNone, "rank", ""}, {"reason", MetricUnit::kNone, "why it stands there", ""}});
-  for (std::size_t i = 0; i < plans.size(); ++i)
-    table.add_row({static_cast<std::int64_t>(i + 1), plans[i].reason}, i == 0 ? RowTone::kGood : RowTone::kPlain);
+MetricTable reason_table(const std::vector<RankedPlan>& plans, const std::vector<OnlinePlan>& online) {
+  MetricTable table({{"rank", MetricUnit::kNone, online.empty() ? "rank" : "static rank", ""},
+                     {"reason", MetricUnit::kNone, "why it stands there", ""}});
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const std::int64_t rank = online.empty() ? static_cast<std::int64_t>(i + 1) : online[i].static_rank;
+    table.add_row({rank, plans[i].reason}, i == 0 ? RowTone::kGood : RowTone::kPlain);
+  }
   return table;
 }
 
@@ -130,6 +141,7 @@ RunResult run_rank(Session& session, const RankRequest& request) {
   // Now, because the end of the search would be late to hear of it.
   MOESIM_TRY(prepare_folder(request.save_plans, session.overwrite()));
   MOESIM_TRY(find_precision(request.space.precision));
+  MOESIM_TRY(check_online(request.online, request.sources));
   MOESIM_ASSIGN(const Scenario scenario, load_scenario(request.sources));
   MOESIM_ASSIGN(const SearchSpace space, space_for(request.space, scenario));
   const StopToken stop = Session::stop();
@@ -148,9 +160,13 @@ RunResult run_rank(Session& session, const RankRequest& request) {
   if (!ranked && stop.stop_requested())
     return fail(ErrorKind::kInterrupted, "interrupted before any plan was replayed");
   if (!ranked) return tl::unexpected(ranked.error());
+  MOESIM_ASSIGN(const std::vector<OnlinePlan> online,
+                order_online(ranked->plans, scenario, request.online, options.threads));
   Report report = session.new_report();
-  report.add_rows("plans", "", plan_table(ranked->plans));
-  report.add_rows("reasons", "", reason_table(ranked->plans)).shown = SectionShown::kPeopleOnly;
+  report.add_rows("plans", "", plan_table(ranked->plans, online));
+  report.add_rows("reasons", "", reason_table(ranked->plans, online)).shown = SectionShown::kPeopleOnly;
+  if (!online.empty()) describe_online(report, online, request.online);
+  MOESIM_TRY(add_balanced_choice(report, ranked->plans, online, scenario, space, request.online, options.threads));
   report.add_record("certificate", "Certificate", certificate_record(ranked->certificate, space));
   describe_scenario(report, scenario);
   report.notes.insert(report.notes.end(), ranked->notes.begin(), ranked->notes.end());
@@ -174,7 +190,10 @@ void add_rank(CLI::App& app, Session& session) {
       "  --top 3 --save-plans plans\n"
       "# every schedule of the MoE layer, in one, two and four pieces\n"
       "moesim rank --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 8 --global-batch 1024 --moe-schedule all "
-      "--moe-degree 1,2,4");
+      "--moe-degree 1,2,4\n"
+      "# with experts that move while a recording plays on, beside what is chosen without knowing it\n"
+      "moesim rank --model zoo:mixtral-8x7b --cluster preset:h100 --nodes 8 --global-batch 1024 \\\n"
+      "  --trace bundled:byte-moe-8-balanced --online greedy --period 100 --beside-balanced");
   auto request = std::make_shared<RankRequest>();
   add_scenario_options(*command, session, request->sources, SourceOptions::kRequired);
   add_batch_options(*command, request->space, BatchOption::kRequired);
@@ -189,6 +208,7 @@ void add_rank(CLI::App& app, Session& session) {
   command
       ->add_option("--save-plans", request->save_plans, "Write the plans shown to this folder, for simulate and export")
       ->option_text("FOLDER");
+  add_online_options(*command, session, request->online);
   add_space_filters(*command, session, request->space);
   session.add_output_options(*command);
   session.run_when_chosen(*command, [&session, request] { return run_rank(session, *request); });

@@ -10,6 +10,7 @@
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/commands/replay_options.hpp"
 #include "sim/placement/figure.hpp"
+#include "sim/placement/plan_replay.hpp"
 
 namespace moesim {
 namespace {
@@ -178,7 +179,7 @@ MetricTable rules_record(const ReplayRequest& request, const ReplayScenario& sce
        {{"tokens_per_device", MetricUnit::kNone, "tokens", "Of a device in a micro-batch"},
         scenario.trace.tokens_per_device()},
        {{"micro_batches", MetricUnit::kNone, "micro-batches", "Of an iteration"},
-        std::int64_t{scenario.trace.micro_batches()}},
+        std::int64_t{scenario.trace.micro_batches()} * scenario.options.repeats},
        {{"predictor", MetricUnit::kNone, "predictor", "From past counts to the next ones"},
         std::string(predictor_name(scenario.options.predictor))},
        {{"accept", MetricUnit::kNone, "accept", "What is compared before a proposal is taken"}, request.accept},
@@ -191,11 +192,33 @@ MetricTable rules_record(const ReplayRequest& request, const ReplayScenario& sce
         (copy * scenario.options.spare_slots * scenario.trace.layers()).count()}});
 }
 
+// What a plan can say of the answer: one placement, of experts that stand once.
+Status check_plan_out(const Session& session, const ReplayRequest& request, const ReplayScenario& scenario) {
+  if (request.plan_out.empty()) return {};
+  MOESIM_TRY(check_writable(request.plan_out, session.overwrite()));
+  if (scenario.policies.size() != 2)
+    return usage_error("--plan-out: one policy decides what is written", "name one that decides with --policies");
+  if (request.options.spare_slots > 0)
+    return usage_error("--plan-out: a plan has no spare slots", "leave --spare-slots out");
+  return {};
+}
+
+Status write_moved_plan(const Session& session, const ReplayRequest& request, const ReplayScenario& scenario,
+                        const PolicyReplay& replay) {
+  if (request.plan_out.empty()) return {};
+  PlanFile moved = *scenario.plan;
+  MOESIM_ASSIGN(moved.plan.expert_slots, slots_after(replay));
+  MOESIM_TRY(write_output(request.plan_out, plan_to_json(moved, 2) + "\n", session.overwrite()));
+  session.say(fmt::format("wrote {}: {} changes by {}", request.plan_out, replay.changes, replay.policy));
+  return {};
+}
+
 RunResult run_replay(Session& session, const ReplayRequest& request) {
   MOESIM_TRY(session.check_output());
   if (request.plot == "-") return usage_error("--plot: a figure is written to a file, not to stdout", "name a file");
   MOESIM_TRY(check_writable(request.plot, session.overwrite()));
   MOESIM_ASSIGN(const ReplayScenario scenario, load_replay_scenario(request));
+  MOESIM_TRY(check_plan_out(session, request, scenario));
   const std::vector<ReplayRow> rows = play_policies(request, scenario);
   const ReplayBounds bounds = replay_bounds(scenario.trace, scenario.model, scenario.options);
   const ReplayTrace& trace = scenario.trace;
@@ -204,6 +227,7 @@ RunResult run_replay(Session& session, const ReplayRequest& request) {
       trace.experts(), trace.devices(), trace.steps(), trace.iterations().front(), trace.iterations().back());
 
   Report report = session.new_report();
+  if (scenario.plan) report.inputs.push_back(input_record("plan", request.plan));
   if (request.rows == "steps") {
     report.add_rows("steps", title, replay_step_table(scenario, rows, bounds));
     report.add_rows("policies", "Policies", policy_table(scenario, rows, bounds));
@@ -224,6 +248,7 @@ RunResult run_replay(Session& session, const ReplayRequest& request) {
     MOESIM_TRY(write_output(request.plot, replay_figure(title, trace, replays, bounds), session.overwrite()));
     session.say(fmt::format("wrote {}", request.plot));
   }
+  MOESIM_TRY(write_moved_plan(session, request, scenario, rows.back().replay));
   MOESIM_TRY(session.emit(report));
   return kExitOk;
 }
@@ -239,7 +264,9 @@ void add_replay(CLI::App& app, Session& session) {
       "  --trace bundled:byte-moe-16 --batch 4 --seq 2048 --spare-slots 1 --plot replay.svg\n"
       "# how often to decide, and how hard to convince\n"
       "moesim replay --model zoo:mixtral-8x7b --cluster preset:h100 --trace bundled:byte-moe-8-balanced --batch 1 \\\n"
-      "  --seq 4096 --policies greedy,shadow --search");
+      "  --seq 4096 --policies greedy,shadow --search\n"
+      "# the experts of a plan, and the plan after the last decision\n"
+      "moesim replay --plan plan.json --trace recording.csv.zst --policies greedy --plan-out moved.json");
   auto request = std::make_shared<ReplayRequest>();
   add_replay_options(*command, session, *request);
   session.add_output_options(*command);

@@ -10,6 +10,7 @@
 #include "sim/cli/sources.hpp"
 #include "sim/placement/layer_laws.hpp"
 #include "sim/placement/layer_times_file.hpp"
+#include "sim/placement/plan_replay.hpp"
 
 namespace moesim {
 namespace {
@@ -26,35 +27,17 @@ void add_replay_decisions(CLI::App& command, Session& session, ReplayRequest& re
   std::vector<std::string> names;
   for (const PlacementPolicy* policy : placement_policies()) names.emplace_back(policy->name());
   session.suggest(policies, std::move(names));
-  command.add_option("--period", request.options.period, "Iterations from one decision to the next")
-      ->option_text("N")
-      ->check(CLI::Range(std::int64_t{1}, kLongestPeriod))
-      ->default_str(fmt::format("{}", request.options.period))
-      ->group(kGroup);
+  for (CLI::Option* option : add_period_options(command, request.options)) option->group(kGroup);
   std::vector<std::string> predictors;
   for (const std::string_view name : predictor_names()) predictors.emplace_back(name);
   session
       .add_choice(command, "--predictor", request.predictor, std::move(predictors), "From past counts to the next ones")
       ->default_str(request.predictor)
       ->group(kGroup);
-  command
-      .add_option("--hysteresis", request.options.hysteresis,
-                  "A proposal is taken when what it replaces is worse by more than this factor")
-      ->option_text("F")
-      ->check(CLI::Range(1.0, 1000.0))
-      ->default_str(fmt::format("{}", request.options.hysteresis))
-      ->group(kGroup);
   session
       .add_choice(command, "--accept", request.accept, {"time", "load"},
                   "Compare times, the switch included, or loads alone as SmartMoE does")
       ->default_str(request.accept)
-      ->group(kGroup);
-  command
-      .add_option("--spare-slots", request.options.spare_slots,
-                  "Experts that a device has memory for beyond its share: room for copies")
-      ->option_text("N")
-      ->check(CLI::Range(0, 1024))
-      ->default_str("0")
       ->group(kGroup);
   session
       .add_choice(command, "--switching", request.switching, {"batched", "serial"},
@@ -76,22 +59,31 @@ void add_replay_layer(CLI::App& command, Session& session, ReplayRequest& reques
   ScenarioSources& sources = request.layer.sources;
   constexpr const char* kScenario = "Scenario";
   add_model_source(command, session, "--model", sources.model)->group(kScenario);
-  add_cluster_source(command, session, "--cluster", sources.cluster)->required()->group(kScenario);
+  CLI::Option* plan =
+      command
+          .add_option("--plan", request.plan,
+                      "A plan whose EP group, batch and expert slots are taken, with its model, cluster and trace")
+          ->option_text("PLAN")
+          ->group(kScenario);
+  add_cluster_source(command, session, "--cluster", sources.cluster)->group(kScenario);
   add_nodes(command, sources.nodes)->group(kScenario);
-  add_trace_source(command, session, "--trace", sources.trace)->required()->group(kScenario);
+  add_trace_source(command, session, "--trace", sources.trace)->group(kScenario);
   add_import_options(command, session, sources.import);
   add_profile_option(command, sources.profiles)->group(kScenario);
   const auto number = [&](const char* name, auto& target, std::int64_t most, const char* description) {
     return command.add_option(name, target, description)
         ->option_text("N")
         ->check(CLI::Range(std::int64_t{1}, most))
+        ->excludes(plan)
         ->group("Layer");
   };
   number("--hidden", request.layer.hidden, ShapeLimits::kHidden, "Width of the tokens, where no model is named");
   number("--expert-width", request.layer.expert_width, ShapeLimits::kWidth, "Intermediate size of an expert");
   number("--experts", request.layer.experts, ShapeLimits::kExperts,
          "How many there are; --top-k says how many a token uses, 2");
-  command.add_flag("--gated", request.layer.gated, "Experts of three matrices (SwiGLU) instead of two")->group("Layer");
+  command.add_flag("--gated", request.layer.gated, "Experts of three matrices (SwiGLU) instead of two")
+      ->excludes(plan)
+      ->group("Layer");
   number("--ep", request.layer.ep, kLargestWorld,
          "Devices that share the experts, the first of the cluster; as many as experts and devices allow");
   number("--batch", request.batch, 1'000'000, "Sequences of a device in one micro-batch; with --seq, else as recorded");
@@ -107,6 +99,7 @@ void add_replay_layer(CLI::App& command, Session& session, ReplayRequest& reques
   session
       .add_choice(command, "--precision", request.layer.precision, std::move(precisions), "How it computes and stores")
       ->default_str(request.layer.precision)
+      ->excludes(plan)
       ->group("Layer");
 }
 
@@ -146,7 +139,65 @@ Result<LayerTimeModel> model_of(const ReplayRequest& request, const LayerScenari
   return layer_time_model(*layer.scenario.costs, ranks, laws);
 }
 
+// What the recording is asked about: the first devices of the cluster with the given sizes, or the EP group of the plan.
+Status map_recording(const ReplayRequest& request, const SelectionTrace& recording, ReplayScenario& result) {
+  const ModelShape& model = result.layer.scenario.model.shape;
+  if (result.plan) {
+    const Plan& plan = result.plan->plan;
+    if (Status good = check_plan(plan, model, result.layer.scenario.view->ranks()); !good) {
+      if (good.error().where.empty()) good.error().where = request.plan;
+      return good;
+    }
+    MOESIM_ASSIGN(PlanReplay replay, replay_of_plan(plan, model, *result.layer.scenario.costs, recording));
+    replay.put_into(result.options);
+    result.trace = std::move(replay.trace);
+    result.model = std::move(replay.model);
+    if (!plan.expert_slots.in_order())
+      result.layer.scenario.notes.emplace_back("contiguous stands for the expert_slots of the plan");
+    return {};
+  }
+  MOESIM_ASSIGN(const int devices, ep_devices(request, result.layer));
+  const MoeShape& moe = *result.layer.model.first_moe();
+  if (recording.experts() != moe.experts)
+    return invalid_input(fmt::format("the recording has {} experts, the layer {}", recording.experts(), moe.experts),
+                         recording.info.source, "which expert is hot cannot be made up for another number of them");
+  const bool plain = request.layer.sources.model.empty();
+  MOESIM_ASSIGN(result.trace, ReplayTrace::map(recording, {.devices = devices,
+                                                           .moe_layers = plain ? 0 : result.layer.moe_layers,
+                                                           .top_k = moe.top_k,
+                                                           .tokens_per_device = request.batch * request.seq,
+                                                           .micro_batches = request.micro_batches}));
+  MOESIM_ASSIGN(result.model, model_of(request, result.layer, result.trace));
+  result.options.expert_groups = static_cast<int>(moe.groups);
+  return {};
+}
+
+Status check_sources(const ScenarioSources& sources) {
+  if (sources.cluster.empty()) return usage_error("no cluster is named", "give --cluster, or a --plan that names one");
+  if (sources.trace.empty()) return usage_error("no recording is named", "give --trace, or a --plan that names one");
+  return {};
+}
+
 }  // namespace
+
+std::array<CLI::Option*, 3> add_period_options(CLI::App& command, PlacementReplayOptions& options) {
+  return {command.add_option("--period", options.period, "Iterations from one decision to the next")
+              ->option_text("N")
+              ->check(CLI::Range(std::int64_t{1}, kLongestPeriod))
+              ->default_str(fmt::format("{}", options.period)),
+          command
+              .add_option("--hysteresis", options.hysteresis,
+                          "A proposal is taken when what it replaces is worse by more than this factor")
+              ->option_text("F")
+              ->check(CLI::Range(1.0, 1000.0))
+              ->default_str(fmt::format("{}", options.hysteresis)),
+          command
+              .add_option("--spare-slots", options.spare_slots,
+                          "Experts that a device has memory for beyond its share: room for copies")
+              ->option_text("N")
+              ->check(CLI::Range(0, 1024))
+              ->default_str("0")};
+}
 
 void add_replay_options(CLI::App& command, Session& session, ReplayRequest& request) {
   add_replay_layer(command, session, request);
@@ -160,6 +211,12 @@ void add_replay_options(CLI::App& command, Session& session, ReplayRequest& requ
   command.add_option("--plot", request.plot, "Write a figure: the time of an iteration over the recording")
       ->option_text("FILE.svg")
       ->group(kGroup);
+  command
+      .add_option("--plan-out", request.plan_out,
+                  "Write --plan with experts where the policy leaves them, for moeexec run --switch-to")
+      ->option_text("FILE")
+      ->needs(command.get_option("--plan"))
+      ->group(kGroup);
   command.add_option("-j,--jobs", request.jobs, "Threads; the result does not depend on it")
       ->option_text("N")
       ->check(CLI::Range(1, 1024))
@@ -172,41 +229,33 @@ Result<ReplayScenario> load_replay_scenario(const ReplayRequest& request) {
   ReplayScenario result;
   MOESIM_ASSIGN(result.policies, chosen_policies(request));
   LayerRequest layer = request.layer;
-  layer.sources.trace.clear();  // read once, below
+  if (!request.plan.empty()) {
+    MOESIM_ASSIGN(result.plan, read_plan_file(request.plan));
+    layer.sources = sources_for(request.plan, *result.plan, layer.sources);
+  }
+  MOESIM_TRY(check_sources(layer.sources));
+  const std::string trace = std::exchange(layer.sources.trace, {});  // read once, below
   layer.sources.import = {};
-  layer.sources.import.top_k = request.layer.sources.import.top_k;
-  const bool plain = layer.sources.model.empty();
-  if (!plain) layer.sources.import.top_k = 0;
+  layer.sources.import.top_k = layer.sources.model.empty() ? request.layer.sources.import.top_k : 0;
   MOESIM_ASSIGN(result.layer, load_layer_scenario(layer));
   Scenario& scenario = result.layer.scenario;
-  scenario.sources.trace = request.layer.sources.trace;
+  scenario.sources.trace = trace;
   std::erase_if(scenario.notes,
                 [](const std::string& note) { return note.starts_with("routing is taken as balanced"); });
 
-  const RoutingSource source{scenario.sources.trace, -1, request.layer.sources.import, scenario.model.shape.name};
+  const RoutingSource source{trace, -1, request.layer.sources.import, scenario.model.shape.name};
   MOESIM_ASSIGN(const SelectionTrace recording, load_recording(source, scenario.notes));
-  MOESIM_ASSIGN(const int devices, ep_devices(request, result.layer));
-  const MoeShape& moe = *result.layer.model.first_moe();
-  if (recording.experts() != moe.experts)
-    return invalid_input(fmt::format("the recording has {} experts, the layer {}", recording.experts(), moe.experts),
-                         source.trace, "which expert is hot cannot be made up for another number of them");
-  MOESIM_ASSIGN(result.trace, ReplayTrace::map(recording, {.devices = devices,
-                                                           .moe_layers = plain ? 0 : result.layer.moe_layers,
-                                                           .top_k = moe.top_k,
-                                                           .tokens_per_device = request.batch * request.seq,
-                                                           .micro_batches = request.micro_batches}));
+  result.options = request.options;
+  MOESIM_TRY(map_recording(request, recording, result));
   scenario.notes.insert(scenario.notes.end(), result.trace.notes().begin(), result.trace.notes().end());
-  MOESIM_ASSIGN(result.model, model_of(request, result.layer, result.trace));
   if (!request.layer_times.empty()) {
     MOESIM_ASSIGN(result.fit, fit_layer_times_file(request.layer_times, result.trace, result.model));
     result.model = result.fit->model;
   }
-  result.options = request.options;
   MOESIM_ASSIGN(result.options.predictor, parse_predictor(request.predictor));
   result.options.accept = request.accept == "load" ? AcceptRule::kLoad : AcceptRule::kTime;
   result.options.switching = request.switching == "serial" ? SwitchOrder::kSerial : SwitchOrder::kBatched;
   result.options.optimizer = request.optimizer == "stays" ? OptimizerState::kStays : OptimizerState::kMoves;
-  result.options.expert_groups = static_cast<int>(moe.groups);
   return result;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,6 +16,7 @@
 namespace moesim {
 
 struct ReplayRequest {
+  std::string plan;        // whose EP group, batch and expert_slots are taken; empty: of the options
   LayerRequest layer;      // sources, plain sizes, precision and EP; --trace is read by the replay
   std::int64_t batch = 0;  // sequences of a device in one micro-batch; 0: as recorded
   std::int64_t seq = 0;
@@ -29,8 +31,12 @@ struct ReplayRequest {
   bool search = false;
   std::string rows = "policies";
   std::string plot;
+  std::string plan_out;  // the plan with experts where the policy leaves them
   int jobs = 0;
 };
+
+// --period, --hysteresis and --spare-slots.
+std::array<CLI::Option*, 3> add_period_options(CLI::App& command, PlacementReplayOptions& options);
 
 void add_replay_options(CLI::App& command, Session& session, ReplayRequest& request);
 
@@ -41,6 +47,7 @@ struct ReplayScenario {
   std::optional<LayerFit> fit;  // where layer times were measured; `model` is its
   PlacementReplayOptions options;
   std::vector<const PlacementPolicy*> policies;  // the static one first
+  std::optional<PlanFile> plan;
 };
 [[nodiscard]] Result<ReplayScenario> load_replay_scenario(const ReplayRequest& request);
 
