@@ -3,33 +3,45 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "sim/engine/category.hpp"
+#include "sim/engine/join_compute.hpp"
 #include "sim/memory/memory_walk.hpp"
 
 namespace moesim {
 namespace {
 
-std::size_t at(Category category) { return static_cast<std::size_t>(category); }
+// 1 where there was nothing.
+double ratio(Seconds after, Seconds before) { return before > Seconds(0) ? after / before : 1; }
 
-Seconds moe_time(const StepBreakdown& b, Seconds step) {
-  const Seconds bubble = b.exposed[at(Category::kPpComm)];
-  const Seconds apart = bubble + b.other + b.exposed[at(Category::kDpComm)] + b.compute[at(Category::kOptimizer)];
-  const Seconds busy = step - apart;
-  const Seconds own = b.compute[at(Category::kExperts)] + b.exposed[at(Category::kEpComm)];
-  return busy > Seconds(0) ? own * (1 + bubble / busy) : own;
+// Experts' computation and whatever else is done once for each copy that reached the rank: permutation, gathers over ESP.
+bool follows_arrivals(const Op& op, const Chunk& chunk) {
+  if (category_of(op) == Category::kExperts) return true;
+  const auto arrived = [&](TensorId id) {
+    const RowSource source = chunk.tensors[id.index()].rows.source;
+    return source == RowSource::kArrived || source == RowSource::kArrivedShards;
+  };
+  return std::ranges::any_of(op.inputs, arrived) || std::ranges::any_of(op.outputs, arrived);
 }
 
-// The largest over stages of what their layers take together.
-template <class TimeOf>
-Seconds largest_stage(const std::vector<std::vector<double>>& stages, const PolicyReplay& replay,
-                      const TimeOf& time_of) {
-  Seconds most;
-  for (const std::vector<double>& shares : stages) {
-    Seconds sum;
-    for (std::size_t layer = 0; layer < shares.size(); ++layer) sum += time_of(replay.layers[layer], shares[layer]);
-    most = std::max(most, sum);
-  }
-  return most;
+// [layer of the model]: its number among the MoE layers.
+std::vector<std::size_t> moe_numbers(const ModelShape& model) {
+  std::vector<std::size_t> numbers;
+  std::size_t moe_layer = 0;
+  for (int layer = 0; layer < model.layer_count(); ++layer)
+    numbers.push_back(model.layer(LayerId(layer)).moe ? moe_layer++ : moe_layer);
+  return numbers;
+}
+
+MoeLayerScale overall_scale(const PolicyReplay& still, const PolicyReplay& moving) {
+  const auto sum = [](const PolicyReplay& replay, Seconds LayerTotals::*part) {
+    Seconds all;
+    for (const LayerTotals& layer : replay.layers) all += layer.*part;
+    return all;
+  };
+  return {ratio(sum(moving, &LayerTotals::compute), sum(still, &LayerTotals::compute)),
+          ratio(sum(moving, &LayerTotals::exchange), sum(still, &LayerTotals::exchange))};
 }
 
 // Weights and gradients of the spare slots on the rank that has most MoE layers.
@@ -53,44 +65,75 @@ Status check_spare_memory(const StepMetrics& fixed, Bytes spare, const ClusterVi
 
 }  // namespace
 
-StageTimes stage_times(const std::vector<std::vector<double>>& stages, const PolicyReplay& still,
-                       const PolicyReplay& moving, double iterations) {
-  const auto iteration = [](const LayerTotals& layer, double share) { return layer.mean_iteration * share; };
-  // Experts move once, however many micro-batches a copy of the model runs.
-  const auto switching = [iterations](const LayerTotals& layer, double share) {
-    return share > 0 ? layer.switching / iterations : Seconds(0);
+std::vector<MoeLayerScale> layer_scales(const PolicyReplay& still, const PolicyReplay& moving) {
+  std::vector<MoeLayerScale> scales;
+  for (std::size_t i = 0; i < still.layers.size(); ++i)
+    scales.push_back({ratio(moving.layers[i].compute, still.layers[i].compute),
+                      ratio(moving.layers[i].exchange, still.layers[i].exchange)});
+  return scales;
+}
+
+Seconds play_scaled(const SimulatedStep& step, const std::vector<MoeLayerScale>& scales) {
+  const Program& program = step.program;
+  const std::vector<std::size_t> moe_number = moe_numbers(program.model);
+  ReplayProgram scaled = step.priced.replay;
+  // Operations name places in the tables of their stage's entities.
+  std::vector<StageId> stage_of_table(scaled.durations.size());
+  for (std::size_t e = 0; e < scaled.entities.size(); ++e)
+    stage_of_table[scaled.entities[e].durations] = step.priced.entities[e].stage;
+  const auto scale = [&](std::size_t block, std::size_t index) {
+    const ReplayOp& op = scaled.blocks[block].ops[index];
+    const Op& meaning = program.blocks[block].ops[index];
+    const bool exchanges = static_cast<Category>(op.category) == Category::kEpComm;
+    if (!meaning.layer.valid()) return;
+    if (!exchanges && !follows_arrivals(meaning, program.chunk_of(program.blocks[block], meaning))) return;
+    const MoeLayerScale& layer = scales[moe_number[meaning.layer.index()]];
+    const double factor = exchanges ? layer.exchange : layer.compute;
+    const StageId stage = program.chunks[static_cast<std::size_t>(program.blocks[block].chunk)].stage;
+    const auto last = op.duration + static_cast<std::uint32_t>(op.varies ? program.loads->variants : 1);
+    for (std::size_t table = 0; table < scaled.durations.size(); ++table)
+      for (std::uint32_t i = op.duration; stage_of_table[table] == stage && i < last; ++i)
+        scaled.durations[table][i] = std::llround(static_cast<double>(scaled.durations[table][i]) * factor);
   };
-  return {largest_stage(stages, still, iteration), largest_stage(stages, moving, iteration),
-          largest_stage(stages, moving, switching)};
+  for (std::size_t block = 0; block < scaled.blocks.size(); ++block)
+    for (std::size_t op = 0; op < scaled.blocks[block].ops.size(); ++op) scale(block, op);
+  return Seconds(static_cast<double>(replay_joined(scaled, {}).end) / kPicosecondsPerSecond);
 }
 
-OnlineStep combine(const StepMetrics& fixed, const StageTimes& times) {
-  OnlineStep online;
-  online.moe = moe_time(fixed.breakdown, fixed.step_time);
-  online.moe_ratio = times.start > Seconds(0) ? times.policy / times.start : 1;
-  online.switching = times.switching;
-  online.step_time = fixed.step_time - online.moe * (1 - online.moe_ratio) + times.switching;
-  return online;
-}
-
-Result<OnlineStep> online_step(const Plan& plan, const StepMetrics& fixed, const ModelShape& model,
-                               const CostModel& costs, const SelectionTrace& recording, const PlacementPolicy& policy,
-                               PlacementReplayOptions options) {
-  if (plan.sizes().ep == 1) {
-    OnlineStep online;
-    online.step_time = fixed.step_time;
-    online.moe = moe_time(fixed.breakdown, fixed.step_time);
-    return online;
+StageExtras largest_extras(const std::vector<std::vector<double>>& stages, const PolicyReplay& moving,
+                           double iterations) {
+  StageExtras most;
+  for (const std::vector<double>& shares : stages) {
+    StageExtras here;
+    for (std::size_t layer = 0; layer < shares.size(); ++layer) {
+      if (shares[layer] == 0) continue;
+      here.copies += moving.layers[layer].copies;
+      here.switching += moving.layers[layer].switching / iterations;
+    }
+    most = {std::max(most.copies, here.copies), std::max(most.switching, here.switching)};
   }
-  MOESIM_ASSIGN(const auto stages, layers_of_stages(plan, model));
-  MOESIM_ASSIGN(const PlanReplay replay, replay_of_plan(plan, model, costs, recording));
-  const Bytes spare = spare_bytes(stages, replay.model.expert, options.spare_slots);
-  MOESIM_TRY(check_spare_memory(fixed, spare, costs.view()));
+  return most;
+}
+
+Result<OnlineStep> online_step(const Plan& plan, const StepMetrics& fixed, const OnlineSetting& setting,
+                               const PlacementPolicy& policy, PlacementReplayOptions options) {
+  OnlineStep online;
+  online.step_time = online.replayed = fixed.step_time;
+  if (plan.sizes().ep == 1) return online;
+  MOESIM_ASSIGN(const auto stages, layers_of_stages(plan, setting.model));
+  MOESIM_ASSIGN(const PlanReplay replay, replay_of_plan(plan, setting.model, setting.costs, setting.recording));
+  online.spare = spare_bytes(stages, replay.model.expert, options.spare_slots);
+  MOESIM_TRY(check_spare_memory(fixed, online.spare, setting.costs.view()));
   replay.put_into(options);
   const PolicyReplay still = replay_policy(replay.trace, replay.model, *placement_policies().front(), options);
   const PolicyReplay moving = replay_policy(replay.trace, replay.model, policy, options);
-  OnlineStep online = combine(fixed, stage_times(stages, still, moving, total_weight(replay.trace)));
-  online.spare = spare;
+  MOESIM_ASSIGN(const SimulatedStep step, simulate_step(plan, setting.model, setting.costs, &setting.pooled, {}));
+  online.replayed = play_scaled(step, layer_scales(still, moving));
+  const StageExtras extras = largest_extras(stages, moving, total_weight(replay.trace));
+  online.copies = extras.copies;
+  online.switching = extras.switching;
+  online.step_time = online.replayed + online.copies + online.switching;
+  online.overall = overall_scale(still, moving);
   online.max_over_mean = moving.max_over_mean;
   online.changes = moving.changes;
   online.moves = moving.moves;

@@ -1,17 +1,16 @@
 // SmartMoE's two stages in one number (ATC'23): the step of a plan that a search has found, while a policy moves its experts during
 // training.
 //
-//   step = static - moe * (1 - policy / start) + switching
-//   moe  = (experts' computation + exposed token exchange) * (1 + bubble / busy)
-// `static` is the simulated step, over the recording as a whole; `moe` what MoE layers take of it in the stage that sets the pace,
-// and of its wait for other stages the same share that they have of a stage's own work: busy = step - bubble - start-up and
-// end - data-parallel communication - optimizer. So whatever a schedule hides cannot be gained, and what recomputation does twice
-// counts twice. `policy` and `start` are the replay's times (replay.hpp) of the stage whose MoE layers take longest, with the
-// policy and with the experts where the plan has them; `switching` is that of the stage that moves most, per step.
-// Approximate: the ratio is of one EP group that stands for all, one step after another, while `static` pools the steps; what follows
-// the load inside other categories (routing, gathers over ESP) stays as it was; drops of a capacity are not in the ratio.
-// Worked: static 100 s of 30 s experts, 10 s exposed exchange, 40 s attention, 20 s bubble: moe = 40 * (1 + 20 / 80) = 50 s. The slowest
-// stage takes 12 s for 15 s, experts move for 3 s a step: 100 - 50 * 0.2 + 3 = 93 s.
+//   step = replayed + copies + switching
+// `replayed`: the simulated step, over the recording as a whole, played once more with the experts' operations of every MoE layer, and
+// whatever else a rank does for each copy that reached it, taking c times as long and its token exchanges e times; c and e are the layer's mean times in the replay of the recording
+// (replay.hpp) with the policy over those with experts left where the plan has them. So whatever a schedule hides, a pipeline waits
+// for or recomputation does twice comes out as it does in any step. `copies` and `switching`: of the stage that spends most on
+// gradients and weights of copies, and on moving experts, per step, hidden behind nothing.
+// Approximate: c and e are of one EP group that stands for all, one recorded step after another, while the simulated step pools
+// them; drops of a capacity are not in c and e.
+// Worked: 100 s of one stage without overlap, 40 s experts and 20 s exchanges in two equal layers; c = e = 0.75 in both, 0.5 s of
+// switching: 100 - 10 - 5 + 0.5 = 85.5 s.
 #pragma once
 
 #include <vector>
@@ -22,49 +21,47 @@
 
 namespace moesim {
 
-// Of MoE layers in one iteration.
-struct StageTimes {
-  Seconds start;      // slowest stage, experts where the plan has them
-  Seconds policy;     // slowest stage under the policy, without switches
-  Seconds switching;  // of the stage that moves most
+struct MoeLayerScale {
+  double compute = 1;
+  double exchange = 1;
 };
+// By MoE layer, from two replays of the same recording: experts left where they are, and moved.
+[[nodiscard]] std::vector<MoeLayerScale> layer_scales(const PolicyReplay& still, const PolicyReplay& moving);
+
+// The step played with its MoE layers so much slower or faster. `step` must have been simulated.
+[[nodiscard]] Seconds play_scaled(const SimulatedStep& step, const std::vector<MoeLayerScale>& scales);
 
 struct OnlineStep {
   Seconds step_time;
-  Seconds moe;           // of the static step
-  double moe_ratio = 1;  // policy / start
-  Seconds switching;     // per step
-  Bytes spare;           // weights and gradients in the spare slots of a rank
+  Seconds replayed;
+  Seconds copies;         // per step
+  Seconds switching;      // per step
+  MoeLayerScale overall;  // of all layers' times together
+  Bytes spare;            // weights and gradients in the spare slots of a rank
   double max_over_mean = 1;
   std::int64_t changes = 0;
   std::int64_t moves = 0;
 };
 
-// By `stages` (layers_of_stages) from two replays of the same recording, experts left where they are and moved; `iterations` is
-// total_weight() of it. Worked: two layers on two stages take 4 and 6 s, with the policy 5 and 3 s, and switch for 10 s in all 20
-// iterations on the second stage alone: {6, 5, 0.5} s.
-[[nodiscard]] StageTimes stage_times(const std::vector<std::vector<double>>& stages, const PolicyReplay& still,
-                                     const PolicyReplay& moving, double iterations);
+// Copies and switching of the stage that has most of each. `stages` as layers_of_stages() gives them, `iterations` the recording's
+// total_weight(). Worked: two layers on two stages switch for 10 and 30 s in all 20 iterations: 1.5 s a step.
+struct StageExtras {
+  Seconds copies;
+  Seconds switching;
+};
+[[nodiscard]] StageExtras largest_extras(const std::vector<std::vector<double>>& stages, const PolicyReplay& moving,
+                                         double iterations);
 
-// The formula above: step_time, moe, moe_ratio, switching.
-[[nodiscard]] OnlineStep combine(const StepMetrics& fixed, const StageTimes& times);
-
-// By `stages` (layers_of_stages) from two replays of the same recording, experts left where they are and moved; `iterations` is
-// total_weight() of it. Worked: two layers on two stages take 4 and 6 s, with the policy 5 and 3 s, and switch for 10 s in all 20
-// iterations on the second stage alone: {6, 5, 0.5} s.
-[[nodiscard]] StageTimes stage_times(const std::vector<std::vector<double>>& stages, const PolicyReplay& still,
-                                     const PolicyReplay& moving, double iterations);
-
-// The formula above: step_time, moe, moe_ratio, switching.
-[[nodiscard]] OnlineStep combine(const StepMetrics& fixed, const StageTimes& times);
-
-// [stage][MoE layer]: the share of micro-batches that the stage runs the layer for; 1, and with two model copies 1/2, or 0.
-[[nodiscard]] Result<std::vector<std::vector<double>>> layers_of_stages(const Plan& plan, const ModelShape& model);
-
-// `fixed`: what simulate_step() said of this plan with the recording pooled. Plans with EP 1 have nothing to move: the static step comes
-// back. An error where the spare slots' memory does not fit, and those of replay_of_plan().
-[[nodiscard]] Result<OnlineStep> online_step(const Plan& plan, const StepMetrics& fixed, const ModelShape& model,
-                                             const CostModel& costs, const SelectionTrace& recording,
+// What a plan is asked with.
+struct OnlineSetting {
+  const ModelShape& model;
+  const CostModel& costs;
+  const LoadMapper& pooled;  // of the recording, all steps together
+  const SelectionTrace& recording;
+};
+// `fixed`: what simulate_step() says of this plan. Plans with EP 1 have nothing to move: the static step comes back. An error where
+// the spare slots' memory does not fit, and those of replay_of_plan().
+[[nodiscard]] Result<OnlineStep> online_step(const Plan& plan, const StepMetrics& fixed, const OnlineSetting& setting,
                                              const PlacementPolicy& policy, PlacementReplayOptions options);
 
 }  // namespace moesim

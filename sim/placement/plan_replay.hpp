@@ -37,6 +37,9 @@ struct PlanReplay {
 [[nodiscard]] Result<PlanReplay> replay_of_plan(const Plan& plan, const ModelShape& model, const CostModel& costs,
                                                 const SelectionTrace& recording);
 
+// [stage][MoE layer]: the share of micro-batches that the stage runs the layer for; 1, and with two model copies 1/2, or 0.
+[[nodiscard]] Result<std::vector<std::vector<double>>> layers_of_stages(const Plan& plan, const ModelShape& model);
+
 // One change of slots between two steps of a plan: what the busiest rank sends, and how long it takes, each layer's weights and
 // optimizer state in one exchange, the layers of a stage one after the other.
 struct PlanSwitch {

@@ -51,7 +51,8 @@ class LayerReplay {
       play(step, result);
       if (!static_policy_) observe(step, now);
     }
-    return {all_ / total_weight(trace_), switching_, std::move(decision_)};
+    const double iterations = total_weight(trace_);
+    return {compute_ / iterations, exchange_ / iterations, all_copies_ / iterations, switching_, std::move(decision_)};
   }
 
  private:
@@ -106,14 +107,15 @@ class LayerReplay {
   void play(int step, PolicyReplay& result) {
     ReplayStep& here = result.steps[static_cast<std::size_t>(step)];
     const double weight = trace_.weight(step);
-    Seconds iteration = copies_;
     for (int micro_batch = 0; micro_batch < trace_.micro_batches(); ++micro_batch) {
       const LayerTime time = timer_.time(trace_.counts(step, layer_, micro_batch), decision_);
-      iteration += time.total() * options_.repeats;
+      here.iteration += time.total() * options_.repeats;
       here.max_over_mean += time.max_over_mean;
+      compute_ += time.compute * (options_.repeats * weight);
+      exchange_ += (time.exchange + time.rest) * (options_.repeats * weight);
     }
-    here.iteration += iteration;
-    all_ += iteration * weight;
+    here.iteration += copies_;
+    all_copies_ += copies_ * weight;
     result.mean_copies += copies_ * weight;
     result.shadowed += weight * static_cast<double>(decision_.shadowed.size());
     int held = 0;
@@ -145,7 +147,10 @@ class LayerReplay {
   std::vector<std::int32_t> homes_;
   bool static_policy_;
   Seconds copies_;  // gradients and weights of the copies in force, per iteration
-  Seconds all_;     // over all iterations
+  // Over all iterations.
+  Seconds compute_;
+  Seconds exchange_;
+  Seconds all_copies_;
   Seconds switching_;
   std::vector<double> mean_;
 };

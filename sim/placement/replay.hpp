@@ -51,11 +51,14 @@ struct ReplayStep {
   double max_over_mean = 1;  // rows of devices, mean over layers and micro-batches
 };
 
-// One MoE layer over all iterations.
+// One MoE layer: means over iterations, of all their micro-batches.
 struct LayerTotals {
-  Seconds mean_iteration;  // copies' gradients included, without switches
-  Seconds switching;       // altogether
+  Seconds compute;
+  Seconds exchange;        // and what is fixed, and shadows
+  Seconds copies;          // their gradients and weights
+  Seconds switching;       // of all iterations together
   PlacementDecision last;  // after the last record
+  [[nodiscard]] Seconds iteration() const { return compute + exchange + copies; }
 };
 
 struct PolicyReplay {

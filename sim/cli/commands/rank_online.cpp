@@ -20,11 +20,10 @@ Result<SelectionTrace> recording_of(const Scenario& scenario) {
   return load_recording({sources.trace, -1, sources.import, scenario.model.shape.name}, told);
 }
 
-OnlinePlan ask_online(const Plan& plan, const StepMetrics& fixed, const Scenario& scenario,
-                      const SelectionTrace& recording, const PlacementPolicy& policy, const OnlineRequest& request) {
+OnlinePlan ask_online(const RankedPlan& ranked, const OnlineSetting& setting, const PlacementPolicy& policy,
+                      const OnlineRequest& request) {
   OnlinePlan result;
-  Result<OnlineStep> online =
-      online_step(plan, fixed, scenario.model.shape, *scenario.costs, recording, policy, request.options);
+  Result<OnlineStep> online = online_step(ranked.plan, ranked.metrics, setting, policy, request.options);
   if (online)
     result.online = *online;
   else
@@ -39,8 +38,10 @@ MetricTable online_table(const std::vector<OnlinePlan>& plans) {
   MetricTable table(
       {{"rank", MetricUnit::kNone, "rank", ""},
        {"static_rank", MetricUnit::kNone, "static rank", "With the experts where the plan has them"},
-       {"moe_s", MetricUnit::kSeconds, "MoE time", "What MoE layers take of the static step, waits for them included"},
-       {"moe_ratio", MetricUnit::kFactor, "with policy", "That time with the policy over that without it"},
+       {"replayed_s", MetricUnit::kSeconds, "replayed", "The step without copies' and moves' own time"},
+       {"experts_ratio", MetricUnit::kFactor, "experts", "Their time with the policy over that without it"},
+       {"exchange_ratio", MetricUnit::kFactor, "exchanges", "The same of token exchanges"},
+       {"copies_s", MetricUnit::kSeconds, "for copies", "Their gradients and weights, per step"},
        {"switching_s", MetricUnit::kSeconds, "switching", "Of experts, per step"},
        {"changes", MetricUnit::kNone, "changes", "Of the placement of a layer"},
        {"moves", MetricUnit::kNone, "moves", "Experts whose weights were sent to another device"},
@@ -52,8 +53,8 @@ MetricTable online_table(const std::vector<OnlinePlan>& plans) {
     std::vector<MetricValue> row{static_cast<std::int64_t>(i + 1), std::int64_t{plan.static_rank}};
     if (plan.online) {
       const OnlineStep& o = *plan.online;
-      row.insert(row.end(), {o.moe.value(), o.moe_ratio, o.switching.value(), o.changes, o.moves, o.max_over_mean,
-                             o.spare.count(), MetricValue()});
+      row.insert(row.end(), {o.replayed.value(), o.overall.compute, o.overall.exchange, o.copies.value(),
+                             o.switching.value(), o.changes, o.moves, o.max_over_mean, o.spare.count(), MetricValue()});
     } else {
       row.resize(table.columns().size() - 1);
       row.emplace_back(plan.refusal);
@@ -102,9 +103,10 @@ Result<std::vector<OnlinePlan>> order_online(std::vector<RankedPlan>& plans, con
   if (recording.dims().steps < 2)
     return invalid_input("--online needs at least two recorded steps, there is one", scenario.sources.trace,
                          "a policy decides on past steps and is judged on the next");
+  const OnlineSetting setting{scenario.model.shape, *scenario.costs, *scenario.trace, recording};
   std::vector<OnlinePlan> asked(plans.size());
   parallel_for(plans.size(), threads, [&](std::size_t i) {
-    asked[i] = ask_online(plans[i].plan, plans[i].metrics, scenario, recording, *policy, request);
+    asked[i] = ask_online(plans[i], setting, *policy, request);
     asked[i].static_rank = static_cast<int>(i) + 1;
   });
   std::vector<std::size_t> order(plans.size());
@@ -141,9 +143,10 @@ void describe_online(Report& report, const std::vector<OnlinePlan>& plans, const
       fmt::format("online: the {} plans of the static list, ordered by the step with {}; others were not asked (--top)",
                   plans.size(), request.policy));
   report.notes.emplace_back(
-      "online step = static step with its MoE time (experts, exchanges that nothing hides, waits for them in the "
-      "pipeline) scaled by what the replay of each recorded step says, and switches; one EP group stands for all, and "
-      "the static step has the recording as a whole");
+      "online step = the static step played again with each MoE layer's experts and exchanges as much faster or slower "
+      "as "
+      "in a replay of all recorded steps, and copies and switches; one EP group stands for all, and the static step "
+      "has the recording as a whole");
 }
 
 Status add_balanced_choice(Report& report, const std::vector<RankedPlan>& plans, const std::vector<OnlinePlan>& online,
