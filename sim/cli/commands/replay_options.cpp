@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include "sim/cli/number_range.hpp"
 #include "sim/cli/routing_source.hpp"
 #include "sim/cli/sources.hpp"
 #include "sim/placement/layer_laws.hpp"
@@ -41,7 +42,7 @@ void add_replay_decisions(CLI::App& command, Session& session, ReplayRequest& re
       .add_option("--hysteresis", request.options.hysteresis,
                   "A proposal is taken when what it replaces is worse by more than this factor")
       ->option_text("F")
-      ->check(CLI::Range(1.0, 1000.0))
+      ->check(number_in(1.0, 1000.0))
       ->default_str(fmt::format("{}", request.options.hysteresis))
       ->group(kGroup);
   session
