@@ -29,7 +29,7 @@ std::string number_text(double value) {
   return fmt::format("{:.4g}", value);
 }
 
-// A loss of nothing that can be shown is none: "0.0 %", not "-0.0 %".
+// What rounds to nothing has no sign: "0.0 %", not "-0.0 %".
 std::string percent_text(double ratio) {
   std::string text = fmt::format("{:.1f} %", ratio * 100);
   return text == "-0.0 %" ? text.substr(1) : text;

@@ -41,7 +41,9 @@ TEST(MoeChoice, NoOtherNameOfThePlansProgramIsAnAlternative) {
   for (const std::string schedule : {"megatron-a2a", "tutel", "fastmoe", "janus"}) {
     plan.moe_schedule = schedule;
     plan.moe_degree = 1;
-    for (const MoeAlternative& one : moe_alternatives(plan, wide_moe(), cluster.costs(), nullptr).value()) {
+    const auto found = moe_alternatives(plan, wide_moe(), cluster.costs(), nullptr).value();
+    ASSERT_GT(found.size(), 1U);
+    for (const MoeAlternative& one : found) {
       if (one.own || one.degree > 1) continue;
       EXPECT_EQ(one.schedule, "megatron-allgather") << "beside " << schedule;
     }
