@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -19,10 +20,31 @@ struct Groups {
   int experts = 0;  // of a rank
 };
 
+std::int64_t selections_of(std::span<const std::uint32_t> counts) {
+  return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+}
+
+// ProportionalRounder shares out less than 2^31.
+Status check_sizes(const SelectionTrace& trace) {
+  constexpr std::int64_t kMost = INT32_MAX;
+  const TraceDims dims = trace.dims();
+  for (int step = 0; step < dims.steps; ++step)
+    for (int layer = 0; layer < dims.layers; ++layer)
+      for (int micro_batch = 0; micro_batch < dims.micro_batches; ++micro_batch)
+        for (int rank = 0; rank < dims.source_ranks; ++rank)
+          if (const std::int64_t sum = selections_of(trace.counts(step, layer, micro_batch, rank)); sum > kMost)
+            return invalid_input(
+                fmt::format("a rank chooses {} experts in one micro-batch, the most that can be rewritten is {}", sum,
+                            kMost),
+                trace.info.source, "record micro-batches of fewer tokens");
+  return {};
+}
+
 Result<Groups> groups_of(const SelectionTrace& trace, int ep) {
   if (trace.summed_over_ranks())
     return usage_error("the trace is summed over ranks, and a gate is rewritten rank by rank",
                        "take a recording with source ranks");
+  MOESIM_TRY(check_sizes(trace));
   const int ranks = trace.dims().source_ranks;
   const int members = ep == 0 ? ranks : ep;
   if (members < 1 || ranks % members != 0)
@@ -55,10 +77,6 @@ void for_each_group(SelectionTrace& trace, int ranks, const Rule& rule) {
             rows[static_cast<std::size_t>(rank)] = trace.counts(step, layer, micro_batch, first + rank);
           rule(rows);
         }
-}
-
-std::int64_t selections_of(std::span<const std::uint32_t> counts) {
-  return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
 }
 
 // Entries [first, last) of a row are its own node's.

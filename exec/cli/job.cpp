@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "exec/run/executable.hpp"
+#include "sim/cli/number_range.hpp"
 #include "sim/cli/routing_source.hpp"
 #include "sim/cli/sources.hpp"
 #include "sim/lower/lower.hpp"
@@ -40,7 +41,11 @@ Status load_switch(Job& job, const JobOptions& options) {
   if (options.switch_to.empty()) return {};
   MOESIM_ASSIGN(PlanFile other, read_plan_file(options.switch_to));
   if (!options.precision.empty()) other.plan.precision = options.precision;
-  MOESIM_TRY(check_plan(other.plan, job.model.shape, other.plan.sizes().world()));
+  Status fits = check_plan(other.plan, job.model.shape, other.plan.sizes().world());
+  if (!fits) {
+    fits.error().where = options.switch_to;  // of the two plans
+    return fits;
+  }
   MOESIM_TRY(check_can_move(job.file.plan, *job.program.loads));
   Plan alike = other.plan;
   alike.expert_slots = job.file.plan.expert_slots;
@@ -127,7 +132,7 @@ void add_training_options(CLI::App& command, Session& session, JobOptions& optio
       ->group(kGroup);
   command.add_option("--learning-rate", options.learning_rate, "Of AdamW")
       ->option_text("X [0.001]")
-      ->check(CLI::Range(0.0, 10.0))
+      ->check(number_in(0.0, 10.0))
       ->group(kGroup);
   command.add_option("--seed", options.seed, "Of the weights at the start, and of the text")
       ->option_text("N [1]")
@@ -136,7 +141,7 @@ void add_training_options(CLI::App& command, Session& session, JobOptions& optio
       .add_option("--timeout", options.timeout_s,
                   "Give up when a rank has waited so many seconds and nothing has moved")
       ->option_text("SECONDS [60]")
-      ->check(CLI::Range(0.1, 1e6))
+      ->check(number_in(0.1, 1e6))
       ->group(kGroup);
   add_device_options(command, session, options.device);
 }
@@ -164,7 +169,7 @@ void add_compute_option(CLI::App& command, Session& session, JobOptions& options
       .add_option("--pause", options.pause_s,
                   "Sleep so many seconds before each step, in which other work on the machine gets its turn")
       ->option_text("SECONDS [0]")
-      ->check(CLI::Range(0.0, 60.0));
+      ->check(number_in(0.0, 60.0));
 }
 
 Result<Job> prepare_job(const std::string& plan_path, const JobOptions& options, const World& world) {

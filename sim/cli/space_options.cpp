@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/precision.hpp"
+#include "sim/cli/number_range.hpp"
 #include "sim/lower/moe_schedule.hpp"
 #include "sim/pipeline/schedules.hpp"
 
@@ -104,7 +105,7 @@ void add_format_options(CLI::App& command, Session& session, SpaceOptions& optio
   command
       .add_option("--capacity-factor", options.capacity_factor, "Drop what exceeds it; without it nothing is dropped")
       ->option_text("F")
-      ->check(CLI::Range(0.0, 1e6));
+      ->check(number_in(0.0, 1e6));
 }
 
 void add_space_filters(CLI::App& command, Session& session, SpaceOptions& options) {

@@ -44,7 +44,7 @@ Status play_degree(const LayerCase& layer, Plan plan, int degree, const CostMode
     if (!first && !is_better(result, outcome.result)) continue;
     outcome.degree = degree;
     outcome.shadows = shadows;
-    outcome.same_as = outcome.schedule->same_as(plan);
+    outcome.same_as = outcome.schedule->same_as(plan, *layer.model.first_moe());
     outcome.result = std::move(result);
     outcome.program = std::move(program);
   }

@@ -170,7 +170,7 @@ class GridPlayer {
                                                 const MoeSchedule& schedule, Plan plan, int degree,
                                                 std::vector<PlayedDegree>& played) const {
     plan.moe_degree = degree;
-    const std::string_view same = schedule.same_as(plan);
+    const std::string_view same = schedule.same_as(plan, *layer.model.first_moe());
     std::optional<LayerTimes> time;
     const auto known = std::find_if(played.begin(), played.end(), [&](const PlayedDegree& one) {
       return one.schedule == same && one.degree == degree && one.sequence_parallel == plan.sequence_parallel;

@@ -397,7 +397,7 @@ Result<Program> lower(const Plan& plan, const ModelShape& model, std::shared_ptr
   program.recipe = recipe;
   program.layout = std::move(layout);
   if (model.first_moe() != nullptr) {
-    MOESIM_ASSIGN(const MoeSchedule* moe_schedule, find_moe_schedule(plan.moe_schedule));
+    MOESIM_ASSIGN(const MoeSchedule* moe_schedule, moe_schedule_of(plan));
     program.division = moe_schedule->division(plan);
     loads = loads_of_schedule(*moe_schedule, std::move(loads), plan, model, *program.layout);
   }

@@ -55,7 +55,7 @@ ChunkOps chunk_ops(ChunkBuilder& b, WeightGradients weights, Chunk& chunk) {
 
 Result<ChunkOps> lower_chunk(const Plan& plan, const ModelShape& model, const Layout& layout,
                              const PrecisionRecipe& recipe, WeightGradients weights, Chunk& chunk) {
-  MOESIM_ASSIGN(const MoeSchedule* schedule, find_moe_schedule(plan.moe_schedule));
+  MOESIM_ASSIGN(const MoeSchedule* schedule, moe_schedule_of(plan));
   ChunkBuilder b(plan, model, layout, recipe, chunk);
   TensorId x;
   if (chunk.has_embedding) {
@@ -81,7 +81,7 @@ Result<ChunkOps> lower_chunk(const Plan& plan, const ModelShape& model, const La
 
 Result<ChunkOps> lower_moe_block(const Plan& plan, const ModelShape& model, const Layout& layout,
                                  const PrecisionRecipe& recipe, Chunk& chunk) {
-  MOESIM_ASSIGN(const MoeSchedule* schedule, find_moe_schedule(plan.moe_schedule));
+  MOESIM_ASSIGN(const MoeSchedule* schedule, moe_schedule_of(plan));
   const LayerId id(chunk.first_layer);
   const std::optional<MoeShape>& shape = model.layer(id).moe;
   MOESIM_ASSERT(shape.has_value());

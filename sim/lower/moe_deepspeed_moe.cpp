@@ -27,7 +27,7 @@ class DeepSpeedMoe final : public MoeSchedule {
   }
   Status check(const Plan&, const MoeShape&) const override { return {}; }
   CopyDivision division(const Plan&) const override { return CopyDivision::kAllOfEspGroup; }
-  std::string_view same_as(const Plan& plan) const override {
+  std::string_view same_as(const Plan& plan, const MoeShape&) const override {
     if (plan.sizes().esp > 1) return {};
     if (!of_tokens()) return deepspeed_moe().name();
     return plan.sizes().tp == 1 ? megatron_a2a().name() : std::string_view{};

@@ -20,7 +20,7 @@ class DeepSpeedV0 final : public MoeSchedule {
   CopyDivision division(const Plan& plan) const override {
     return plan.sizes().esp > 1 ? CopyDivision::kAllOfTpGroup : CopyDivision::kShareOfEachExpert;
   }
-  std::string_view same_as(const Plan& plan) const override {
+  std::string_view same_as(const Plan& plan, const MoeShape&) const override {
     return plan.sizes().tp == 1 ? megatron_a2a().name() : std::string_view{};
   }
 

@@ -20,7 +20,7 @@ class DeepSpeedV1 final : public MoeSchedule {
   Status check(const Plan& plan, const MoeShape&) const override { return check_expert_slicing(name(), plan); }
   CopyDivision division(const Plan&) const override { return CopyDivision::kShareOfEachExpert; }
   // Experts that are not sliced had their duplicates dropped before.
-  std::string_view same_as(const Plan& plan) const override {
+  std::string_view same_as(const Plan& plan, const MoeShape&) const override {
     if (plan.sizes().tp == 1) return megatron_a2a().name();
     return plan.sizes().esp == 1 ? deepspeed_v0().name() : std::string_view{};
   }

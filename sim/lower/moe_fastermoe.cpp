@@ -46,7 +46,7 @@ class FasterMoe final : public MoeSchedule {
     return runs;
   }
   int shadows(const Plan& plan, const MoeShape&) const override { return plan.moe_shadows; }
-  std::string_view same_as(const Plan& plan) const override {
+  std::string_view same_as(const Plan& plan, const MoeShape&) const override {
     return moe_degree(*this, plan) == 1 && plan.moe_shadows == 0 ? megatron_a2a().name() : std::string_view{};
   }
 

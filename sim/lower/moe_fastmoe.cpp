@@ -19,7 +19,7 @@ class FastMoe final : public MoeSchedule {
     if (plan.sizes().esp > 1) return usage_error("fastmoe knows no shards of experts", "set esp to 1");
     return megatron_a2a().check(plan, shape);
   }
-  std::string_view same_as(const Plan&) const override { return megatron_a2a().name(); }
+  std::string_view same_as(const Plan&, const MoeShape&) const override { return megatron_a2a().name(); }
   TensorId forward(MoeLayerBuilder& b, TensorId x) const override { return megatron_a2a().forward(b, x); }
 };
 

@@ -21,7 +21,7 @@ class FsMoe final : public MoeSchedule {
   std::vector<int> degrees(const Plan& plan) const override {
     return plan.sizes().ep > 1 ? std::vector<int>{2, 4, 8, 1} : std::vector<int>{1};
   }
-  std::string_view same_as(const Plan& plan) const override {
+  std::string_view same_as(const Plan& plan, const MoeShape&) const override {
     if (moe_degree(*this, plan) == 1) return megatron_a2a().name();
     return plan.sizes().esp == 1 ? pipemoe().name() : std::string_view{};
   }

@@ -40,6 +40,9 @@ class Janus final : public MoeSchedule {
   int shadows(const Plan& plan, const MoeShape& shape) const override {
     return moves_experts(plan, shape) ? static_cast<int>(shape.experts) : 0;
   }
+  std::string_view same_as(const Plan& plan, const MoeShape& shape) const override {
+    return moves_experts(plan, shape) ? std::string_view{} : megatron_a2a().name();
+  }
 
   TensorId forward(MoeLayerBuilder& b, TensorId x) const override {
     if (b.shadows() == 0) return megatron_a2a().forward(b, x);

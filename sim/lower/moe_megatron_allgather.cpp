@@ -22,7 +22,7 @@ class MegatronAllGather final : public MoeSchedule {
           "set \"capacity_factor\": 0, or take megatron-a2a");
     return megatron_a2a().check(plan, shape);
   }
-  std::string_view same_as(const Plan& plan) const override {
+  std::string_view same_as(const Plan& plan, const MoeShape&) const override {
     return plan.sizes().ep * plan.sizes().esp == 1 ? megatron_a2a().name() : std::string_view{};
   }
 

@@ -22,7 +22,7 @@ class ParmS1 final : public MoeSchedule {
   }
   Status check(const Plan&, const MoeShape&) const override { return {}; }
   // Without shards there is nothing to fuse.
-  std::string_view same_as(const Plan& plan) const override {
+  std::string_view same_as(const Plan& plan, const MoeShape&) const override {
     const bool alike = plan.sizes().tp == 1 || plan.sequence_parallel;
     return plan.sizes().esp == 1 && alike ? megatron_a2a().name() : std::string_view{};
   }

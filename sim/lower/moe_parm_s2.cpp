@@ -27,7 +27,7 @@ class ParmS2 final : public MoeSchedule {
                                                                          : std::vector<int>{1};
   }
   // With one rank to a group there is nothing to share out.
-  std::string_view same_as(const Plan& plan) const override {
+  std::string_view same_as(const Plan& plan, const MoeShape&) const override {
     if (plan.sizes().tp > 1) return {};
     return plan.sizes().esp == 1 ? megatron_a2a().name() : parm_s1().name();
   }

@@ -25,7 +25,7 @@ class PipeMoe final : public MoeSchedule {
   std::vector<int> degrees(const Plan& plan) const override {
     return plan.sizes().ep > 1 ? std::vector<int>{2, 4, 8, 1} : std::vector<int>{1};
   }
-  std::string_view same_as(const Plan& plan) const override {
+  std::string_view same_as(const Plan& plan, const MoeShape&) const override {
     return moe_degree(*this, plan) == 1 ? megatron_a2a().name() : std::string_view{};
   }
 

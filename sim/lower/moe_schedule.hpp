@@ -27,7 +27,7 @@ class MoeSchedule {
   // Which copies each rank gates and sends under this plan; forward() must send these.
   [[nodiscard]] virtual CopyDivision division(const Plan&) const { return CopyDivision::kOwnTokens; }
   // The name of a schedule whose program is the same under this plan, so that a search looks at one of them; empty: none.
-  [[nodiscard]] virtual std::string_view same_as(const Plan&) const { return {}; }
+  [[nodiscard]] virtual std::string_view same_as(const Plan&, const MoeShape&) const { return {}; }
   // Into how many pieces it can cut copies under this plan, what it does unless the plan says otherwise first. A search tries
   // them all; forward() finds the number in MoeLayerBuilder::degree().
   [[nodiscard]] virtual std::vector<int> degrees(const Plan&) const { return {1}; }
@@ -41,7 +41,7 @@ class MoeSchedule {
 // For programs that bring a schedule of their own, which outlives its use: it stands at the end of the list from then on. Before
 // threads are started and before anybody holds the list.
 void add_moe_schedule(const MoeSchedule& schedule);
-// Whether it can run the layer, and in as many pieces as the plan says.
+// Whether it can run the layer, and in as many pieces as the plan says. Errors are those of a plan: invalid input.
 [[nodiscard]] Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape);
 // The plan's number of pieces, or the schedule's own.
 [[nodiscard]] int moe_degree(const MoeSchedule& schedule, const Plan& plan);
@@ -50,6 +50,8 @@ void add_moe_schedule(const MoeSchedule& schedule);
                                                                    std::shared_ptr<const RoutedLoads> own,
                                                                    const Plan& plan, const ModelShape& model,
                                                                    const Layout& layout);
+// By a name of the command line, and by a plan's: what is wrong with that is invalid input.
 [[nodiscard]] Result<const MoeSchedule*> find_moe_schedule(std::string_view name);
+[[nodiscard]] Result<const MoeSchedule*> moe_schedule_of(const Plan& plan);
 
 }  // namespace moesim

@@ -33,6 +33,13 @@ std::vector<const MoeSchedule*>& schedule_list() {
   return list;
 }
 
+// What stands in a plan is no fault of the command line.
+template <class Outcome>
+Outcome as_invalid_input(Outcome outcome) {
+  if (!outcome) outcome.error().kind = ErrorKind::kInvalidInput;
+  return outcome;
+}
+
 }  // namespace
 
 std::span<const MoeSchedule* const> moe_schedules() { return schedule_list(); }
@@ -40,14 +47,15 @@ std::span<const MoeSchedule* const> moe_schedules() { return schedule_list(); }
 void add_moe_schedule(const MoeSchedule& schedule) { schedule_list().push_back(&schedule); }
 
 Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape) {
-  MOESIM_TRY(schedule.check(plan, shape));
+  MOESIM_TRY(as_invalid_input(schedule.check(plan, shape)));
   if (plan.moe_shadows > 0 && schedule.shadows(plan, shape) != plan.moe_shadows)
-    return usage_error(fmt::format("{} shadows no experts", schedule.name()),
-                       "leave \"moe_shadows\" out, or take fastermoe");
+    return invalid_input(fmt::format("{} shadows no experts", schedule.name()), {},
+                         "leave \"moe_shadows\" out, or take fastermoe");
   const std::vector<int> degrees = schedule.degrees(plan);
   if (plan.moe_degree == 0 || std::ranges::find(degrees, plan.moe_degree) != degrees.end()) return {};
-  return usage_error(fmt::format("{} cannot cut token copies into {} pieces here", schedule.name(), plan.moe_degree),
-                     fmt::format("set \"moe_degree\" to {}, or to 0 for the first of these", fmt::join(degrees, ", ")));
+  return invalid_input(
+      fmt::format("{} cannot cut token copies into {} pieces here", schedule.name(), plan.moe_degree), {},
+      fmt::format("set \"moe_degree\" to {}, or to 0 for the first of these", fmt::join(degrees, ", ")));
 }
 
 int moe_degree(const MoeSchedule& schedule, const Plan& plan) {
@@ -69,6 +77,10 @@ Result<const MoeSchedule*> find_moe_schedule(std::string_view name) {
   }
   return usage_error(fmt::format("unknown MoE schedule '{}'{}", name, did_you_mean(name, names)),
                      fmt::format("one of {}", fmt::join(names, ", ")));
+}
+
+Result<const MoeSchedule*> moe_schedule_of(const Plan& plan) {
+  return as_invalid_input(find_moe_schedule(plan.moe_schedule));
 }
 
 }  // namespace moesim

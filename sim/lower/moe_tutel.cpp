@@ -25,7 +25,7 @@ class Tutel final : public MoeSchedule {
   std::vector<int> degrees(const Plan& plan) const override {
     return plan.sizes().ep * plan.sizes().esp > 1 ? std::vector<int>{2, 4, 8, 1} : std::vector<int>{1};
   }
-  std::string_view same_as(const Plan& plan) const override {
+  std::string_view same_as(const Plan& plan, const MoeShape&) const override {
     if (moe_degree(*this, plan) == 1) return parm_s1().name();
     const bool alike = plan.sizes().tp == 1 || plan.sequence_parallel;
     return plan.sizes().esp == 1 && alike ? pipemoe().name() : std::string_view{};

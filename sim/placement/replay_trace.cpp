@@ -9,6 +9,8 @@
 namespace moesim {
 namespace {
 
+constexpr double kMostBytes = 8.0 * 1024 * 1024 * 1024;
+
 // Tokens of all sources in one micro-batch of the recording, by its fullest row of the first step.
 std::int64_t recorded_tokens(const SelectionTrace& trace, std::int64_t top_k) {
   const TraceDims dims = trace.dims();
@@ -37,6 +39,11 @@ bool rows_are_full(const SelectionTrace& trace, std::int64_t selections) {
 }
 
 }  // namespace
+
+// As a floating-point number: it may be anything.
+double ReplayTrace::bytes() const {
+  return sizeof(std::int32_t) * static_cast<double>(steps()) * layers_ * micro_batches_ * devices_ * experts_;
+}
 
 std::size_t ReplayTrace::offset(int step, int layer, int micro_batch) const {
   return ((static_cast<std::size_t>(step) * static_cast<std::size_t>(layers_) + static_cast<std::size_t>(layer)) *
@@ -104,10 +111,15 @@ Result<ReplayTrace> ReplayTrace::map(const SelectionTrace& trace, const ReplayTr
   if (result.tokens_per_device_ < 1)
     return invalid_input(fmt::format("the recording has fewer tokens than the {} devices", request.devices),
                          trace.info.source, "say how many with --batch and --seq");
+  if (result.bytes() > kMostBytes)
+    return invalid_input("the counts of the replay would need more than 8 GiB", trace.info.source,
+                         "ask about fewer devices or micro-batches, or replay a part of the recording");
   result.weigh_steps();
   result.counts_.resize(result.offset(result.steps(), 0, 0));
-  const bool as_recorded = result.layers_ == dims.layers && result.micro_batches_ == dims.micro_batches &&
-                           result.devices_ == dims.source_ranks && !trace.summed_over_ranks() &&
+  // Larger counts than these are for map_steps() to refuse.
+  const bool as_recorded = result.tokens_per_device_ <= INT32_MAX / request.top_k && result.layers_ == dims.layers &&
+                           result.micro_batches_ == dims.micro_batches && result.devices_ == dims.source_ranks &&
+                           !trace.summed_over_ranks() &&
                            rows_are_full(trace, result.tokens_per_device_ * request.top_k);
   if (as_recorded)
     result.take_over(trace);

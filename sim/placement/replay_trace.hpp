@@ -41,6 +41,7 @@ class ReplayTrace {
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
 
  private:
+  [[nodiscard]] double bytes() const;
   [[nodiscard]] std::size_t offset(int step, int layer, int micro_batch) const;
   void take_over(const SelectionTrace& trace);
   [[nodiscard]] Status map_steps(const SelectionTrace& trace, std::int64_t top_k);

@@ -50,7 +50,8 @@ Status check_expert_slots(const ExpertSlots& slots, const ModelShape& model) {
     for (std::size_t i = 0; each_once && i < sorted.size(); ++i) each_once = sorted[i] == static_cast<std::int32_t>(i);
     if (!each_once)
       return invalid_input(
-          fmt::format("expert_slots of MoE layer {} does not have each of the {} experts once", layer, experts));
+          fmt::format("expert_slots of MoE layer {} does not have each of the {} experts once", layer, experts), {},
+          fmt::format("list the numbers 0 to {} in any order", experts - 1));
   }
   return {};
 }
@@ -64,6 +65,10 @@ Status check_model_fits(const Plan& plan, const ModelShape& model) {
                     "no experts",
                     s.ep, s.esp),
         {}, "a dense model needs ep 1 and esp 1");
+  if (!is_moe(model) && (plan.moe_degree > 1 || plan.moe_shadows > 0))
+    return invalid_input(fmt::format("moe_degree is {} and moe_shadows {}, but the model has no experts",
+                                     plan.moe_degree, plan.moe_shadows),
+                         {}, "leave both out of a dense model's plan");
   for (const LayerShape& kind : model.kinds) {
     MOESIM_TRY(check_heads(kind.attention, s.tp));
     if (kind.dense) {

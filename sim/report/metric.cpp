@@ -29,6 +29,12 @@ std::string number_text(double value) {
   return fmt::format("{:.4g}", value);
 }
 
+// What rounds to nothing has no sign: "0.0 %", not "-0.0 %".
+std::string percent_text(double ratio) {
+  std::string text = fmt::format("{:.1f} %", ratio * 100);
+  return text == "-0.0 %" ? text.substr(1) : text;
+}
+
 std::string in_unit(double value, MetricUnit unit) {
   if (!std::isfinite(value)) return fmt::format("{}", value);
   switch (unit) {
@@ -39,7 +45,7 @@ std::string in_unit(double value, MetricUnit unit) {
     case MetricUnit::kFlops: return decimal_prefixed(value, "FLOP");
     case MetricUnit::kFlopsPerSecond: return decimal_prefixed(value, "FLOP/s");
     case MetricUnit::kTokensPerSecond: return fmt::format("{:.{}f}", value, std::abs(value) < 100 ? 1 : 0);
-    case MetricUnit::kRatio: return fmt::format("{:.1f} %", value * 100);
+    case MetricUnit::kRatio: return percent_text(value);
     case MetricUnit::kFactor: return fmt::format("{:.2f}x", value);
   }
   return number_text(value);

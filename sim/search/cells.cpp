@@ -62,6 +62,7 @@ Plan plan_of(const SearchSpace& space, const Cell& cell) {
   plan.layout.sizes = cell.sizes;
   plan.micro_batch = cell.micro_batch;
   plan.seq_length = space.seq_length;
+  plan.precision = space.precision;
   plan.moe_degree = cell.moe_degree;
   return plan;
 }
@@ -83,7 +84,7 @@ std::optional<Pruned> why_no_schedule(const ModelShape& model, const SearchSpace
     return cell.moe_schedule->name() == names.front() ? std::nullopt : std::optional(Pruned::kEquivalent);
   const Plan plan = plan_of(space, cell);
   if (!check_moe_schedule(*cell.moe_schedule, plan, *moe)) return Pruned::kMoeSchedule;
-  const std::string_view other = cell.moe_schedule->same_as(plan);
+  const std::string_view other = cell.moe_schedule->same_as(plan, *moe);
   return std::find(names.begin(), names.end(), other) == names.end() ? std::nullopt
                                                                      : std::optional(Pruned::kEquivalent);
 }

@@ -17,8 +17,6 @@ constexpr std::int64_t kLeastTokensPerContextRank = 4096;
 // Above so many ranks each further schedule prices exchanges between hundreds of ranks anew, for every layer of a trace.
 constexpr int kMostRanksOfAllSchedules = 128;
 constexpr std::string_view kSecondSchedule = "parm-s1";
-// The first schedule's program wherever moving experts does not pay, which the layer decides: plans would be listed twice.
-constexpr std::string_view kOftenTheFirst = "janus";
 
 std::vector<int> powers_of_two(std::int64_t largest) {
   std::vector<int> values;
@@ -60,7 +58,7 @@ SearchSpace default_space(const ModelShape& model, const ClusterView& view, std:
   space.all_to_all = {Plan{}.all_to_all};
   if (moe == nullptr) return space;
   for (const MoeSchedule* schedule : moe_schedules()) {
-    if (schedule->name() == space.moe_schedule.front() || schedule->name() == kOftenTheFirst) continue;
+    if (schedule->name() == space.moe_schedule.front()) continue;
     if (world <= kMostRanksOfAllSchedules || schedule->name() == kSecondSchedule)
       space.moe_schedule.emplace_back(schedule->name());
   }

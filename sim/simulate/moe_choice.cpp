@@ -37,7 +37,13 @@ Result<std::vector<MoeAlternative>> moe_alternatives(const Plan& plan, const Mod
   MOESIM_ASSIGN(options.loads, loads_for(plan, model, trace, 1));
   MOESIM_ASSIGN(const MoeSchedule* own, find_moe_schedule(plan.moe_schedule));
   const int own_degree = moe_degree(*own, plan);
-  std::vector<std::pair<std::string_view, int>> looked_at = {{own->name(), own_degree}};
+  // The plan's own program under whichever name.
+  std::vector<std::pair<std::string_view, int>> looked_at;
+  for (std::string_view name = own->name(); !name.empty();) {
+    looked_at.emplace_back(name, own_degree);
+    MOESIM_ASSIGN(const MoeSchedule* same, find_moe_schedule(name));
+    name = same->same_as(plan, *shape);
+  }
   const auto play = [&](const MoeSchedule& schedule, int degree) -> Result<MoeAlternative> {
     Plan other = plan_under(schedule, plan, *shape);
     other.moe_degree = degree;
@@ -53,8 +59,8 @@ Result<std::vector<MoeAlternative>> moe_alternatives(const Plan& plan, const Mod
     std::optional<MoeAlternative> best;
     for (const int degree : schedule->degrees(other)) {
       other.moe_degree = degree;
-      const bool known =
-          is_listed(looked_at, schedule->name(), degree) || is_listed(looked_at, schedule->same_as(other), degree);
+      const bool known = is_listed(looked_at, schedule->name(), degree) ||
+                         is_listed(looked_at, schedule->same_as(other, *shape), degree);
       looked_at.emplace_back(schedule->name(), degree);
       if (known) continue;
       MOESIM_ASSIGN(MoeAlternative played, play(*schedule, degree));

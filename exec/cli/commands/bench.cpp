@@ -18,6 +18,7 @@
 #include "exec/cli/commands/commands.hpp"
 #include "exec/cli/device_options.hpp"
 #include "exec/cli/world.hpp"
+#include "sim/cli/number_range.hpp"
 #include "sim/cli/output.hpp"
 
 namespace moesim {
@@ -301,7 +302,7 @@ void add_bench(CLI::App& app, Session& session) {
                      "Kernels of this number format alone; collectives move bytes");
   command->add_option("--spread", request->spread, "A case is steady when half of its samples lie within this share")
       ->option_text("RATIO [0.03]")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(number_in(0.0, 1.0));
   command->add_option("--hardware", request->hardware, "What is measured, in your words; kept in the file")
       ->option_text("TEXT");
   add_device_options(*command, session, request->device);

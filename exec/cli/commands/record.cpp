@@ -10,6 +10,7 @@
 #include "exec/cli/execution_report.hpp"
 #include "exec/record/training_text.hpp"
 #include "exec/run/recorder.hpp"
+#include "sim/cli/number_range.hpp"
 #include "sim/report/sha256.hpp"
 #include "traces/random.hpp"
 #include "traces/writer.hpp"
@@ -235,7 +236,7 @@ void add_record(CLI::App& app, Session& session) {
       ->add_option("--balance-loss", request->job.balance_coefficient,
                    "Coefficient of the auxiliary loss for even loads")
       ->option_text("X [0]")
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(number_in(0.0, 100.0));
   add_training_options(*command, session, request->job);
   session.add_file_options(*command, FileOption::kRequired);
   command->add_flag("--json", request->json, "Say what was recorded as JSON")->group("Output");

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include "sim/cli/number_range.hpp"
 #include "sim/cli/sources.hpp"
 #include "sim/layer/grid.hpp"
 #include "sim/lower/moe_schedule.hpp"
@@ -94,7 +95,7 @@ void add_layer_options(CLI::App& command, Session& session, LayerRequest& reques
       .add_option("--capacity-factor", request.capacity_factor,
                   "Buffers of this times the even share, padded; without it exactly what the gate chose is sent")
       ->option_text("F")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(number_in(0.0, 1e6))
       ->group(kLayer);
   std::vector<std::string> precisions;
   for (const PrecisionRecipe& recipe : precision_recipes()) precisions.emplace_back(recipe.name);

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include "sim/cli/number_range.hpp"
 #include "sim/cli/routing_source.hpp"
 #include "sim/cli/sources.hpp"
 #include "sim/placement/layer_laws.hpp"
@@ -189,7 +190,7 @@ std::array<CLI::Option*, 3> add_period_options(CLI::App& command, PlacementRepla
               .add_option("--hysteresis", options.hysteresis,
                           "A proposal is taken when what it replaces is worse by more than this factor")
               ->option_text("F")
-              ->check(CLI::Range(1.0, 1000.0))
+              ->check(number_in(1.0, 1000.0))
               ->default_str(fmt::format("{}", options.hysteresis)),
           command
               .add_option("--spare-slots", options.spare_slots,

@@ -10,6 +10,7 @@
 
 #include "base/unit_parser.hpp"
 #include "sim/cli/commands/commands.hpp"
+#include "sim/cli/number_range.hpp"
 #include "sim/cli/sources.hpp"
 #include "traces/info.hpp"
 #include "traces/rewrite.hpp"
@@ -195,11 +196,13 @@ struct RewriteRequest {
   TopologyGate topology;
   std::string local_rate, node_rate;
   ImportOptions import;
+  std::vector<const CLI::Option*> of_topology;  // that no other gate has a use for
 };
 
 Result<BytesPerSecond> rate_of_option(const std::string& option, const std::string& text) {
-  MOESIM_ASSIGN(const BytesPerSecond rate, parse_bytes_per_second(text));
-  if (rate.value() > 0) return rate;
+  const Result<BytesPerSecond> rate = parse_bytes_per_second(text);
+  if (!rate) return usage_error(fmt::format("{}: {}", option, rate.error().what), rate.error().hint);
+  if (rate->value() > 0) return *rate;
   return usage_error(fmt::format("{} is {}, and nothing would ever arrive", option, text), "give a rate above zero");
 }
 
@@ -215,6 +218,10 @@ Result<double> fraction_of(const RewriteRequest& request) {
 
 RunResult rewrite(Session& session, RewriteRequest request) {
   const std::string& to = session.output().file;
+  for (const CLI::Option* option : request.of_topology)
+    if (request.gate != "topology" && option->count() > 0)
+      return usage_error(fmt::format("{} is of the topology gate, --gate is {}", option->get_name(), request.gate),
+                         "add --gate topology, or leave it out");
   MOESIM_TRY(check_trace_output(session));
   MOESIM_ASSIGN(request.topology.fraction, fraction_of(request));
   MOESIM_ASSIGN(LoadedTrace loaded, load_trace(request.from, request.import));
@@ -278,15 +285,20 @@ void add_rewrite(CLI::App& trace, Session& session) {
                   "swipe: BaGuaLu's balancing; topology: FasterMoE's, tokens stay on their node")
       ->default_str(request->gate);
   add_number(*command, "--ep", request->topology.ep, "Ranks of an expert-parallel group; 0: all source ranks");
-  add_number(*command, "--ranks-per-node", request->topology.ranks_per_node, "topology: neighbouring ranks on a node");
+  CLI::Option* ranks_per_node = add_number(*command, "--ranks-per-node", request->topology.ranks_per_node,
+                                           "topology: neighbouring ranks on a node");
   CLI::Option* fraction = add_number(*command, "--fraction", request->topology.fraction,
                                      "topology: part of a rank's tokens that may leave its node");
-  command->add_option("--local-rate", request->local_rate, "topology: of a rank inside its node, to find the fraction")
-      ->option_text("RATE")
-      ->excludes(fraction);
-  command->add_option("--node-rate", request->node_rate, "topology: of a node's network")
-      ->option_text("RATE")
-      ->excludes(fraction);
+  fraction->check(number_in(0.0, 1.0));
+  CLI::Option* local =
+      command
+          ->add_option("--local-rate", request->local_rate, "topology: of a rank inside its node, to find the fraction")
+          ->option_text("RATE")
+          ->excludes(fraction);
+  CLI::Option* network = command->add_option("--node-rate", request->node_rate, "topology: of a node's network")
+                             ->option_text("RATE")
+                             ->excludes(fraction);
+  request->of_topology = {ranks_per_node, fraction, local, network};
   add_import_options(*command, session, request->import);
   session.add_file_options(*command, FileOption::kRequired);
   session.run_when_chosen(*command, [&session, request] { return rewrite(session, *request); });

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "sim/cli/commands/commands.hpp"
+#include "sim/cli/number_range.hpp"
 #include "sim/cli/sources.hpp"
 #include "sim/cli/validation_files.hpp"
 #include "sim/report/validation_summary.hpp"
@@ -164,7 +165,7 @@ void add_validate(CLI::App& app, Session& session) {
   command
       ->add_option("--tolerance", request->tolerance, "Exit with 5 when a median error of quality A exceeds this ratio")
       ->option_text("RATIO")
-      ->check(CLI::Range(0.0, 1e9));
+      ->check(number_in(0.0, 1e9));
   session.add_output_options(*command);
   session.run_when_chosen(*command, [&session, request] { return run_validate(session, *request); });
 }

@@ -140,6 +140,9 @@ TEST(Rewrite, SaysWhatDoesNotFit) {
   EXPECT_THAT(what(balance_by_swipe(trace_of({{1, 2, 3}, {3, 2, 1}}), {})), HasSubstr("3 experts do not lie evenly"));
   const SelectionTrace summed({0}, {0}, {0}, {kSummedOverRanks}, 4);
   EXPECT_THAT(what(balance_by_swipe(summed, {})), HasSubstr("summed over ranks"));
+  const SelectionTrace large = trace_of({{2147483647, 1}, {1, 1}});
+  EXPECT_THAT(what(balance_by_swipe(large, {})), HasSubstr("a rank chooses 2147483648 experts in one micro-batch"));
+  EXPECT_THAT(what(keep_on_node(large, {0, 2, 0.1})), HasSubstr("the most that can be rewritten is 2147483647"));
 }
 
 }  // namespace

@@ -201,12 +201,14 @@ TEST(Janus, MovesWhatIsFewerBytes) {
   plan.moe_schedule = "janus";
   const MoeSchedule& schedule = *find_moe_schedule("janus").value();
   EXPECT_EQ(schedule.shadows(plan, *small_moe().first_moe()), 0);
+  EXPECT_EQ(schedule.same_as(plan, *small_moe().first_moe()), "megatron-a2a");
   EXPECT_THAT(exchanges(lowered(plan, small_moe()), BlockKind::kForward, LayerId(3)),
               ElementsAre(OpKind::kDispatch, OpKind::kCombine));
   plan.seq_length = 576;  // even
   EXPECT_EQ(schedule.shadows(plan, *small_moe().first_moe()), 0);
   plan.seq_length = 1024;
   EXPECT_EQ(schedule.shadows(plan, *small_moe().first_moe()), 16);
+  EXPECT_EQ(schedule.same_as(plan, *small_moe().first_moe()), "");
   EXPECT_THAT(exchanges(lowered(plan, small_moe()), BlockKind::kForward, LayerId(3)),
               ElementsAre(OpKind::kFetchExperts, OpKind::kFetchExperts, OpKind::kFetchExperts, OpKind::kFetchExperts,
                           OpKind::kFetchExperts, OpKind::kFetchExperts, OpKind::kFetchExperts, OpKind::kFetchExperts));

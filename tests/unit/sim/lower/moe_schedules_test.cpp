@@ -214,6 +214,18 @@ TEST(MoeSchedules, ADegreeThatAScheduleDoesNotHaveIsRefused) {
   ASSERT_FALSE(status.has_value());
   EXPECT_THAT(status.error().what, testing::HasSubstr("megatron-a2a cannot cut token copies into 4 pieces"));
   EXPECT_THAT(status.error().hint, testing::HasSubstr("set \"moe_degree\" to 1"));
+  EXPECT_EQ(status.error().kind, ErrorKind::kInvalidInput);
+}
+
+// A name is wrong on the command line or in a plan file, and the exit code says which.
+TEST(MoeSchedules, WhatAPlanNamesWronglyIsInvalidInput) {
+  Plan plan;
+  plan.moe_schedule = "pipemo";
+  EXPECT_EQ(moe_schedule_of(plan).error().kind, ErrorKind::kInvalidInput);
+  EXPECT_EQ(find_moe_schedule("pipemo").error().kind, ErrorKind::kUsage);
+  plan = plan_with("pipemoe", {.tp = 2, .dp = 2, .ep = 2, .esp = 2});
+  EXPECT_EQ(check_moe_schedule(*moe_schedule_of(plan).value(), plan, *small_moe().first_moe()).error().kind,
+            ErrorKind::kInvalidInput);
 }
 
 // 64 tokens of each TP rank, gathered over the two shards with all that is alike: 256 copies, twice what S1 sends in all.
@@ -282,7 +294,7 @@ TEST(MoeSchedules, ThoseThatCallThemselvesTheSameAreTheSame) {
       if (!schedule->check(plan, *small_moe().first_moe())) continue;
       for (const int degree : schedule->degrees(plan)) {
         plan.moe_degree = degree;
-        const std::string_view other = schedule->same_as(plan);
+        const std::string_view other = schedule->same_as(plan, *small_moe().first_moe());
         if (other.empty()) continue;
         ++compared;
         const Program own = lowered(plan, small_moe());

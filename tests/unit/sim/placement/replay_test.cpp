@@ -1,6 +1,7 @@
 #include "sim/placement/replay.hpp"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 
 #include <algorithm>
 
@@ -100,6 +101,20 @@ TEST(Replay, ATraceOfOtherRanksIsMapped) {
 }
 
 // Times that a fit must find, and what is wrong with a file, by line.
+// Counts are kept in 32 bits: 4e9 copies of a rank are refused, not wrapped around; nor is memory asked for that nobody has.
+TEST(Replay, WhatIsTooLargeIsRefused) {
+  SelectionTrace trace({0, 1}, {0}, {0}, {0, 1}, 2);
+  for (int step = 0; step < 2; ++step)
+    for (int rank = 0; rank < 2; ++rank) trace.counts(step, 0, 0, rank)[0] = 4'000'000'000;
+  const auto what = [&trace](const ReplayTraceRequest& request) {
+    const Result<ReplayTrace> mapped = ReplayTrace::map(trace, request);
+    return mapped ? std::string() : mapped.error().what;
+  };
+  EXPECT_THAT(what({.devices = 2, .top_k = 1}), testing::HasSubstr("4000000000 tokens"));
+  EXPECT_THAT(what({.devices = 2, .top_k = 1, .tokens_per_device = 10, .micro_batches = 2'000'000'000}),
+              testing::HasSubstr("would need more than 8 GiB"));
+}
+
 TEST(LayerTimesFile, IsFittedAndItsFaultsAreNamed) {
   std::vector<std::int64_t> iterations;
   for (int i = 0; i < 30; ++i) iterations.push_back(10 * i);

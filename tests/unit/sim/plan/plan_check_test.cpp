@@ -95,6 +95,14 @@ TEST(CheckPlan, Experts) {
                   },
                   dense_like()),
               HasSubstr("the model has no experts"));
+  EXPECT_THAT(changed(
+                  [](Plan& p) {
+                    p.moe_shadows = 2;
+                    p.layout.sizes.ep = 1;
+                    p.layout.sizes.edp = 16;
+                  },
+                  dense_like()),
+              HasSubstr("moe_degree is 0 and moe_shadows 2, but the model has no experts"));
   EXPECT_THAT(changed([](Plan& p) {
                 p.layout.sizes.ep = 16;
                 p.layout.sizes.edp = 1;

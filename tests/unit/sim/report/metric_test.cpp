@@ -17,6 +17,8 @@ TEST(DisplayText, HumanisesByUnit) {
   EXPECT_EQ(display_text(0.0, MetricUnit::kFlopsPerSecond), "0 FLOP/s");
   EXPECT_EQ(display_text(999.9e12, MetricUnit::kFlops), "1 PFLOP");
   EXPECT_EQ(display_text(0.4131, MetricUnit::kRatio), "41.3 %");
+  EXPECT_EQ(display_text(-2.5e-10, MetricUnit::kRatio), "0.0 %");
+  EXPECT_EQ(display_text(-0.0006, MetricUnit::kRatio), "-0.1 %");
   EXPECT_EQ(display_text(1.0832, MetricUnit::kFactor), "1.08x");
   EXPECT_EQ(display_text(12345.6, MetricUnit::kTokensPerSecond), "12346");
   EXPECT_EQ(display_text(12.34, MetricUnit::kTokensPerSecond), "12.3");

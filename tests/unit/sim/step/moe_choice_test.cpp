@@ -34,6 +34,22 @@ TEST(MoeChoice, ThePlanAndEveryOtherScheduleFastestFirst) {
     }
 }
 
+// Tutel in one piece is Parm's S1, which without shards is megatron-a2a; Janus moves tokens here.
+TEST(MoeChoice, NoOtherNameOfThePlansProgramIsAnAlternative) {
+  const TestCluster cluster(small_nodes(2, 4));
+  Plan plan = plan_of({.dp = 8, .ep = 8}, 8);
+  for (const std::string schedule : {"megatron-a2a", "tutel", "fastmoe", "janus"}) {
+    plan.moe_schedule = schedule;
+    plan.moe_degree = 1;
+    const auto found = moe_alternatives(plan, wide_moe(), cluster.costs(), nullptr).value();
+    ASSERT_GT(found.size(), 1U);
+    for (const MoeAlternative& one : found) {
+      if (one.own || one.degree > 1) continue;
+      EXPECT_EQ(one.schedule, "megatron-allgather") << "beside " << schedule;
+    }
+  }
+}
+
 TEST(MoeChoice, SaysWhatTakesAnotherTime) {
   StepMetrics a;
   StepMetrics b;
