@@ -42,7 +42,7 @@ class FasterMoe final : public MoeSchedule {
     for (int m = kMostMoePieces; m >= 1; --m)
       if (ep % m == 0) runs.push_back(m);
     const int own = std::max(ep / kOwnRun, 2);
-    std::ranges::stable_partition(runs, [own](int m) { return m <= own; });
+    std::stable_partition(runs.begin(), runs.end(), [own](int m) { return m <= own; });
     return runs;
   }
   int shadows(const Plan& plan, const MoeShape&) const override { return plan.moe_shadows; }
