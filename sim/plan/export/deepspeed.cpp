@@ -44,6 +44,7 @@ void note_moe(std::vector<std::string>& notes, const Plan& plan, const MoeShape&
   if (plan.all_to_all != ExchangeAlgorithm::kLinear)
     notes.push_back(fmt::format("not expressed: token exchange by {}; DeepSpeed has all_to_all_single",
                                 exchange_algorithm_name(plan.all_to_all)));
+  if (!plan.expert_slots.in_order()) notes.emplace_back("not expressed: expert_slots; experts stand in order");
   if (plan.pad_to_capacity)
     notes.emplace_back("pad_to_capacity needs no switch: DeepSpeed always pads to its capacity");
 }
@@ -56,6 +57,8 @@ void note_layout(std::vector<std::string>& notes, const Plan& plan, const ModelS
   if (plan.all_reduce != CollectiveAlgorithm::kAuto)
     notes.push_back(fmt::format("not expressed: all-reduce by {}; NCCL_ALGO sets the algorithm of all collectives",
                                 algorithm_name(plan.all_reduce)));
+  if (plan.grad_placement == GradPlacement::kBetweenExchanges)
+    notes.emplace_back("not expressed: gradient reductions between the exchanges; they start when they are ready");
   if (s.cp > 1) notes.push_back(fmt::format("not expressed: context parallelism {}", s.cp));
   if (s.pp > 1) {
     notes.push_back(fmt::format("pipeline: PipelineModule(num_stages={}); its schedule is 1f1b", s.pp));

@@ -66,19 +66,25 @@ void add_pipeline(MegatronFlags& out, const ModelShape& model, const Plan& plan)
 }
 
 void add_moe(MegatronFlags& out, const Plan& plan) {
-  out.flags.add("--moe-token-dispatcher-type", "alltoall");
+  const bool gathers = plan.moe_schedule == "megatron-allgather";
+  out.flags.add("--moe-token-dispatcher-type", gathers ? "allgather" : "alltoall");
   out.flags.add("--moe-grouped-gemm");
   out.flags.add("--moe-permute-fusion");
   if (plan.capacity_factor > 0) {
     out.flags.add("--moe-expert-capacity-factor", plan.capacity_factor);
     if (plan.pad_to_capacity) out.flags.add("--moe-pad-expert-input-to-capacity");
   }
-  if (plan.moe_schedule != "megatron-a2a")
+  if (gathers && (plan.capacity_factor > 0 || overlaps_expert_communication(plan)))
+    out.notes.emplace_back(
+        "not expressed: a capacity factor, or overlapped expert communication, under the all-gather dispatcher; "
+        "Megatron-LM has both under its all-to-all dispatcher");
+  if (plan.moe_schedule != "megatron-a2a" && !gathers)
     out.notes.push_back(fmt::format(
         "not expressed: MoE schedule {}; these flags run Megatron-LM's all-to-all dispatcher", plan.moe_schedule));
   if (plan.all_to_all != ExchangeAlgorithm::kLinear)
     out.notes.push_back(fmt::format("not expressed: token exchange by {}; the dispatcher has one grouped exchange",
                                     exchange_algorithm_name(plan.all_to_all)));
+  if (!plan.expert_slots.in_order()) out.notes.emplace_back("not expressed: expert_slots; experts stand in order");
 }
 
 void add_recompute(MegatronFlags& out, const ModelShape& model, const Plan& plan, bool moe) {
@@ -105,6 +111,8 @@ void add_data_parallel(MegatronFlags& out, const Plan& plan, bool moe) {
   if (plan.all_reduce != CollectiveAlgorithm::kAuto)
     out.notes.push_back(fmt::format("not expressed: all-reduce by {}; NCCL_ALGO sets the algorithm of all collectives",
                                     algorithm_name(plan.all_reduce)));
+  if (plan.grad_placement == GradPlacement::kBetweenExchanges)
+    out.notes.emplace_back("not expressed: gradient reductions between the exchanges; they start when they are ready");
   const ZeroStage zero = moe ? std::max(plan.zero_dense, plan.zero_expert) : plan.zero_dense;
   if (moe && plan.zero_dense != plan.zero_expert)
     out.notes.push_back(
