@@ -161,6 +161,16 @@ TEST(ExportMegatron, WhatItCannotDoBecomesANote) {
       {[](Plan& p) { p.pipeline = "gpipe"; }, "pipeline schedule gpipe"},
       {[](Plan& p) { p.pipeline = "1f1b-overlap"; }, "pipeline schedule 1f1b-overlap"},
       {[](Plan& p) { p.moe_schedule = "parm-s1"; }, "MoE schedule parm-s1"},
+      {[](Plan& p) {
+         p.expert_slots.expert_at.assign(32, {1, 0, 2, 3, 4, 5, 6, 7});
+       },
+       "expert_slots"},
+      {[](Plan& p) { p.grad_placement = GradPlacement::kBetweenExchanges; }, "reductions between the exchanges"},
+      {[](Plan& p) {
+         p.moe_schedule = "megatron-allgather";
+         p.capacity_factor = 1;
+       },
+       "under the all-gather dispatcher"},
       {[](Plan& p) { p.layout.order = "pp-tp-cp-ep-dp"; }, "rank order pp-tp-cp-ep-dp"},
       {[](Plan& p) { p.layout.order = "tp-cp-ep-pp-dp"; }, "refuses this rank order"},
       {[](Plan& p) {
@@ -180,6 +190,14 @@ TEST(ExportMegatron, WhatItCannotDoBecomesANote) {
     EXPECT_THAT(text.notes, Contains(HasSubstr(c.note)));
     EXPECT_THAT(text.text, HasSubstr(c.note));  // and in the comments at the head
   }
+}
+
+TEST(ExportMegatron, TheAllGatherDispatcherIsAFlag) {
+  PlanFile file = mixtral_file();
+  file.plan.moe_schedule = "megatron-allgather";
+  const ExportText text = exported(file, mixtral_like(), MegatronForm::kArgs);
+  EXPECT_EQ(parsed_args(text.text).at("--moe-token-dispatcher-type"), "allgather");
+  EXPECT_THAT(text.notes, Not(Contains(HasSubstr("MoE schedule"))));
 }
 
 TEST(ExportMegatron, ModelPeculiaritiesBecomeNotes) {
@@ -352,8 +370,11 @@ TEST(ExportDeepSpeed, WhatItCannotDoBecomesANote) {
   file = mixtral_file();
   file.plan.layout.sizes = {.tp = 2, .cp = 2, .pp = 1, .vpp = 1, .dp = 16, .ep = 8, .esp = 4, .edp = 2};
   file.plan.layout.order = "ep-tp-cp-dp-pp";
+  file.plan.grad_placement = GradPlacement::kBetweenExchanges;
+  file.plan.expert_slots.expert_at.assign(32, {1, 0, 2, 3, 4, 5, 6, 7});
   const auto more = export_deepspeed(file, mixtral_like()).value().notes;
-  for (const char* what : {"experts cut in 4", "context parallelism 2", "rank order ep-tp-cp-dp-pp"})
+  for (const char* what : {"experts cut in 4", "context parallelism 2", "rank order ep-tp-cp-dp-pp", "expert_slots",
+                           "reductions between the exchanges"})
     EXPECT_THAT(more, Contains(HasSubstr(what)));
 }
 
