@@ -27,8 +27,7 @@ Status add_routing(Scenario& scenario) {
   const ScenarioSources& sources = scenario.sources;
   if (sources.trace.empty()) {
     MOESIM_TRY(check_no_import_options(sources.import));
-    if (scenario.model.shape.first_moe() != nullptr)
-      scenario.notes.emplace_back("routing is taken as balanced; give --trace for the gate's real choices");
+    if (scenario.model.shape.first_moe() != nullptr) scenario.notes.emplace_back(kBalancedRoutingNote);
     return {};
   }
   const RoutingSource source{sources.trace, sources.trace_step, sources.import, scenario.model.shape.name};

@@ -46,6 +46,10 @@ void add_regime_option(CLI::App& command, Session& session, ScenarioSources& sou
 [[nodiscard]] ScenarioSources sources_for(const std::string& path, const PlanFile& plan,
                                           const ScenarioSources& from_command_line);
 
+// In the notes of a scenario with experts and without a recording.
+inline constexpr const char* kBalancedRoutingNote =
+    "routing is taken as balanced; give --trace for the gate's real choices";
+
 struct Scenario {
   ScenarioSources sources;
   LoadedModel model;

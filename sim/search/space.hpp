@@ -46,7 +46,7 @@ struct SearchSpace {
 //   micro_batch 1, 2, 4, 8
 //   moe_schedule all up to 128 ranks; above, the plan's default and parm-s1, for each further one prices the exchanges of
 //                every layer anew (CPU time of DeepSeek-V3 on 2048 H800 with a trace: 10 s with one, 13 s with these two)
-//   all_to_all   the plan\'s default: each further one prices the exchanges of every layer anew
+//   all_to_all   the plan's default: each further one prices the exchanges of every layer anew
 // Widen or narrow any of them afterwards; the certificate speaks of the space given.
 [[nodiscard]] SearchSpace default_space(const ModelShape& model, const ClusterView& view, std::int64_t seq_length,
                                         int global_batch);

@@ -118,7 +118,7 @@ void add_bounds(Report& report, const ReplayScenario& scenario, const ReplayBoun
   MOESIM_ASSERT(eplb.has_value());
   const PolicyReplay copies = replay_policy(scenario.trace, scenario.model, **eplb, with_copies);
   report.add_record(
-      "bounds", "What the recording allows",
+      "bounds", "What the recording allows, and what a policy with copies makes of it",
       record_of(
           {{{"oracle_s", MetricUnit::kSeconds, "oracle", "No placement in these slots takes less, of one iteration"},
             bounds.mean_oracle.value()},

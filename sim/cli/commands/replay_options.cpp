@@ -241,8 +241,7 @@ Result<ReplayScenario> load_replay_scenario(const ReplayRequest& request) {
   MOESIM_ASSIGN(result.layer, load_layer_scenario(layer));
   Scenario& scenario = result.layer.scenario;
   scenario.sources.trace = trace;
-  std::erase_if(scenario.notes,
-                [](const std::string& note) { return note.starts_with("routing is taken as balanced"); });
+  std::erase(scenario.notes, kBalancedRoutingNote);  // what is played are the recording's counts
 
   const RoutingSource source{trace, -1, request.layer.sources.import, scenario.model.shape.name};
   MOESIM_ASSIGN(const SelectionTrace recording, load_recording(source, scenario.notes));
