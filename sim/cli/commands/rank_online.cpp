@@ -144,9 +144,8 @@ void describe_online(Report& report, const std::vector<OnlinePlan>& plans, const
                   plans.size(), request.policy));
   report.notes.emplace_back(
       "online step = the static step played again with each MoE layer's experts and exchanges as much faster or slower "
-      "as in "
-      "a replay of all recorded steps, and copies and switches; one EP group stands for all, and the static step has "
-      "the recording as a whole");
+      "as in a replay of all recorded steps, and copies and switches; one EP group stands for all, and the static "
+      "step has the recording as a whole");
 }
 
 Status add_balanced_choice(Report& report, const std::vector<RankedPlan>& plans, const std::vector<OnlinePlan>& online,
