@@ -5,7 +5,7 @@ namespace moesim {
 Schedule all_to_all_schedule(ExchangeAlgorithm algorithm, const CommGroup& group, const ConstBlocks& send,
                              const Blocks& receive, const ExchangeMap& map) {
   switch (algorithm) {
-    case ExchangeAlgorithm::kLinear: return linear_all_to_all(group, send, receive);
+    case ExchangeAlgorithm::kLinear: break;
     case ExchangeAlgorithm::kPairwise: return pairwise_all_to_all(group, send, receive);
     case ExchangeAlgorithm::kOneLevel: return one_level_all_to_all(group, send, receive, map);
     case ExchangeAlgorithm::kTwoLevel: return two_level_all_to_all(group, send, receive, map);

@@ -15,14 +15,6 @@ std::vector<ChunkIndex> index_chunks(const Program& program) {
   return index;
 }
 
-std::vector<int> number_moe_layers(const ModelShape& model) {
-  std::vector<int> numbers;
-  int next = 0;
-  for (int layer = 0; layer < model.layer_count(); ++layer)
-    numbers.push_back(model.layer(LayerId(layer)).moe ? next++ : -1);
-  return numbers;
-}
-
 }  // namespace
 
 int routing_source(const Layout& layout, RankId rank) {
@@ -43,7 +35,7 @@ RankContext::RankContext(const Program& program_of_run, const RunSettings& run_s
       at(program.layout->at(rank)),
       chunks(index_chunks(program)),
       store(program, chunks),
-      moe_layer_of(number_moe_layers(program.model)),
+      moe_layer_of(program.model.moe_layer_numbers()),
       load_source(routing_source(*program.layout, rank)) {}
 
 Status RankContext::prepare() {

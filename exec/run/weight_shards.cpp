@@ -134,16 +134,10 @@ class PieceWriter {
     }
   }
 
-  [[nodiscard]] int moe_layer() const {
-    int number = 0;
-    for (int layer = 0; layer < weight_.layer.value(); ++layer)
-      number += program_.model.layer(LayerId(layer)).moe ? 1 : 0;
-    return number;
-  }
-
   void experts(std::string_view name) {
+    const int moe_layer = program_.model.moe_layers_before(weight_.layer);
     for (std::int64_t local = 0; local < weight_.groups; ++local) {
-      const std::int32_t expert = slots_.expert(moe_layer(), at_.ep * weight_.groups + local);
+      const std::int32_t expert = slots_.expert(moe_layer, at_.ep * weight_.groups + local);
       const std::int64_t local_row = local * weight_.rows.count;
       if (name == "experts.up") {
         raised(name, expert, at_.esp, sizes_.esp, layer().moe->expert.gated, local_row);

@@ -106,10 +106,19 @@ Status check_parameters(const ModelShape& shape) {
 
 }  // namespace
 
-int ModelShape::moe_layer_count() const {
-  return static_cast<int>(std::count_if(layers.begin(), layers.end(), [this](std::int32_t kind) {
-    return kinds[static_cast<std::size_t>(kind)].moe.has_value();
-  }));
+int ModelShape::moe_layer_count() const { return moe_layers_before(LayerId(layer_count())); }
+
+int ModelShape::moe_layers_before(LayerId id) const {
+  int count = 0;
+  for (int before = 0; before < id.value(); ++before) count += layer(LayerId(before)).moe ? 1 : 0;
+  return count;
+}
+
+std::vector<int> ModelShape::moe_layer_numbers() const {
+  std::vector<int> numbers;
+  int next = 0;
+  for (int i = 0; i < layer_count(); ++i) numbers.push_back(layer(LayerId(i)).moe ? next++ : -1);
+  return numbers;
 }
 
 const MoeShape* ModelShape::first_moe() const {

@@ -97,6 +97,10 @@ struct ModelShape {
     return kinds[static_cast<std::size_t>(layers[id.index()])];
   }
   [[nodiscard]] int moe_layer_count() const;
+  // How many MoE layers come before a layer: of a MoE layer, its number among them.
+  [[nodiscard]] int moe_layers_before(LayerId id) const;
+  // [layer]: its number among the MoE layers, -1 for a dense one. Layers dense, MoE, dense, MoE: {-1, 0, -1, 1}.
+  [[nodiscard]] std::vector<int> moe_layer_numbers() const;
   // The first MoE layer, or nullptr for a dense model.
   [[nodiscard]] const MoeShape* first_moe() const;
 };

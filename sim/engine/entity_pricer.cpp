@@ -32,11 +32,9 @@ EntityPricer::EntityPricer(const Program& program, const CostModel& costs, std::
       device_(device),
       esp_(program.plan.sizes().esp) {
   rank_ = rank(member.value_or(0), shard);
-  int moe_layers = 0;
-  for (int layer = 0; layer < program.model.layer_count(); ++layer)
-    moe_index_.push_back(program.model.layer(LayerId(layer)).moe ? moe_layers++ : -1);
+  moe_index_ = program.model.moe_layer_numbers();
   if (loads_ == nullptr) return;
-  busiest_.assign(static_cast<std::size_t>(moe_layers * loads_->variants()), -1);
+  busiest_.assign(static_cast<std::size_t>(program.model.moe_layer_count() * loads_->variants()), -1);
 }
 
 const GroupTopology& EntityPricer::topology(GroupKind kind) {

@@ -25,15 +25,6 @@ bool follows_arrivals(const Op& op, const Chunk& chunk) {
   return std::ranges::any_of(op.inputs, arrived) || std::ranges::any_of(op.outputs, arrived);
 }
 
-// [layer of the model]: its number among the MoE layers.
-std::vector<std::size_t> moe_numbers(const ModelShape& model) {
-  std::vector<std::size_t> numbers;
-  std::size_t moe_layer = 0;
-  for (int layer = 0; layer < model.layer_count(); ++layer)
-    numbers.push_back(model.layer(LayerId(layer)).moe ? moe_layer++ : moe_layer);
-  return numbers;
-}
-
 MoeLayerScale overall_scale(const PolicyReplay& still, const PolicyReplay& moving) {
   const auto sum = [](const PolicyReplay& replay, Seconds LayerTotals::*part) {
     Seconds all;
@@ -75,7 +66,7 @@ std::vector<MoeLayerScale> layer_scales(const PolicyReplay& still, const PolicyR
 
 Seconds play_scaled(const SimulatedStep& step, const std::vector<MoeLayerScale>& scales) {
   const Program& program = step.program;
-  const std::vector<std::size_t> moe_number = moe_numbers(program.model);
+  const std::vector<int> moe_number = program.model.moe_layer_numbers();
   ReplayProgram scaled = step.priced.replay;
   // Operations name places in the tables of their stage's entities.
   std::vector<StageId> stage_of_table(scaled.durations.size());
@@ -87,7 +78,7 @@ Seconds play_scaled(const SimulatedStep& step, const std::vector<MoeLayerScale>&
     const bool exchanges = static_cast<Category>(op.category) == Category::kEpComm;
     if (!meaning.layer.valid()) return;
     if (!exchanges && !follows_arrivals(meaning, program.chunk_of(program.blocks[block], meaning))) return;
-    const MoeLayerScale& layer = scales[moe_number[meaning.layer.index()]];
+    const MoeLayerScale& layer = scales[static_cast<std::size_t>(moe_number[meaning.layer.index()])];
     const double factor = exchanges ? layer.exchange : layer.compute;
     const StageId stage = program.chunks[static_cast<std::size_t>(program.blocks[block].chunk)].stage;
     const auto last = op.duration + static_cast<std::uint32_t>(op.varies ? program.loads->variants : 1);

@@ -240,8 +240,7 @@ class TableMaker {
     std::int64_t rows = tensor.rows.count;
     if (tensor.rows.source != RowSource::kFixed && routing_.group() != nullptr) {
       const LayerId of = layer.valid() ? layer : tensor.layer;
-      int moe = 0;
-      for (int i = 0; i < of.value(); ++i) moe += program_.model.layer(LayerId(i)).moe ? 1 : 0;
+      const int moe = program_.model.moe_layers_before(of);
       const GroupLoads& loads = routing_.loads_of(tensor.rows.piece);
       rows = 0;
       for (int i = 0; i < loads.ep(); ++i) {

@@ -37,6 +37,17 @@ ModelShape tiny_moe() {
   return shape;
 }
 
+TEST(ModelShape, NumbersMoeLayers) {
+  ModelShape shape = tiny();
+  append_layer(shape, tiny_moe().kinds.front());
+  append_layer(shape, tiny().kinds.front());
+  append_layer(shape, tiny_moe().kinds.front());
+  EXPECT_EQ(shape.moe_layer_numbers(), (std::vector<int>{-1, 0, -1, 1}));
+  EXPECT_EQ(shape.moe_layers_before(LayerId(0)), 0);
+  EXPECT_EQ(shape.moe_layers_before(LayerId(3)), 1);
+  EXPECT_EQ(shape.moe_layer_count(), 2);
+}
+
 TEST(ModelShape, AppendKeepsDistinctKinds) {
   ModelShape shape = tiny();
   append_layer(shape, shape.kinds.front());
