@@ -8,6 +8,7 @@
 #include "models/precision.hpp"
 #include "sim/cli/number_range.hpp"
 #include "sim/lower/moe_schedule.hpp"
+#include "sim/lower/shadow_counts.hpp"
 #include "sim/pipeline/schedules.hpp"
 
 namespace moesim {
@@ -39,6 +40,7 @@ std::vector<int>* numbers_of(SearchSpace& space, SweepField field) {
     case SweepField::kEsp: return &space.esp;
     case SweepField::kMicroBatch: return &space.micro_batch;
     case SweepField::kMoeDegree: return &space.moe_degree;
+    case SweepField::kMoeShadows: return &space.moe_shadows;
     default: return nullptr;
   }
 }
@@ -129,6 +131,9 @@ Result<SearchSpace> space_for(const SpaceOptions& options, const Scenario& scena
   SearchSpace space = default_space(scenario.model.shape, *scenario.view, options.seq_length, options.global_batch);
   space.precision = options.precision;
   space.capacity_factor = options.capacity_factor;
+  // Without a trace no expert is hot.
+  if (const MoeShape* moe = scenario.model.shape.first_moe(); moe != nullptr && scenario.loads() != nullptr)
+    space.moe_shadows = few_shadows(*moe);
   for (std::size_t i = 0; i < kSpaceFilters.size(); ++i) {
     if (options.filters[i].empty()) continue;
     MOESIM_TRY(narrow(space, kSpaceFilters[i], options.filters[i]));

@@ -16,7 +16,8 @@ namespace moesim {
 inline constexpr std::array kSpaceFilters = {SweepField::kTp,          SweepField::kCp,        SweepField::kPp,
                                              SweepField::kVpp,         SweepField::kEp,        SweepField::kEsp,
                                              SweepField::kMicroBatch,  SweepField::kPipeline,  SweepField::kRecompute,
-                                             SweepField::kMoeSchedule, SweepField::kMoeDegree, SweepField::kAllToAll};
+                                             SweepField::kMoeSchedule, SweepField::kMoeDegree, SweepField::kMoeShadows,
+                                             SweepField::kAllToAll};
 
 struct SpaceOptions {
   std::int64_t seq_length = 4096;

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "calibration/piecewise_fit.hpp"
-#include "sim/layer/shadow_counts.hpp"
+#include "sim/lower/shadow_counts.hpp"
 
 namespace moesim {
 namespace {

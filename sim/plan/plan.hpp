@@ -38,7 +38,8 @@ enum class GradPlacement : std::uint8_t {
 };
 [[nodiscard]] std::string_view grad_placement_name(GradPlacement placement);
 
-constexpr int kMostMoePieces = 8;  // that a MoE schedule cuts token copies into
+constexpr int kMostMoePieces = 8;   // that a MoE schedule cuts token copies into
+constexpr int kMostShadows = 4096;  // experts of a layer that a plan may have shadowed
 // Those that a plan may name for its all-reduces, the default first.
 [[nodiscard]] std::span<const CollectiveAlgorithm> all_reduce_algorithms();
 

@@ -69,6 +69,9 @@ Status check_model_fits(const Plan& plan, const ModelShape& model) {
     return invalid_input(fmt::format("moe_degree is {} and moe_shadows {}, but the model has no experts",
                                      plan.moe_degree, plan.moe_shadows),
                          {}, "leave both out of a dense model's plan");
+  if (!is_moe(model) && plan.grad_placement == GradPlacement::kBetweenExchanges)
+    return invalid_input("grad_placement is between-exchanges, but the model has no experts and exchanges nothing", {},
+                         "leave it out of a dense model's plan");
   for (const LayerShape& kind : model.kinds) {
     MOESIM_TRY(check_heads(kind.attention, s.tp));
     if (kind.dense) {

@@ -18,7 +18,6 @@ constexpr std::int64_t kLargestMicroBatch = 1024;  // with kLargestWorld, micro_
 constexpr std::int64_t kLargestBatch = 1LL << 30;
 constexpr std::int64_t kMostLayers = 100'000;
 constexpr std::int64_t kLargestBucket = 1LL << 50;
-constexpr int kMostShadows = 4096;
 constexpr std::int64_t kMostExpertNumber = (1 << 24) - 1;  // that FP32 holds
 constexpr double kLargestCapacity = 1e6;
 

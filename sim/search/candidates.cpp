@@ -126,6 +126,7 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
   plan.pad_to_capacity = space_.pad_to_capacity;
   plan.moe_schedule = cell.moe_schedule->name();
   plan.moe_degree = cell.moe_degree;
+  plan.moe_shadows = cell.moe_shadows;
   plan.all_to_all = cell.all_to_all;
   const ScheduleChoice& choice = schedules_[static_cast<std::size_t>(candidate.schedule)];
   plan.pipeline = choice.schedule->name();
@@ -139,7 +140,7 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
 CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells) const {
   Need need;
   const int world = costs_.view().ranks();
-  std::map<std::pair<const MoeSchedule*, std::array<int, 8>>, std::int32_t> known;
+  std::map<std::pair<const MoeSchedule*, std::array<int, 9>>, std::int32_t> known;
   std::map<std::array<std::int64_t, 8>, std::size_t> groups;
   for (const Cell& cell : cells) {
     const ParallelSizes& s = cell.sizes;
@@ -149,7 +150,8 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
     const int pp = repeats ? 1 : s.pp;
     const int algorithm = static_cast<int>(cell.all_to_all);
     const auto [entry, fresh] = known.try_emplace(
-        {cell.moe_schedule, {cell.moe_degree, s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp, algorithm}},
+        {cell.moe_schedule,
+         {cell.moe_degree, cell.moe_shadows, s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp, algorithm}},
         static_cast<std::int32_t>(need.tables.size()));
     if (fresh) {
       Plan plan = plan_of(cell, {});

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "sim/lower/shadow_counts.hpp"
+
 namespace moesim {
 namespace {
 
@@ -64,6 +66,7 @@ Plan plan_of(const SearchSpace& space, const Cell& cell) {
   plan.seq_length = space.seq_length;
   plan.precision = space.precision;
   plan.moe_degree = cell.moe_degree;
+  plan.moe_shadows = cell.moe_shadows;
   return plan;
 }
 
@@ -71,6 +74,11 @@ Plan plan_of(const SearchSpace& space, const Cell& cell) {
 std::vector<int> searched_degrees(const ModelShape& model, const SearchSpace& space, const Cell& cell) {
   if (model.first_moe() == nullptr) return {1};
   return space.moe_degree.empty() ? cell.moe_schedule->degrees(plan_of(space, cell)) : space.moe_degree;
+}
+
+std::vector<int> searched_shadows(const ModelShape& model, const SearchSpace& space, const Cell& cell) {
+  if (model.first_moe() == nullptr) return {0};
+  return possible_shadows(*cell.moe_schedule, plan_of(space, cell), *model.first_moe(), space.moe_shadows);
 }
 
 // Whether a MoE schedule of the space, in so many pieces, is worth a skeleton of its own.
@@ -129,7 +137,11 @@ Result<CellList> enumerate_cells(const ModelShape& model, const SearchSpace& spa
                   cell.all_to_all = algorithm;
                   for (const int degree : searched_degrees(model, space, cell)) {
                     cell.moe_degree = degree;
-                    look_at(cell);
+                    cell.moe_shadows = 0;
+                    for (const int shadows : searched_shadows(model, space, cell)) {
+                      cell.moe_shadows = shadows;
+                      look_at(cell);
+                    }
                   }
                 }
   return list;

@@ -6,23 +6,33 @@
 #include <cmath>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/text.hpp"
 #include "sim/lower/moe_schedule.hpp"
+#include "sim/lower/shadow_counts.hpp"
 
 namespace moesim {
 namespace {
 
 constexpr double kWorthSaying = 0.05;  // of the largest difference
 
-bool is_listed(const std::vector<std::pair<std::string_view, int>>& looked_at, std::string_view name, int degree) {
-  return std::find(looked_at.begin(), looked_at.end(), std::pair(name, degree)) != looked_at.end();
+// A program: by the name of its schedule, its number of pieces and of shadowed experts.
+struct Looked {
+  std::string_view name;
+  int degree = 1;
+  int shadows = 0;
+  bool operator==(const Looked&) const = default;
+};
+
+bool is_listed(const std::vector<Looked>& looked_at, const Looked& one) {
+  return std::find(looked_at.begin(), looked_at.end(), one) != looked_at.end();
 }
 
-// The plan under another schedule: its shadowed experts are those of schedules that have any.
-Plan plan_under(const MoeSchedule& schedule, Plan plan, const MoeShape& shape) {
+// The plan under another schedule: its own shadowed experts are those of its own schedule.
+Plan plan_under(const MoeSchedule& schedule, Plan plan) {
+  if (plan.moe_schedule != schedule.name()) plan.moe_shadows = 0;
   plan.moe_schedule = schedule.name();
-  if (schedule.shadows(plan, shape) != plan.moe_shadows) plan.moe_shadows = 0;
   return plan;
 }
 
@@ -38,33 +48,37 @@ Result<std::vector<MoeAlternative>> moe_alternatives(const Plan& plan, const Mod
   MOESIM_ASSIGN(const MoeSchedule* own, find_moe_schedule(plan.moe_schedule));
   const int own_degree = moe_degree(*own, plan);
   // The plan's own program under whichever name.
-  std::vector<std::pair<std::string_view, int>> looked_at;
+  std::vector<Looked> looked_at;
   for (std::string_view name = own->name(); !name.empty();) {
-    looked_at.emplace_back(name, own_degree);
+    looked_at.push_back({name, own_degree, plan.moe_shadows});
     MOESIM_ASSIGN(const MoeSchedule* same, find_moe_schedule(name));
     name = same->same_as(plan, *shape);
   }
-  const auto play = [&](const MoeSchedule& schedule, int degree) -> Result<MoeAlternative> {
-    Plan other = plan_under(schedule, plan, *shape);
-    other.moe_degree = degree;
+  const auto play = [&](const Plan& other, int degree) -> Result<MoeAlternative> {
     MOESIM_ASSIGN(const SimulatedStep step, simulate_step(other, model, costs, trace, options));
-    return MoeAlternative{other.moe_schedule, degree, false, step.metrics};
+    return MoeAlternative{other.moe_schedule, degree, other.moe_shadows, false, step.metrics};
   };
-  MOESIM_ASSIGN(MoeAlternative as_it_is, play(*own, own_degree));
+  MOESIM_ASSIGN(MoeAlternative as_it_is, play(plan, own_degree));
   as_it_is.own = true;
   found.push_back(std::move(as_it_is));
+  const std::vector<int> few = options.loads->balanced ? std::vector<int>{0} : few_shadows(*shape);
   for (const MoeSchedule* schedule : moe_schedules()) {
-    Plan other = plan_under(*schedule, plan, *shape);
-    if (!schedule->check(other, *shape)) continue;
+    Plan other = plan_under(*schedule, plan);
+    other.moe_degree = 0;
+    if (!check_moe_schedule(*schedule, other, *shape)) continue;
     std::optional<MoeAlternative> best;
     for (const int degree : schedule->degrees(other)) {
       other.moe_degree = degree;
-      const bool known = is_listed(looked_at, schedule->name(), degree) ||
-                         is_listed(looked_at, schedule->same_as(other, *shape), degree);
-      looked_at.emplace_back(schedule->name(), degree);
-      if (known) continue;
-      MOESIM_ASSIGN(MoeAlternative played, play(*schedule, degree));
-      if (!best || played.metrics.step_time < best->metrics.step_time) best = std::move(played);
+      for (const int shadows : possible_shadows(*schedule, other, *shape, few)) {
+        other.moe_shadows = shadows;
+        const Looked one{schedule->name(), degree, shadows};
+        const bool known =
+            is_listed(looked_at, one) || is_listed(looked_at, {schedule->same_as(other, *shape), degree, shadows});
+        looked_at.push_back(one);
+        if (known) continue;
+        MOESIM_ASSIGN(MoeAlternative played, play(other, degree));
+        if (!best || played.metrics.step_time < best->metrics.step_time) best = std::move(played);
+      }
     }
     if (best) found.push_back(std::move(*best));
   }

@@ -1,4 +1,5 @@
-// Why a plan's MoE schedule: the same plan under every schedule that can run it, in every number of pieces.
+// Why a plan's MoE schedule: the same plan under every schedule that can run it, in every number of pieces and, with a trace, with a
+// few shadowed experts (few_shadows) where it shadows any.
 //
 // Everything else stays as it is: layout, pipeline, recomputation, ZeRO, precision, loads. Of programs that are the same the first
 // listed counts. `fits` says whether the memory of today is enough for it.
@@ -15,11 +16,12 @@ namespace moesim {
 struct MoeAlternative {
   std::string schedule;
   int degree = 1;    // pieces that it cuts copies into
+  int shadows = 0;   // experts of each layer that it shadows
   bool own = false;  // the plan's
   StepMetrics metrics;
 };
 
-// Fastest first, each schedule in the number of pieces that is fastest, and the plan as it is.
+// Fastest first, each schedule in the number of pieces and of shadowed experts that is fastest, and the plan as it is.
 [[nodiscard]] Result<std::vector<MoeAlternative>> moe_alternatives(const Plan& plan, const ModelShape& model,
                                                                    const CostModel& costs, const LoadMapper* trace);
 

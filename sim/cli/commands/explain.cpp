@@ -49,12 +49,13 @@ std::size_t pace_setter(const SimulatedStep& step) {
 }
 
 MetricTable communication_table(const SimulatedStep& step, const ClusterView& view) {
-  MetricTable table({{"group", MetricUnit::kNone, "group", "Kind of communication group"},
-                     {"ranks", MetricUnit::kNone, "ranks", "In one group"},
-                     {"link", MetricUnit::kNone, "over", "Outermost tier that the group crosses"},
-                     {"busy_s", MetricUnit::kSeconds, "busy", "Its stream has something under way"},
-                     {"exposed_s", MetricUnit::kSeconds, "exposed", "The compute stream waits for it"},
-                     {"hidden_share", MetricUnit::kRatio, "hidden", "Of the busy time, behind computing"}});
+  MetricTable table(
+      {{"group", MetricUnit::kNone, "group", "Kind of communication group"},
+       {"ranks", MetricUnit::kNone, "ranks", "In one group"},
+       {"link", MetricUnit::kNone, "over", "Outermost tier that the group crosses"},
+       {"busy_s", MetricUnit::kSeconds, "busy", "Its stream has something under way"},
+       {"exposed_s", MetricUnit::kSeconds, "exposed", "The compute stream waits for it, or for it to begin"},
+       {"hidden_share", MetricUnit::kRatio, "hidden", "Of the busy time, behind computing"}});
   const std::size_t entity = pace_setter(step);
   const EntityStatistics& statistics = step.replay.entities[entity];
   for (const CommunicationKind& kind : kCommunications) {
@@ -115,6 +116,7 @@ MetricTable what_if_table(const std::vector<WhatIf>& experiments, Seconds now) {
 MetricTable moe_schedule_table(const std::vector<MoeAlternative>& alternatives, Seconds now) {
   MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
                      {"degree", MetricUnit::kNone, "pieces", "That it cuts token copies into, the best number"},
+                     {"shadows", MetricUnit::kNone, "shadows", "Experts that it shadows, the best number"},
                      {"own", MetricUnit::kNone, "the plan's", "As the plan is"},
                      {"step_time_s", MetricUnit::kSeconds, "step", "Then"},
                      {"gain", MetricUnit::kRatio, "gain", "Of the step time; negative: a loss"},
@@ -129,7 +131,7 @@ MetricTable moe_schedule_table(const std::vector<MoeAlternative>& alternatives, 
     const auto exposed = [&b](Category category) { return b.exposed[static_cast<std::size_t>(category)].value(); };
     const auto compute = [&b](Category category) { return b.compute[static_cast<std::size_t>(category)].value(); };
     table.add_row(
-        {one.schedule, std::int64_t{one.degree}, one.own, one.metrics.step_time.value(),
+        {one.schedule, std::int64_t{one.degree}, std::int64_t{one.shadows}, one.own, one.metrics.step_time.value(),
          1 - one.metrics.step_time / now, exposed(Category::kEpComm), exposed(Category::kEspComm),
          exposed(Category::kTpComm), compute(Category::kRouting), compute(Category::kExperts), one.metrics.fits},
         one.own ? RowTone::kGood : RowTone::kPlain);
@@ -138,7 +140,10 @@ MetricTable moe_schedule_table(const std::vector<MoeAlternative>& alternatives, 
 }
 
 std::string in_words(const MoeAlternative& one) {
-  return one.degree > 1 ? fmt::format("{} in {} pieces", one.schedule, one.degree) : one.schedule;
+  std::string words = one.schedule;
+  if (one.degree > 1) words += fmt::format(" in {} pieces", one.degree);
+  if (one.shadows > 0) words += fmt::format(" with {} shadowed expert{}", one.shadows, one.shadows > 1 ? "s" : "");
+  return words;
 }
 
 // The plan's schedule against the fastest other one.

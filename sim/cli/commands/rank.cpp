@@ -41,6 +41,8 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans, const std::vector<O
   });
   const bool cut =
       std::any_of(plans.begin(), plans.end(), [](const RankedPlan& ranked) { return ranked.plan.moe_degree > 1; });
+  const bool shadows =
+      std::any_of(plans.begin(), plans.end(), [](const RankedPlan& ranked) { return ranked.plan.moe_shadows > 0; });
   const bool exchanges = std::any_of(
       plans.begin(), plans.end(), [](const RankedPlan& ranked) { return ranked.plan.all_to_all != Plan{}.all_to_all; });
   for (std::size_t i = 0; i < plans.size(); ++i) {
@@ -67,6 +69,7 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans, const std::vector<O
         metric.column.shown = MetricShown::kMachinesOnly;
       if (metric.column.key == "moe_schedule" && several) metric.column.shown = MetricShown::kEverywhere;
       if (metric.column.key == "moe_degree" && cut) metric.column.shown = MetricShown::kEverywhere;
+      if (metric.column.key == "moe_shadows" && shadows) metric.column.shown = MetricShown::kEverywhere;
       if (metric.column.key == "all_to_all" && exchanges) metric.column.shown = MetricShown::kEverywhere;
     }
     add_record_row(table, row, i == 0 ? RowTone::kGood : RowTone::kPlain);
@@ -89,6 +92,8 @@ std::string degrees_text(const SearchSpace& space) {
   return space.moe_degree.empty() ? std::string("all of each") : fmt::format("{}", fmt::join(space.moe_degree, ", "));
 }
 
+std::string shadows_text(const SearchSpace& space) { return fmt::format("{}", fmt::join(space.moe_shadows, ", ")); }
+
 std::string schedules_text(const SearchSpace& space) {
   std::vector<std::string_view> left_out;
   for (const MoeSchedule* schedule : moe_schedules())
@@ -104,6 +109,8 @@ MetricTable certificate_record(const Certificate& certificate, const SearchSpace
       {{"moe_schedules", MetricUnit::kNone, "MoE schedules searched", "More with --moe-schedule"},
        schedules_text(space)},
       {{"moe_degrees", MetricUnit::kNone, "in numbers of pieces", "Others with --moe-degree"}, degrees_text(space)},
+      {{"moe_shadows", MetricUnit::kNone, "with shadowed experts", "Where they shadow any; others with --moe-shadows"},
+       shadows_text(space)},
       {{"considered", MetricUnit::kNone, "plans considered", "Combinations of the space"}, certificate.considered},
       {{"bounded", MetricUnit::kNone, "bounded", "Given a closed-form bound"}, certificate.bounded},
       {{"replayed", MetricUnit::kNone, "replayed", "Operation by operation"}, certificate.replayed},

@@ -7,7 +7,7 @@
 
 #include "sim/engine/op_cost.hpp"
 #include "sim/layer/compare_layers.hpp"
-#include "sim/layer/shadow_counts.hpp"
+#include "sim/lower/shadow_counts.hpp"
 #include "sim/simulate/moe_choice.hpp"
 #include "tests/unit/sim/layer/layer_testing.hpp"
 #include "tests/unit/sim/program/program_testing.hpp"
@@ -143,6 +143,29 @@ TEST(ShadowCounts, WhereTheScheduleShadowsAndTheGateIsKnown) {
   EXPECT_EQ(counts("pipemoe", *layer.loads), std::vector<int>{0});
   EXPECT_EQ(counts("janus", *layer.loads), std::vector<int>{0});
   EXPECT_EQ(counts("fastermoe", balanced_routed_loads(1, 16, 2, 1024)), std::vector<int>{0});
+}
+
+TEST(ShadowCounts, OfWholePlansAFewHotExperts) {
+  MoeShape shape = *skewed_layer().model.first_moe();
+  EXPECT_EQ(few_shadows(shape), (std::vector<int>{0, 1, 2}));
+  shape.experts = 256;
+  EXPECT_EQ(few_shadows(shape), (std::vector<int>{0, 1, 2, 4}));
+  shape.experts = 4;
+  EXPECT_EQ(few_shadows(shape), std::vector<int>{0});
+}
+
+TEST(ShadowCounts, OfThoseWantedTheOnesThatThePlanCanHave) {
+  const LayerCase layer = skewed_layer();
+  const MoeShape& shape = *layer.model.first_moe();
+  const auto possible = [&](std::string_view name, int ep, std::vector<int> wanted) {
+    Plan plan = layer.plan;
+    plan.layout.sizes.ep = ep;
+    return possible_shadows(*find_moe_schedule(name).value(), plan, shape, wanted);
+  };
+  EXPECT_EQ(possible("fastermoe", 8, {0, 4, 16, 17}), (std::vector<int>{0, 4, 16}));
+  EXPECT_EQ(possible("fastermoe", 8, {2}), std::vector<int>{2});
+  EXPECT_EQ(possible("fastermoe", 1, {2}), std::vector<int>{0});
+  EXPECT_EQ(possible("megatron-a2a", 8, {0, 1}), std::vector<int>{0});
 }
 
 TEST(ShadowCounts, ALayerIsListedWithItsBest) {

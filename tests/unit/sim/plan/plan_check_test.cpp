@@ -103,6 +103,14 @@ TEST(CheckPlan, Experts) {
                   },
                   dense_like()),
               HasSubstr("moe_degree is 0 and moe_shadows 2, but the model has no experts"));
+  EXPECT_THAT(changed(
+                  [](Plan& p) {
+                    p.grad_placement = GradPlacement::kBetweenExchanges;
+                    p.layout.sizes.ep = 1;
+                    p.layout.sizes.edp = 16;
+                  },
+                  dense_like()),
+              HasSubstr("grad_placement is between-exchanges, but the model has no experts"));
   EXPECT_THAT(changed([](Plan& p) {
                 p.layout.sizes.ep = 16;
                 p.layout.sizes.edp = 1;

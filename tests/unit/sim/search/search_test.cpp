@@ -110,6 +110,50 @@ TEST(Search, NumbersOfPiecesAreADimension) {
       certificate.considered);
 }
 
+// Half of all copies go to the first two of 64 experts.
+LoadMapper hot_recording() {
+  SelectionTrace trace({0}, {0, 1, 2, 3}, {0}, {0, 1, 2, 3, 4, 5, 6, 7}, 64);
+  for (int layer = 0; layer < 4; ++layer)
+    for (int rank = 0; rank < 8; ++rank)
+      for (std::size_t e = 0; e < 64; ++e) trace.counts(0, layer, 0, rank)[e] = e < 2 ? 310 : 10;
+  return LoadMapper::create(trace, -1).value();
+}
+
+TEST(Search, ShadowedExpertsAreADimensionOfSchedulesThatShadow) {
+  const ModelShape model = small_model();
+  const ClusterView view = cluster(1);
+  const CostModel costs(view);
+  const LoadMapper recording = hot_recording();
+  SearchSpace space = small_space(model, view);
+  space.pp = {1};
+  space.ep = {1, 8};
+  space.moe_schedule = {"megatron-a2a", "fastermoe"};
+  space.moe_degree = {1};
+  space.moe_shadows = {0, 1, 2, 128};
+  const auto everything = [&](int top) {
+    SearchOptions options;
+    options.top = top;
+    return rank_plans(model, costs, &recording, space, options);
+  };
+  const Result<RankResult> all = everything(1'000'000);
+  ASSERT_TRUE(all.has_value()) << all.error().what;
+  std::set<std::pair<std::string, int>> found;
+  for (const RankedPlan& ranked : all->plans) {
+    found.emplace(ranked.plan.moe_schedule, ranked.plan.moe_shadows);
+    EXPECT_LE(ranked.bound.value(), ranked.metrics.step_time.value() * (1 + 1e-9)) << run_name(ranked.plan);
+    if (ranked.plan.sizes().ep == 1) {
+      EXPECT_EQ(ranked.plan.moe_schedule, "megatron-a2a");
+    }
+  }
+  // None shadowed in one piece is megatron-a2a, and there are no 128 experts.
+  EXPECT_EQ(found, (std::set<std::pair<std::string, int>>{{"megatron-a2a", 0}, {"fastermoe", 1}, {"fastermoe", 2}}));
+  // With both hot experts everywhere one rank has no more to do than another.
+  space.ep = {8};
+  const Result<RankResult> spread = everything(1);
+  ASSERT_TRUE(spread.has_value()) << spread.error().what;
+  EXPECT_EQ(spread->plans.front().plan.moe_shadows, 2);
+}
+
 // 64 experts of 3 x 1024 x 2048 with six bytes each are far more than 8 copies of 2048 tokens: Janus moves tokens here.
 TEST(Search, JanusIsNotListedBesideItsEqual) {
   const ModelShape model = small_model();

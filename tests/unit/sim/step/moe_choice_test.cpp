@@ -50,6 +50,26 @@ TEST(MoeChoice, NoOtherNameOfThePlansProgramIsAnAlternative) {
   }
 }
 
+// Nearly all copies go to one expert: with a trace a schedule that can shadow it does.
+TEST(MoeChoice, AHotExpertIsShadowed) {
+  const TestCluster cluster(small_nodes(2, 4));
+  const ModelShape model = wide_moe();
+  const auto experts = static_cast<int>(model.first_moe()->experts);
+  SelectionTrace trace({0}, {0}, {0}, {0}, experts);
+  for (int e = 0; e < experts; ++e) trace.counts(0, 0, 0, 0)[static_cast<std::size_t>(e)] = e == 0 ? 1000 : 200;
+  const Result<LoadMapper> recording = LoadMapper::create(trace, -1);
+  ASSERT_TRUE(recording.has_value());
+  Plan plan = plan_of({.dp = 8, .ep = 8}, 8);
+  plan.seq_length = 8192;
+  const auto with = moe_alternatives(plan, model, cluster.costs(), &*recording).value();
+  const auto shadows = [](const std::vector<MoeAlternative>& found) {
+    const auto one = std::ranges::find(found, "fastermoe", &MoeAlternative::schedule);
+    return one == found.end() ? -1 : one->shadows;
+  };
+  EXPECT_GT(shadows(with), 0);
+  EXPECT_EQ(shadows(moe_alternatives(plan, model, cluster.costs(), nullptr).value()), 0);
+}
+
 TEST(MoeChoice, SaysWhatTakesAnotherTime) {
   StepMetrics a;
   StepMetrics b;
