@@ -7,6 +7,7 @@
 
 #include "exec/run/executable.hpp"
 #include "sim/cli/number_range.hpp"
+#include "sim/cli/plan_place.hpp"
 #include "sim/cli/routing_source.hpp"
 #include "sim/cli/sources.hpp"
 #include "sim/lower/lower.hpp"
@@ -41,11 +42,7 @@ Status load_switch(Job& job, const JobOptions& options) {
   if (options.switch_to.empty()) return {};
   MOESIM_ASSIGN(PlanFile other, read_plan_file(options.switch_to));
   if (!options.precision.empty()) other.plan.precision = options.precision;
-  Status fits = check_plan(other.plan, job.model.shape, other.plan.sizes().world());
-  if (!fits) {
-    fits.error().where = options.switch_to;  // of the two plans
-    return fits;
-  }
+  MOESIM_TRY(in_plan_file(options.switch_to, check_plan(other.plan, job.model.shape, other.plan.sizes().world())));
   MOESIM_TRY(check_can_move(job.file.plan, *job.program.loads));
   Plan alike = other.plan;
   alike.expert_slots = job.file.plan.expert_slots;
@@ -191,8 +188,8 @@ Result<Job> prepare_job(PlanFile file, std::string plan_path, const JobOptions& 
   if (world.size() > 0 && world.size() != ranks)
     return usage_error(fmt::format("the plan is for {} ranks, and {} processes were started", ranks, world.size()),
                        fmt::format("mpirun -n {}, or --processes {}", ranks, ranks));
-  MOESIM_TRY(check_plan(plan, job.model.shape, ranks));
-  MOESIM_TRY(check_executable(plan, job.model.shape));
+  MOESIM_TRY(in_plan_file(job.plan_path, check_plan(plan, job.model.shape, ranks)));
+  MOESIM_TRY(in_plan_file(job.plan_path, check_executable(plan, job.model.shape)));
   MOESIM_TRY(load_gating(job, options));
   MOESIM_TRY(check_compute(job, options));
   MOESIM_ASSIGN(Layout layout, Layout::make(plan.layout, ranks));

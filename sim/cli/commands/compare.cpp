@@ -5,6 +5,7 @@
 
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/plan_metrics.hpp"
+#include "sim/cli/plan_place.hpp"
 #include "sim/cli/scenario.hpp"
 
 namespace moesim {
@@ -26,8 +27,8 @@ Result<Side> simulated(const std::string& path, const ScenarioSources& from_comm
   MOESIM_ASSIGN(side.file, read_plan_file(path));
   side.sources = sources_for(path, side.file, from_command_line);
   MOESIM_ASSIGN(const Scenario scenario, load_scenario(side.sources));
-  MOESIM_ASSIGN(const SimulatedStep step,
-                simulate_step(side.file.plan, scenario.model.shape, *scenario.costs, scenario.loads(), {}));
+  MOESIM_ASSIGN(const SimulatedStep step, in_plan_file(path, simulate_step(side.file.plan, scenario.model.shape,
+                                                                           *scenario.costs, scenario.loads(), {})));
   side.metrics = step.metrics;
   return side;
 }

@@ -8,6 +8,7 @@
 
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/plan_metrics.hpp"
+#include "sim/cli/plan_place.hpp"
 #include "sim/cli/scenario.hpp"
 #include "sim/engine/critical_path.hpp"
 #include "sim/simulate/moe_choice.hpp"
@@ -185,7 +186,8 @@ RunResult run_explain(Session& session, const ExplainRequest& request) {
   StepOptions options;
   options.replay.record_intervals = true;
   MOESIM_ASSIGN(const SimulatedStep step,
-                simulate_step(file.plan, scenario.model.shape, *scenario.costs, scenario.loads(), options));
+                in_plan_file(request.plan, simulate_step(file.plan, scenario.model.shape, *scenario.costs,
+                                                         scenario.loads(), options)));
   MOESIM_ASSIGN(const std::vector<WhatIf> experiments,
                 what_would_help(file.plan, scenario.model.shape, *scenario.costs, scenario.loads()));
   MOESIM_ASSIGN(const std::vector<MoeAlternative> alternatives,

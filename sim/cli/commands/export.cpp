@@ -4,6 +4,7 @@
 
 #include "models/shape/model_source.hpp"
 #include "sim/cli/commands/commands.hpp"
+#include "sim/cli/plan_place.hpp"
 #include "sim/cli/sources.hpp"
 #include "sim/plan/export/export.hpp"
 #include "sim/plan/plan.hpp"
@@ -33,7 +34,7 @@ RunResult run_export(Session& session, const ExportRequest& request) {
   const std::string source = request.model.empty() ? file.model : request.model;
   if (source.empty()) return fail(ErrorKind::kUsage, "the plan names no model", request.plan, "name it with --model");
   MOESIM_ASSIGN(const LoadedModel model, load_model(source));
-  MOESIM_ASSIGN(const ExportText text, exported(request, file, model.shape));
+  MOESIM_ASSIGN(const ExportText text, in_plan_file(request.plan, exported(request, file, model.shape)));
   MOESIM_TRY(session.emit_text(text.text));
   for (const std::string& note : text.notes) session.say("note: " + note);
   return kExitOk;

@@ -6,6 +6,7 @@
 
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/plan_metrics.hpp"
+#include "sim/cli/plan_place.hpp"
 #include "sim/cli/scenario.hpp"
 #include "sim/simulate/timeline.hpp"
 
@@ -61,7 +62,8 @@ RunResult run_simulate(Session& session, const SimulateRequest& request) {
   options.micro_batch_variants = request.recorded_micro_batches;
   options.replay.record_intervals = !request.trace_out.empty();
   MOESIM_ASSIGN(const SimulatedStep step,
-                simulate_step(file.plan, scenario.model.shape, *scenario.costs, scenario.loads(), options));
+                in_plan_file(request.plan, simulate_step(file.plan, scenario.model.shape, *scenario.costs,
+                                                         scenario.loads(), options)));
   MOESIM_TRY(write_trace(session, request, scenario, step));
   Report report = session.new_report();
   report.inputs.push_back(input_record("plan", request.plan));
