@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/text.hpp"
+#include "sim/lower/ep_nodes.hpp"
 #include "sim/lower/moe_schedule.hpp"
 
 namespace moesim {
@@ -19,11 +20,12 @@ bool is_listed(const std::vector<std::pair<std::string_view, int>>& looked_at, s
   return std::find(looked_at.begin(), looked_at.end(), std::pair(name, degree)) != looked_at.end();
 }
 
-// The plan under another schedule: its shadowed experts are those of schedules that have any.
-Plan plan_under(const MoeSchedule& schedule, Plan plan, const MoeShape& shape) {
+// The plan under another schedule: its shadowed experts are those of schedules that have any, and its nodes of the EP group too.
+Result<Plan> plan_under(const MoeSchedule& schedule, Plan plan, const MoeShape& shape, const ClusterView& view) {
+  const bool own = plan.moe_schedule == schedule.name();
   plan.moe_schedule = schedule.name();
   if (schedule.shadows(plan, shape) != plan.moe_shadows) plan.moe_shadows = 0;
-  return plan;
+  return own ? plan : with_ep_nodes(std::move(plan), view);
 }
 
 }  // namespace
@@ -45,7 +47,7 @@ Result<std::vector<MoeAlternative>> moe_alternatives(const Plan& plan, const Mod
     name = same->same_as(plan, *shape);
   }
   const auto play = [&](const MoeSchedule& schedule, int degree) -> Result<MoeAlternative> {
-    Plan other = plan_under(schedule, plan, *shape);
+    MOESIM_ASSIGN(Plan other, plan_under(schedule, plan, *shape, costs.view()));
     other.moe_degree = degree;
     MOESIM_ASSIGN(const SimulatedStep step, simulate_step(other, model, costs, trace, options));
     return MoeAlternative{other.moe_schedule, degree, false, step.metrics};
@@ -54,7 +56,7 @@ Result<std::vector<MoeAlternative>> moe_alternatives(const Plan& plan, const Mod
   as_it_is.own = true;
   found.push_back(std::move(as_it_is));
   for (const MoeSchedule* schedule : moe_schedules()) {
-    Plan other = plan_under(*schedule, plan, *shape);
+    MOESIM_ASSIGN(Plan other, plan_under(*schedule, plan, *shape, costs.view()));
     if (!schedule->check(other, *shape)) continue;
     std::optional<MoeAlternative> best;
     for (const int degree : schedule->degrees(other)) {
