@@ -322,9 +322,12 @@ Status check_operands(const TopKGradArgs& args) {
 Status check_operands(const BuildRoutingArgs& args) {
   const RoutingMap& map = args.map;
   return Checks("build_routing")
-      .fp32("probabilities", args.probabilities, map.tokens, 2 * map.top_k)
+      .fp32("probabilities", args.probabilities, map.tokens, 2 * map.choices())
+      .holds(!map.of_visits() || (map.top_k == map.experts && map.part_slots > 0), "parts that tokens visit need slots")
+      .holds(!map.of_visits() || map.capacity == 0, "visits know no capacity")
       .holds(map.capacity > 0 || map.padding == CapacityPadding::kNone, "padding needs a capacity")
-      .holds(map.first_expert >= 0 && map.first_expert + map.experts <= map.known_experts(),
+      .holds(map.first_expert >= 0 &&
+                 map.first_expert + map.experts * (map.of_visits() ? map.part_slots : 1) <= map.known_experts(),
              "the map's experts are not among all experts")
       .holds(map.experts == 0 || map.expert_rows != nullptr, "expert_rows has no memory")
       .holds(map.tokens * map.top_k == 0 || map.row_of_copy != nullptr, "row_of_copy has no memory")

@@ -75,6 +75,11 @@ enum class CapacityPadding : std::uint8_t { kNone, kFull };
 //
 // Where experts do not stand in their own order, `slots` says where each does, and everything else counts slots: with slots
 // (1, 0, 2, 3) a copy that chose expert 0 has its row where expert 1 would have had it.
+//
+// A map of visits has rows for tokens that go once to every part of the experts that they visit, however many experts of it they
+// chose (sim/program/visit_table.hpp). Then `chosen` is how many experts of `all_experts` a token chose, parts stand for
+// experts, and copy token * parts + part is the token's way to the part: with the choices above and two parts of two slots,
+// experts (2, 0) visit both parts and (3, 1) as well; part 0 has rows 0 and 1 for copies 0 and 2, part 1 rows 2 and 3 for 1 and 3.
 struct RoutingMap {
   std::int64_t tokens = 0;
   std::int64_t top_k = 1;
@@ -87,6 +92,11 @@ struct RoutingMap {
   std::int64_t first_expert = 0;
   std::int64_t all_experts = 0;         // 0: as many as `experts`
   const std::int32_t* slots = nullptr;  // [known_experts()], device memory; nullptr: each in its own
+  // Visits: top_k and `experts` are the number of parts, of `part_slots` slots each from first_expert on.
+  std::int64_t chosen = 0;  // 0: a map of copies
+  std::int64_t part_slots = 0;
+  [[nodiscard]] bool of_visits() const { return chosen > 0; }
+  [[nodiscard]] std::int64_t choices() const { return of_visits() ? chosen : top_k; }  // of a token
   [[nodiscard]] std::int64_t known_experts() const { return all_experts > 0 ? all_experts : experts; }
   [[nodiscard]] std::int64_t most_rows() const {
     return padding == CapacityPadding::kFull ? experts * capacity : tokens * top_k;

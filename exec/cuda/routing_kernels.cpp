@@ -29,11 +29,11 @@ Status check_limits(const MatrixView& logits) {
 
 gpu::Copies copies_of(const RoutingMap& map) { return {map.tokens, map.top_k, map.row_of_copy, map.copy_of_row}; }
 
-// Rows that the map has, as far as is known without asking the device: copies that a capacity drops, and those of experts
-// elsewhere, are not.
+// Rows that the map has, as far as is known without asking the device: copies that a capacity drops, those of experts elsewhere
+// and the ways to parts that a token does not visit are not.
 std::int64_t rows_of(const RoutingMap& map, const MatrixView& permuted) {
-  const bool some_dropped =
-      (map.capacity > 0 && map.padding == CapacityPadding::kNone) || map.known_experts() > map.experts;
+  const bool some_dropped = (map.capacity > 0 && map.padding == CapacityPadding::kNone) ||
+                            map.known_experts() > map.experts || map.of_visits();
   return some_dropped && permuted.rows <= map.most_rows() ? permuted.rows : map.most_rows();
 }
 
@@ -120,6 +120,8 @@ Status CudaBackend::build_routing(DeviceStream stream, const BuildRoutingArgs& a
                       .capacity = map.capacity,
                       .padded = map.padding == CapacityPadding::kFull,
                       .rows = map.most_rows(),
+                      .chosen = map.chosen,
+                      .part_slots = map.part_slots,
                       .expert_rows = map.expert_rows,
                       .row_of_copy = map.row_of_copy,
                       .copy_of_row = map.copy_of_row},

@@ -89,64 +89,22 @@ bool are_tokens(const OpContext& c) { return c.tensor(c.op().inputs[0]).rows.sou
 
 std::int64_t row_bytes(const MatrixView& view) { return storage(view.columns, view.type).count(); }
 
-// What every member sends to every other, for algorithms that hand on: `rows(a, b)` go from member a to member b on the way out.
-template <class Rows>
-std::vector<std::int64_t> bytes_of_all(std::size_t members, std::int64_t row, bool out, const Rows& rows) {
-  std::vector<std::int64_t> bytes;
-  for (std::size_t a = 0; a < members; ++a)
-    for (std::size_t b = 0; b < members; ++b) bytes.push_back((out ? rows(a, b) : rows(b, a)) * row);
-  return bytes;
-}
-
-// All-to-all-v of every operand over EP: out in the order of experts, or back.
+// All-to-all-v over EP: out in the order of experts, or back.
 Status exchange_over_ep(const OpContext& c, CommTask& task) {
   const RoutingState& state = c.routing();
-  const bool out = c.op().kind == OpKind::kDispatch;
   const RowPiece& piece = c.tensor(c.op().inputs[0]).rows.piece;
-  for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
-    MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
-    std::vector<std::int64_t> send(static_cast<std::size_t>(state.ep));
-    std::vector<std::int64_t> receive(static_cast<std::size_t>(state.ep));
-    for (int member = 0; member < state.ep; ++member) {
-      const auto m = static_cast<std::size_t>(member);
-      send[m] = state.sent(state.i, member, state.j, piece) * row_bytes(y.view);
-      receive[m] = state.sent(member, state.i, state.j, piece) * row_bytes(y.view);
-      if (!out) std::swap(send[m], receive[m]);
-    }
-    const auto all = bytes_of_all(send.size(), row_bytes(y.view), out, [&](std::size_t a, std::size_t b) {
-      return state.sent(static_cast<int>(a), static_cast<int>(b), state.j, piece);
-    });
-    task.requests.push_back(
-        c.rank().comm.all_to_all_v(group_of(c), channel_of(c.op().stream),
-                                   {readable(keep(task, c.in_buffer(operand))), send, keep(task, y.buffer)->bytes(),
-                                    receive, c.rank().program.plan.all_to_all, all}));
-  }
-  return {};
+  return exchange_rows(c, task, [&](std::size_t a, std::size_t b) {
+    return state.sent(static_cast<int>(a), static_cast<int>(b), state.j, piece);
+  });
 }
 
-// All-to-all-v of every operand between all ranks of the group: to every shard of a copy's expert, or back from each.
+// All-to-all-v between all ranks of the group: to every shard of a copy's expert, or back from each.
 Status exchange_with_shards(const OpContext& c, CommTask& task) {
   const RoutingState& state = c.routing();
-  const bool out = c.op().kind == OpKind::kDispatch;
   const RowPiece& piece = c.tensor(c.op().inputs[0]).rows.piece;
-  for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
-    MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
-    std::vector<std::int64_t> send;
-    std::vector<std::int64_t> receive;
-    for (const RoutingState::Member& member : state.members) {
-      send.push_back(state.sent(state.i, member.i, state.j, piece) * row_bytes(y.view));
-      receive.push_back(state.sent(member.i, state.i, member.j, piece) * row_bytes(y.view));
-    }
-    if (!out) std::swap(send, receive);
-    const auto all = bytes_of_all(send.size(), row_bytes(y.view), out, [&](std::size_t a, std::size_t b) {
-      return state.sent(state.members[a].i, state.members[b].i, state.members[a].j, piece);
-    });
-    task.requests.push_back(
-        c.rank().comm.all_to_all_v(group_of(c), channel_of(c.op().stream),
-                                   {readable(keep(task, c.in_buffer(operand))), send, keep(task, y.buffer)->bytes(),
-                                    receive, c.rank().program.plan.all_to_all, all}));
-  }
-  return {};
+  return exchange_rows(c, task, [&](std::size_t a, std::size_t b) {
+    return state.sent(state.members[a].i, state.members[b].i, state.members[a].j, piece);
+  });
 }
 
 // The shares that the ranks of a TP group have of its copies, one behind the other.
@@ -219,6 +177,30 @@ Channel channel_of(Stream stream) {
   return Channel(number < first ? number : first + (number - first) / 2 * 2);
 }
 
+Status exchange_rows(const OpContext& c, CommTask& task, const RowsBetween& rows) {
+  const CommGroup& group = group_of(c);
+  const auto members = static_cast<std::size_t>(group.size());
+  const auto own = static_cast<std::size_t>(c.rank().program.layout->index_in_group(c.op().group, c.rank().rank));
+  const bool out = c.op().kind == OpKind::kDispatch;
+  for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
+    MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
+    std::vector<std::int64_t> all;  // what every member sends to every other, for algorithms that hand on
+    for (std::size_t a = 0; a < members; ++a)
+      for (std::size_t b = 0; b < members; ++b) all.push_back((out ? rows(a, b) : rows(b, a)) * row_bytes(y.view));
+    std::vector<std::int64_t> send;
+    std::vector<std::int64_t> receive;
+    for (std::size_t m = 0; m < members; ++m) {
+      send.push_back(all[own * members + m]);
+      receive.push_back(all[m * members + own]);
+    }
+    task.requests.push_back(
+        c.rank().comm.all_to_all_v(group, channel_of(c.op().stream),
+                                   {readable(keep(task, c.in_buffer(operand))), send, keep(task, y.buffer)->bytes(),
+                                    receive, c.rank().program.plan.all_to_all, all}));
+  }
+  return {};
+}
+
 Result<CommTask> start_exchange(const OpContext& c) {
   RankContext& rank = c.rank();
   RoutingState& state = c.routing();
@@ -250,7 +232,7 @@ Result<CommTask> start_communication(const OpContext& c) {
       return c.op().group == GroupKind::kTp ? start_gather_of_shares(c) : start_exchange(c);
     case OpKind::kReduceScatter: return are_tokens(c) ? start_scatter_of_rows(c) : start_exchange(c);
     case OpKind::kDispatch:
-    case OpKind::kCombine: return start_exchange(c);
+    case OpKind::kCombine: return carries_visits(c) ? start_visits(c) : start_exchange(c);
     case OpKind::kAllReduce: return start_sum(c);
     case OpKind::kFetchExperts:
     case OpKind::kReturnExpertGrads: return start_expert_transfer(c);

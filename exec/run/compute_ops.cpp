@@ -294,6 +294,8 @@ Status run_compute(const OpContext& c) {
     case OpKind::kSortByExpert:
     case OpKind::kReplicate:
     case OpKind::kSumReplicas:
+    case OpKind::kSpread:
+    case OpKind::kSumSpread:
     case OpKind::kSplitColumns:
     case OpKind::kJoinColumns:
     case OpKind::kSplitRows:

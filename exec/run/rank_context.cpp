@@ -146,6 +146,10 @@ std::int64_t OpContext::row_count(const RowCount& rows) const {
     case RowSource::kRoutedShards: return routing().routed(rows.piece) * routing().esp;
     case RowSource::kArrived: return routing().arrived(routing().j, rows.piece);
     case RowSource::kArrivedShards: return routing().arrived_shards(rows.piece);
+    case RowSource::kSpread:
+    case RowSource::kRelayed:
+    case RowSource::kRelaySpread:
+    case RowSource::kVisiting: return routing().visits.rows().of(rows.source);
   }
   return 0;
 }

@@ -73,21 +73,6 @@ MatrixView own_rows(const OpContext& c, const MatrixView& gated) {
   return row_range(of_group, rows * rank.at.tp, rows);
 }
 
-// How often the gate chose each expert for these tokens; a capacity may drop copies of them.
-Result<std::vector<std::int32_t>> chosen_counts(const OpContext& c, const MatrixView& probabilities) {
-  RankContext& rank = c.rank();
-  const MoeShape& moe = *c.layer().moe;
-  std::vector<float> rows(static_cast<std::size_t>(probabilities.rows * probabilities.columns));
-  MOESIM_TRY(rank.backend.copy_out(rank.stream, rows.data(), probabilities.data,
-                                   storage(probabilities.rows * probabilities.columns, DType::kFp32)));
-  MOESIM_TRY(rank.backend.synchronize(rank.stream));
-  std::vector<std::int32_t> counts(static_cast<std::size_t>(moe.experts), 0);
-  const auto k = static_cast<std::size_t>(moe.top_k);
-  for (std::size_t row = 0; row < rows.size(); row += 2 * k)
-    for (std::size_t i = row + k; i < row + 2 * k; ++i) ++counts[static_cast<std::size_t>(rows[i])];
-  return counts;
-}
-
 // Where the copies go. A repeated forward pass chooses the same.
 Status make_map(const OpContext& c, RoutingState& state) {
   RankContext& rank = c.rank();
@@ -115,10 +100,7 @@ Status make_map(const OpContext& c, RoutingState& state) {
   state.map.experts = local ? state.local_experts() : moe.experts;
   state.map.first_expert = local ? state.i * state.local_experts() : 0;
   state.map.all_experts = moe.experts;
-  const bool in_order = rank.slot_of_expert.empty();
-  if (!in_order)
-    state.map.slots =
-        rank.slot_of_expert[static_cast<std::size_t>(rank.moe_layer_of[c.op().layer.index()])]->as<std::int32_t>();
+  state.map.slots = slots_of_layer(c);
   if (plan.capacity_factor > 0) {
     state.map.capacity = expert_capacity(plan.capacity_factor, probabilities.rows, moe.top_k, moe.experts);
     state.map.padding = plan.pad_to_capacity ? CapacityPadding::kFull : CapacityPadding::kNone;
@@ -141,11 +123,16 @@ Status make_map(const OpContext& c, RoutingState& state) {
   state.own_counts.clear();
   for (const std::int32_t count : state.gated_counts)
     state.own_counts.push_back(static_cast<std::int32_t>(share_of(count, state.sharer, state.sharers)));
-  GateChoice choice{c.op().layer, c.micro_batch(), state.gated_counts};
-  if (plan.capacity_factor > 0 || rank.program.division != CopyDivision::kOwnTokens || local || !in_order) {
-    MOESIM_ASSIGN(choice.counts, chosen_counts(c, own_rows(c, probabilities)));
+  // A capacity may drop copies of what was chosen. What visitors chose their own ranks have told.
+  if (!carries_visits(c)) {
+    GateChoice choice{c.op().layer, c.micro_batch(), state.gated_counts};
+    if (plan.capacity_factor > 0 || rank.program.division != CopyDivision::kOwnTokens || local ||
+        state.map.slots != nullptr) {
+      MOESIM_ASSIGN(const std::vector<std::int32_t> chosen, chosen_experts(c, own_rows(c, probabilities)));
+      choice.counts = counts_of(chosen, moe.experts);
+    }
+    rank.choices.push_back(std::move(choice));
   }
-  rank.choices.push_back(std::move(choice));
   if (local) {
     state.path = CopyPath::kNotAtAll;
     return {};
@@ -320,6 +307,31 @@ Status run_sum_replicas(const OpContext& c) {
 
 }  // namespace
 
+const std::int32_t* slots_of_layer(const OpContext& c) {
+  const RankContext& rank = c.rank();
+  if (rank.slot_of_expert.empty()) return nullptr;
+  return rank.slot_of_expert[static_cast<std::size_t>(rank.moe_layer_of[c.op().layer.index()])]->as<std::int32_t>();
+}
+
+Result<std::vector<std::int32_t>> chosen_experts(const OpContext& c, const MatrixView& probabilities) {
+  RankContext& rank = c.rank();
+  std::vector<float> rows(static_cast<std::size_t>(probabilities.rows * probabilities.columns));
+  MOESIM_TRY(rank.backend.copy_out(rank.stream, rows.data(), probabilities.data,
+                                   storage(probabilities.rows * probabilities.columns, DType::kFp32)));
+  MOESIM_TRY(rank.backend.synchronize(rank.stream));
+  std::vector<std::int32_t> chosen;
+  const auto k = static_cast<std::size_t>(c.layer().moe->top_k);
+  for (std::size_t row = 0; row < rows.size(); row += 2 * k)
+    for (std::size_t i = row + k; i < row + 2 * k; ++i) chosen.push_back(static_cast<std::int32_t>(rows[i]));
+  return chosen;
+}
+
+std::vector<std::int32_t> counts_of(const std::vector<std::int32_t>& chosen, std::int64_t experts) {
+  std::vector<std::int32_t> counts(static_cast<std::size_t>(experts), 0);
+  for (const std::int32_t expert : chosen) ++counts[static_cast<std::size_t>(expert)];
+  return counts;
+}
+
 Status run_routing(const OpContext& c) {
   switch (c.op().kind) {
     case OpKind::kTopK: return run_top_k(c);
@@ -335,6 +347,8 @@ Status run_routing(const OpContext& c) {
     case OpKind::kJoinRows: return run_join_rows(c);
     case OpKind::kReplicate: return run_replicate(c);
     case OpKind::kSumReplicas: return run_sum_replicas(c);
+    case OpKind::kSpread: return run_spread(c);
+    case OpKind::kSumSpread: return run_sum_spread(c);
     default: return run_sort(c);
   }
 }

@@ -11,6 +11,7 @@
 
 #include "exec/compute/routing_args.hpp"
 #include "exec/run/device_memory.hpp"
+#include "exec/run/visit_state.hpp"
 #include "sim/plan/layout.hpp"
 #include "sim/program/row_piece.hpp"
 
@@ -20,7 +21,7 @@ enum class CopyPath : std::uint8_t {
   kOverEp,        // to one shard, then shared by all
   kToEveryShard,  // to each shard from the source
   kShardsApart,   // to one shard, which computes these alone
-  kNotAtAll,      // every rank has the tokens of all and the copies for its own experts
+  kNotAtAll,      // every rank has tokens of others and makes the copies for its own experts
 };
 
 struct RoutingState {
@@ -45,6 +46,7 @@ struct RoutingState {
   CopyPath path = CopyPath::kOverEp;
   std::vector<ShadowPlace> shadows;  // by expert; empty: none is shadowed
   std::int64_t experts = 0;
+  VisitState visits;  // where tokens travel once for every part that they visit
 
   [[nodiscard]] bool known() const { return !counts.empty() || path == CopyPath::kNotAtAll; }
   [[nodiscard]] std::int64_t local_experts() const { return experts / ep; }

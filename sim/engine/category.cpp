@@ -38,7 +38,8 @@ Category category_of(const Op& op) {
   switch (op.stream) {
     case Stream::kTp: return Category::kTpComm;
     case Stream::kCp: return Category::kCpComm;
-    case Stream::kEp: return Category::kEpComm;
+    case Stream::kEp:
+    case Stream::kEpInside: return Category::kEpComm;
     case Stream::kEsp: return Category::kEspComm;
     case Stream::kDp: return Category::kDpComm;
     case Stream::kCompute: break;
@@ -60,6 +61,8 @@ Category category_of(const Op& op) {
     case OpKind::kSortByExpert:
     case OpKind::kReplicate:
     case OpKind::kSumReplicas:
+    case OpKind::kSpread:
+    case OpKind::kSumSpread:
     case OpKind::kSplitColumns:
     case OpKind::kJoinColumns:
     case OpKind::kSplitRows:

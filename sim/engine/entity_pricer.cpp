@@ -82,6 +82,7 @@ RoutedRows EntityPricer::routed_rows(const Op& op, const Chunk& chunk, int varia
     rows.per_expert = loads.expert_rows(layer, variant, i);
   }
   rows.arrived_shards = loads.arrived_shards(layer, variant, i);
+  rows.visits = loads.visits(layer, variant, i);
   rows.gated = loads.gated(layer, variant, i, shard_);
   rows.routed = loads.routed(layer, variant, i, shard_);
   rows.routed_shards = rows.routed * esp_;
@@ -125,6 +126,38 @@ CommCost EntityPricer::exchange_over_ep(int layer, int variant, const RowPiece& 
   return worst;
 }
 
+// Between the members of an EP group, of a run of it or of one place in its runs: the slowest of these groups counts where one entity
+// stands for all.
+CommCost EntityPricer::exchange_visits(int layer, int variant, GroupKind kind, Bytes row_bytes) {
+  const int on_node = program_.plan.sizes().ep_on_node;
+  const int ep = loads_->ep();
+  // The first member of each group of the kind, how far the next ones are and how many there are.
+  const bool across = kind == GroupKind::kEpAcross;
+  const bool inside = kind == GroupKind::kEpInside;
+  const int groups = across ? on_node : inside ? ep / on_node : 1;
+  const int size = ep / groups;
+  const int apart = across ? on_node : 1;
+  ExchangeLoads& works = visits_[kind];
+  if (works.empty()) works.resize(busiest_.size() * static_cast<std::size_t>(groups));
+  CommCost worst;
+  for (int g = 0; g < groups; ++g) {
+    const int first = inside ? g * on_node : g;
+    if (member_ && (across ? *member_ % on_node : inside ? *member_ / on_node : 0) != g) continue;
+    std::vector<RankId> ranks;
+    for (int k = 0; k < size; ++k) ranks.push_back(rank(first + k * apart, 0));
+    const GroupTopology& group = costs_.topology(ranks);
+    auto& known = works[static_cast<std::size_t>((layer * loads_->variants() + variant) * groups + g)];
+    if (!known) {
+      loads_->visit_matrix(layer, variant, kind, first, rows_);
+      known = costs_.exchange_work(program_.plan.all_to_all, group, {rows_, size});
+    }
+    CommCost cost = costs_.exchange(group, *known, row_bytes);
+    count_sharers(cost, group);
+    if (cost.time > worst.time) worst = cost;
+  }
+  return worst;
+}
+
 // Between all ranks of the group, every shard with its own copy.
 CommCost EntityPricer::exchange_with_shards(int layer, int variant, const RowPiece& piece, Bytes row_bytes) {
   const GroupTopology& group = costs_.topology(group_);
@@ -147,6 +180,7 @@ CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int vari
   const RowPiece piece = piece_of(op, chunk);
   const auto [entry, fresh] = exchanges_.try_emplace({layer, variant, op.group, piece, row_bytes});
   if (!fresh) return entry->second;
+  if (loads_->visited()) return entry->second = exchange_visits(layer, variant, op.group, Bytes(row_bytes));
   entry->second = op.group == GroupKind::kEpEsp ? exchange_with_shards(layer, variant, piece, Bytes(row_bytes))
                                                 : exchange_over_ep(layer, variant, piece, Bytes(row_bytes));
   return entry->second;

@@ -39,6 +39,7 @@ class EntityPricer {
   [[nodiscard]] int busiest_member(int moe_layer, int variant);
   [[nodiscard]] CommCost token_exchange(const Op& op, const Chunk& chunk, int variant);
   [[nodiscard]] CommCost exchange_over_ep(int layer, int variant, const RowPiece& piece, Bytes row_bytes);
+  [[nodiscard]] CommCost exchange_visits(int layer, int variant, GroupKind kind, Bytes row_bytes);
   [[nodiscard]] CommCost exchange_with_shards(int layer, int variant, const RowPiece& piece, Bytes row_bytes);
   [[nodiscard]] CommCost expert_transfer(const Op& op, const Chunk& chunk);
   [[nodiscard]] int moe_index(const Op& op) const { return moe_index_[op.layer.index()]; }
@@ -73,6 +74,7 @@ class EntityPricer {
   using ExchangeLoads = std::vector<std::optional<ExchangeWork>>;
   std::map<RowPiece, ExchangeLoads> loads_of_shards_;  // [moe_layer][variant][shard]
   std::map<RowPiece, ExchangeLoads> loads_to_shards_;  // [moe_layer][variant]
+  std::map<GroupKind, ExchangeLoads> visits_;          // [moe_layer][variant][group of the kind]
   std::vector<std::int64_t> shadow_rows_;              // of the operation that is being priced
   std::vector<std::int64_t> rows_;                     // a matrix of copies from rank to rank
 };

@@ -84,7 +84,9 @@ MemoryKernel memory_kernel(OpKind kind) {
     case OpKind::kNormGrad: return MemoryKernel::kNormGrad;
     case OpKind::kActivation: return MemoryKernel::kActivation;
     case OpKind::kActivationGrad: return MemoryKernel::kActivationGrad;
+    case OpKind::kSpread:
     case OpKind::kPermute: return MemoryKernel::kPermute;
+    case OpKind::kSumSpread:
     case OpKind::kUnpermute: return MemoryKernel::kUnpermute;
     case OpKind::kPermuteGrad: return MemoryKernel::kPermuteGrad;
     case OpKind::kUnpermuteGrad: return MemoryKernel::kUnpermuteGrad;
@@ -107,6 +109,8 @@ bool scatters_rows(OpKind kind) {
     case OpKind::kPermuteGrad:
     case OpKind::kUnpermute:
     case OpKind::kUnpermuteGrad:
+    case OpKind::kSpread:
+    case OpKind::kSumSpread:
     case OpKind::kSortByExpert:
     case OpKind::kEmbedding:
     case OpKind::kEmbeddingGrad: return true;
@@ -166,6 +170,10 @@ std::int64_t rows_of(const Tensor& tensor, const RoutedRows& rows) {
     case RowSource::kRoutedShards: return rows.routed_shards;
     case RowSource::kArrived: return rows.arrived;
     case RowSource::kArrivedShards: return rows.arrived_shards;
+    case RowSource::kSpread:
+    case RowSource::kRelayed:
+    case RowSource::kRelaySpread:
+    case RowSource::kVisiting: return rows.visits.of(tensor.rows.source);
   }
   return 0;
 }
@@ -194,6 +202,7 @@ int kernels_of(const Op& op) {
     case OpKind::kAttentionGrad: return 3;  // row sums of gO * O, the gradients, conversion of gQ from FP32
     case OpKind::kTopK: return 4;           // scores, top-k, normalisation, map from experts to tokens
     case OpKind::kTopKGrad: return 2;       // scatter to the chosen experts, gradient of the scores
+    case OpKind::kSpread:
     case OpKind::kPermute:
     case OpKind::kSortByExpert: return 2;               // places of the rows, copy of the rows
     case OpKind::kSplitRows: return op.outputs.size();  // a copy of each piece

@@ -5,6 +5,7 @@
 
 #include "models/cost/cost_model.hpp"
 #include "sim/program/program.hpp"
+#include "sim/program/visit_table.hpp"
 
 namespace moesim {
 
@@ -15,6 +16,7 @@ struct RoutedRows {
   std::int64_t routed_shards = 0;
   std::int64_t arrived = 0;
   std::int64_t arrived_shards = 0;
+  VisitRows visits;
   std::span<const std::int64_t> per_expert;  // rows of each local expert
 };
 

@@ -18,6 +18,7 @@ const char* stream_name(Stream stream) {
     case Stream::kPpForwardReceiveUp: return "pp-forward-receive-up";
     case Stream::kPpBackwardSendDown: return "pp-backward-send-down";
     case Stream::kPpBackwardReceiveDown: return "pp-backward-receive-down";
+    case Stream::kEpInside: return "ep-inside";
   }
   return "?";
 }

@@ -49,8 +49,9 @@ enum class Stream : std::uint8_t {
   kPpForwardReceiveUp,
   kPpBackwardSendDown,
   kPpBackwardReceiveDown,
+  kEpInside,  // token exchanges inside a node, beside those across nodes
 };
-constexpr int kStreams = 14;
+constexpr int kStreams = 15;
 [[nodiscard]] const char* stream_name(Stream stream);
 [[nodiscard]] constexpr std::uint16_t stream_bit(Stream stream) {
   return static_cast<std::uint16_t>(1U << static_cast<unsigned>(stream));

@@ -129,6 +129,7 @@ Result<Plan> plan_of_schedule(const LayerCase& layer, std::string_view schedule,
   Plan plan = layer.plan;
   plan.moe_schedule = schedule;
   plan.moe_shadows = 0;  // of its own choice
+  if (!found->visits()) plan.layout.sizes.ep_on_node = 1;
   if (boundary == LayerBoundary::kWhole && plan.sizes().tp > 1) {
     plan.sequence_parallel = false;
     if (found->check(plan, shape)) return plan;

@@ -44,7 +44,8 @@ struct LayerOptions {
 // What is asked of one layer, whatever the schedule: sizes, tokens, capacity and precision of the plan, what the gate chose.
 struct LayerCase {
   ModelShape model;  // of one layer
-  Plan plan;         // pp is 1; moe_schedule, moe_degree and sequence_parallel are those of each schedule
+  Plan plan;  // pp is 1; moe_schedule, moe_degree and sequence_parallel are those of each schedule, and ep_on_node
+              // is for those that ask for it
   std::shared_ptr<const Layout> layout;
   std::shared_ptr<const RoutedLoads> loads;  // of the tokens that are a rank's own when its TP group shares them out
 };

@@ -8,6 +8,7 @@
 
 #include "sim/layer/compare_layers.hpp"
 #include "sim/layer/play_layer.hpp"
+#include "sim/lower/ep_nodes.hpp"
 #include "sim/memory/memory_walk.hpp"
 #include "sim/search/parallel.hpp"
 
@@ -48,6 +49,8 @@ Result<GridCell> make_cell(const CostModel& costs, const ParallelSizes& sizes) {
   LayoutSpec spec;
   spec.sizes = sizes;
   MOESIM_ASSIGN(Layout layout, Layout::make(spec, costs.view().ranks()));
+  cell.sizes.ep_on_node = spec.sizes.ep_on_node = ep_members_on_node(layout, costs.view());
+  MOESIM_ASSIGN(layout, Layout::make(spec, costs.view().ranks()));
   cell.layout = std::make_shared<const Layout>(std::move(layout));
   cell.rule.emplace(costs, *cell.layout);
   return cell;

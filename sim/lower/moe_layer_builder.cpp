@@ -99,21 +99,11 @@ TensorId MoeLayerBuilder::gather_shares(TensorId x) {
   return b_.sort_shares_by_expert("moe.sort_shares_back", shares);
 }
 
-namespace {
-
-// At most so many pieces, of equal width.
-int pieces_of(std::int64_t columns, int most) {
-  while (columns % most != 0) --most;
-  return most;
-}
-
-}  // namespace
-
 RoutedTokens MoeLayerBuilder::dispatch_shares(const RoutedTokens& x) {
   const GroupKind group = plan().sizes().esp > 1 ? GroupKind::kEpEsp : GroupKind::kEp;
   const RoutedTokens sorted = b_.sort_by_share("moe.sort_shares", x);
   std::vector<TensorId> pieces =
-      b_.split_columns("moe.split_copies", sorted.tokens, pieces_of(b_.tensor(x.tokens).columns, degree_));
+      b_.split_columns("moe.split_copies", sorted.tokens, pieces_of(b_.tensor(x.tokens).columns));
   RoutedTokens first{pieces[0], sorted.weights};  // the weights of the copies travel with it
   first = b_.take_share("moe.share_out", first, GroupKind::kTp);
   if (group == GroupKind::kEpEsp) first = b_.replicate("moe.replicate", first);
@@ -129,7 +119,7 @@ RoutedTokens MoeLayerBuilder::dispatch_shares(const RoutedTokens& x) {
 
 TensorId MoeLayerBuilder::combine_shares(TensorId x) {
   const GroupKind group = plan().sizes().esp > 1 ? GroupKind::kEpEsp : GroupKind::kEp;
-  std::vector<TensorId> pieces = b_.split_columns("moe.split_results", x, pieces_of(b_.tensor(x).columns, degree_));
+  std::vector<TensorId> pieces = b_.split_columns("moe.split_results", x, pieces_of(b_.tensor(x).columns));
   for (TensorId& piece : pieces) piece = b_.combine("moe.combine", piece, group);
   for (TensorId& piece : pieces) {
     if (group == GroupKind::kEpEsp) piece = b_.sum_replicas("moe.sum_replicas", piece);

@@ -47,6 +47,13 @@ class MoeLayerBuilder {
   GatheredTokens gather_everything(TensorId x, TensorId gate);
   RoutedTokens permute_local(const GatheredTokens& all);
   TensorId unpermute_local(TensorId y, const GatheredTokens& all);
+  // Each token once to every rank that it visits, over the node that it visits where the plan has several EP members on one: then
+  // in degree() pieces of columns, or as many as their number divides by, so that one piece goes on inside the node while the
+  // next crosses between nodes. And what each rank made of its visitors back the same way, each token's parts added up.
+  GatedTokens visit(TensorId x, TensorId gate);
+  TensorId return_visits(TensorId y);
+  RoutedTokens permute_visiting(const GatedTokens& visiting);  // copies for this rank's experts, in their order
+  TensorId unpermute_visiting(TensorId y, const GatedTokens& visiting);
   RoutedTokens share_out(const RoutedTokens& x);  // of copies that the TP ranks made alike, this rank's share
   TensorId gather_shares(TensorId x);             // and all of them again, in the order of their experts
   // The way to the experts and back over EP x ESP with what shares need before and after, in degree() pieces of columns, or as many
@@ -84,8 +91,20 @@ class MoeLayerBuilder {
   TensorId add_shared_experts(TensorId y, TensorId x);
 
  private:
+  // Of equal width, at most degree().
+  [[nodiscard]] int pieces_of(std::int64_t columns) const {
+    int pieces = degree_;
+    while (columns % pieces != 0) --pieces;
+    return pieces;
+  }
   [[nodiscard]] LinearShape up_shape() const;
   [[nodiscard]] LinearShape down_shape() const;
+  // Rows of the ways there and back, in balance.
+  struct VisitCounts {
+    RowCount own, spread, relayed, relay_spread, visiting;
+    bool two_hops = false;
+  };
+  [[nodiscard]] VisitCounts visit_counts() const;
   [[nodiscard]] int batches() const { return std::min(shadows_, kMostMoePieces); }
 
   ChunkBuilder& b_;

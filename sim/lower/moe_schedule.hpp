@@ -34,6 +34,9 @@ class MoeSchedule {
   // How many experts of each layer it shadows: their weights go to all ranks of the EP group, and each computes its own copies for
   // them (row_piece.hpp). Which ones the loads say (with_shadows); forward() finds the number in MoeLayerBuilder::shadows().
   [[nodiscard]] virtual int shadows(const Plan&, const MoeShape&) const { return 0; }
+  // Whether tokens travel once for every rank, or for every node and then every rank of it, that they visit (visit_table.hpp). Then
+  // `rank` and its like set ParallelSizes::ep_on_node to the EP members that stand on a node.
+  [[nodiscard]] virtual bool visits() const { return false; }
   [[nodiscard]] virtual TensorId forward(MoeLayerBuilder& builder, TensorId x) const = 0;
 };
 
@@ -45,6 +48,8 @@ void add_moe_schedule(const MoeSchedule& schedule);
 [[nodiscard]] Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape);
 // The plan's number of pieces, or the schedule's own.
 [[nodiscard]] int moe_degree(const MoeSchedule& schedule, const Plan& plan);
+// Whether figures of the plan rest on estimated visits (kVisitsNote).
+[[nodiscard]] bool visits_are_estimated(const Plan& plan);
 // What each rank sends and computes itself under the schedule, of what its own tokens choose.
 [[nodiscard]] std::shared_ptr<const RoutedLoads> loads_of_schedule(const MoeSchedule& schedule,
                                                                    std::shared_ptr<const RoutedLoads> own,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/text.hpp"
+#include "sim/lower/moe_deepep.hpp"
 #include "sim/lower/moe_deepspeed_moe.hpp"
 #include "sim/lower/moe_deepspeed_v0.hpp"
 #include "sim/lower/moe_deepspeed_v1.hpp"
@@ -29,7 +30,7 @@ std::vector<const MoeSchedule*>& schedule_list() {
       &megatron_a2a(),     &parm_s1(),      &parm_s2(),      &deepspeed_moe(),
       &deepspeed_moe_ar(), &deepspeed_v0(), &deepspeed_v1(), &megatron_allgather(),
       &pipemoe(),          &fsmoe(),        &tutel(),        &fastmoe(),
-      &fastermoe(),        &janus()};
+      &fastermoe(),        &janus(),        &deepep()};
   return list;
 }
 
@@ -51,6 +52,10 @@ Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const M
   if (plan.moe_shadows > 0 && schedule.shadows(plan, shape) != plan.moe_shadows)
     return invalid_input(fmt::format("{} shadows no experts", schedule.name()), {},
                          "leave \"moe_shadows\" out, or take fastermoe");
+  if (plan.sizes().ep_on_node > 1 && !schedule.visits())
+    return invalid_input(
+        fmt::format("{} knows no nodes of an EP group, but ep_on_node is {}", schedule.name(), plan.sizes().ep_on_node),
+        {}, "leave \"ep_on_node\" out of the layout, or take deepep");
   const std::vector<int> degrees = schedule.degrees(plan);
   if (plan.moe_degree == 0 || std::ranges::find(degrees, plan.moe_degree) != degrees.end()) return {};
   return invalid_input(
@@ -62,11 +67,22 @@ int moe_degree(const MoeSchedule& schedule, const Plan& plan) {
   return plan.moe_degree > 0 ? plan.moe_degree : schedule.degrees(plan).front();
 }
 
+bool visits_are_estimated(const Plan& plan) {
+  const auto schedule = find_moe_schedule(plan.moe_schedule);
+  return plan.sizes().ep > 1 && schedule && (*schedule)->visits();
+}
+
 std::shared_ptr<const RoutedLoads> loads_of_schedule(const MoeSchedule& schedule,
                                                      std::shared_ptr<const RoutedLoads> own, const Plan& plan,
                                                      const ModelShape& model, const Layout& layout) {
   auto divided = by_slot(divide_copies(std::move(own), plan, layout, schedule.division(plan)), plan.expert_slots);
-  return with_shadows(std::move(divided), schedule.shadows(plan, *model.first_moe()));
+  const MoeShape& shape = *model.first_moe();
+  if (schedule.visits()) {
+    const ParallelSizes& sizes = plan.sizes();
+    return with_visits(std::move(divided), {sizes.ep, sizes.ep_on_node}, {shape.groups, shape.top_groups},
+                       plan.expert_slots);
+  }
+  return with_shadows(std::move(divided), schedule.shadows(plan, shape));
 }
 
 Result<const MoeSchedule*> find_moe_schedule(std::string_view name) {

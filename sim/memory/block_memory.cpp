@@ -52,6 +52,7 @@ LayerRows largest_rows(const GroupLoads& loads, int moe_layer) {
   for (int variant = 0; variant < loads.variants(); ++variant)
     for (int i = 0; i < loads.ep(); ++i) {
       rows.arrived_shards = std::max(rows.arrived_shards, loads.arrived_shards(moe_layer, variant, i));
+      rows.visits = most_of(rows.visits, loads.visits(moe_layer, variant, i));
       for (int j = 0; j < loads.esp(); ++j) {
         rows.gated = std::max(rows.gated, loads.gated(moe_layer, variant, i, j));
         rows.routed = std::max(rows.routed, loads.routed(moe_layer, variant, i, j));
@@ -83,6 +84,7 @@ LargestRows largest_rows(const Program& program) {
         most.routed = std::max(most.routed, rows.routed);
         most.arrived = std::max(most.arrived, rows.arrived);
         most.arrived_shards = std::max(most.arrived_shards, rows.arrived_shards);
+        most.visits = most_of(most.visits, rows.visits);
       }
     }
   }
@@ -100,6 +102,10 @@ Bytes largest_bytes(const Tensor& tensor, const LargestRows& rows) {
       case RowSource::kRoutedShards: count = layer.routed * rows.esp; break;
       case RowSource::kArrived: count = layer.arrived; break;
       case RowSource::kArrivedShards: count = layer.arrived_shards; break;
+      case RowSource::kSpread:
+      case RowSource::kRelayed:
+      case RowSource::kRelaySpread:
+      case RowSource::kVisiting: count = layer.visits.of(tensor.rows.source); break;
     }
   }
   return storage(count * tensor.columns * tensor.groups, tensor.type);

@@ -17,6 +17,7 @@ struct LayerRows {
   std::int64_t routed = 0;
   std::int64_t arrived = 0;
   std::int64_t arrived_shards = 0;
+  VisitRows visits;
 };
 // The layer with number `moe_layer` among the MoE layers, in one group of ranks.
 [[nodiscard]] LayerRows largest_rows(const GroupLoads& loads, int moe_layer);

@@ -9,8 +9,8 @@
 namespace moesim {
 namespace {
 
-constexpr std::array<std::string_view, kGroupKinds> kGroupNames = {"self", "tp",     "cp",  "dp", "dp_cp",  "ep",
-                                                                   "esp",  "ep_esp", "edp", "pp", "mirror", "world"};
+constexpr std::array<std::string_view, kGroupKinds> kGroupNames = {
+    "self", "tp", "cp", "dp", "dp_cp", "ep", "esp", "ep_esp", "edp", "pp", "mirror", "world", "ep_across", "ep_inside"};
 constexpr std::array<std::string_view, 5> kDimensionNames = {"tp", "cp", "ep", "dp", "pp"};
 
 // The extents of the two meshes along the five places of an order; a mesh has extent 1 where it knows no dimension.
@@ -33,6 +33,8 @@ Varies varying(GroupKind kind) {
     case GroupKind::kCp: return {true, {false, true, false, false, false}};
     case GroupKind::kDp: return {true, {false, false, false, true, false}};
     case GroupKind::kDpCp: return {true, {false, true, false, true, false}};
+    case GroupKind::kEpAcross:
+    case GroupKind::kEpInside:
     case GroupKind::kEp: return {false, {false, false, true, false, false}};
     case GroupKind::kEsp: return {false, {true, false, false, false, false}};
     case GroupKind::kEpEsp: return {false, {true, false, true, false, false}};
@@ -45,17 +47,21 @@ Varies varying(GroupKind kind) {
 }
 
 Status check_sizes(const ParallelSizes& s) {
-  const std::array<std::pair<std::string_view, int>, 8> sizes = {{{"tp", s.tp},
+  const std::array<std::pair<std::string_view, int>, 9> sizes = {{{"tp", s.tp},
                                                                   {"cp", s.cp},
                                                                   {"pp", s.pp},
                                                                   {"vpp", s.vpp},
                                                                   {"dp", s.dp},
                                                                   {"ep", s.ep},
                                                                   {"esp", s.esp},
-                                                                  {"edp", s.edp}}};
+                                                                  {"edp", s.edp},
+                                                                  {"ep_on_node", s.ep_on_node}}};
   for (const auto& [name, size] : sizes)
     if (size < 1 || size > kLargestWorld)
       return invalid_input(fmt::format("{} is {}, expected a number from 1 to {}", name, size, kLargestWorld));
+  if (s.ep % s.ep_on_node != 0)
+    return invalid_input(fmt::format("ep_on_node is {}, which does not divide ep ({})", s.ep_on_node, s.ep), {},
+                         "set it to the EP members that stand on one node, or leave it out");
   return {};
 }
 
@@ -202,6 +208,16 @@ void Layout::place_ranks() {
                 by_stage_.begin() + static_cast<std::ptrdiff_t>(first + per_stage));
 }
 
+namespace {
+
+// Groups of a kind that an EP group is divided into.
+int parts_of_ep(GroupKind kind, const ParallelSizes& sizes) {
+  if (kind == GroupKind::kEpAcross) return sizes.ep_on_node;
+  return kind == GroupKind::kEpInside ? sizes.ep / sizes.ep_on_node : 1;
+}
+
+}  // namespace
+
 // A group is found by the coordinates that stay fixed; visiting the ranks in logical order numbers the groups by their
 // first member and lists the members by coordinate. Mirrored stages have the smaller one's number in common.
 void Layout::build_groups(GroupKind kind) {
@@ -213,7 +229,9 @@ void Layout::build_groups(GroupKind kind) {
   groups.members.resize(world);
   groups.group_of.resize(world);
   groups.index_of.resize(world);
-  std::size_t keys = mirrored ? static_cast<std::size_t>(spec_.sizes.pp) : 1;
+  const int run = spec_.sizes.ep_on_node;
+  const auto parts = static_cast<std::size_t>(parts_of_ep(kind, spec_.sizes));
+  std::size_t keys = mirrored ? static_cast<std::size_t>(spec_.sizes.pp) : parts;
   for (std::size_t d = 0; d < 5; ++d) keys *= varies.along[d] ? 1 : static_cast<std::size_t>(extents.size[d]);
   std::vector<std::int32_t> number(keys, -1);  // by fixed coordinates
   std::vector<std::int32_t> sizes;
@@ -226,6 +244,7 @@ void Layout::build_groups(GroupKind kind) {
     const std::array<int, 5> at =
         varies.dense ? std::array<int, 5>{c.tp, c.cp, 0, c.dp, c.pp} : std::array<int, 5>{c.esp, 0, c.ep, c.edp, c.pp};
     std::size_t key = mirrored ? static_cast<std::size_t>(std::min(c.pp, spec_.sizes.pp - 1 - c.pp)) : 0;
+    if (parts > 1) key = static_cast<std::size_t>(kind == GroupKind::kEpAcross ? c.ep % run : c.ep / run);
     for (std::size_t d = 0; d < 5; ++d)
       if (!varies.along[d]) key = key * static_cast<std::size_t>(extents.size[d]) + static_cast<std::size_t>(at[d]);
     if (number[key] < 0) {

@@ -4,6 +4,10 @@
 //   expert part  ESP x EP x EDP x PP     ESP cuts one expert's hidden dimension, EP spreads experts, EDP replicates
 //   world = TP*CP*DP*PP = ESP*EP*EDP*PP  (Megatron-Core's parallel folding, arXiv 2504.14960)
 //
+// An EP group may be divided into runs of `ep_on_node` consecutive members, those that stand on one node: tokens then cross to a node
+// once, between members of equal place in their runs (kEpAcross), and go on inside it (kEpInside). EP 8 with runs of 4: across
+// {0,4}{1,5}{2,6}{3,7}, inside {0..3}{4..7}.
+//
 // Ranks are laid out innermost dimension first in the order given, "tp-cp-ep-dp-pp" by default; the dense mesh reads
 // tp, cp, dp, pp from it, the expert mesh esp (at tp's place), ep, edp (at dp's place), pp. Consecutive ranks fill a node.
 // When pp does not stand outermost the dense mesh says which ranks form a stage, and the expert mesh is laid over those
@@ -32,6 +36,7 @@ struct ParallelSizes {
   int ep = 1;
   int esp = 1;
   int edp = 1;
+  int ep_on_node = 1;  // members of a run of the EP group; divides ep
   [[nodiscard]] int world() const { return tp * cp * dp * pp; }
   bool operator==(const ParallelSizes&) const = default;
 };
@@ -49,8 +54,10 @@ enum class GroupKind : std::uint8_t {
   kPp,      // the stages of one pipeline
   kMirror,  // stages s and pp-1-s of one pipeline: the two copies of DualPipe, both ends of a tied embedding
   kWorld,
+  kEpAcross,  // of an EP group the members with the same place in their runs
+  kEpInside,  // and those of one run
 };
-constexpr int kGroupKinds = 12;
+constexpr int kGroupKinds = 14;
 [[nodiscard]] std::string_view group_name(GroupKind kind);  // "ep"
 
 struct LayoutSpec {

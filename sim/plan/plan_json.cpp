@@ -61,6 +61,7 @@ Result<ParallelSizes> read_sizes(JsonReader& layout, int default_vpp) {
   MOESIM_ASSIGN(s.ep, size_or_one(layout, "ep"));
   MOESIM_ASSIGN(s.esp, size_or_one(layout, "esp"));
   MOESIM_ASSIGN(s.edp, read_edp(layout, s));
+  MOESIM_ASSIGN(s.ep_on_node, size_or_one(layout, "ep_on_node"));
   return s;
 }
 
@@ -210,6 +211,7 @@ nlohmann::ordered_json layout_json(const LayoutSpec& layout) {
   const ParallelSizes& s = layout.sizes;
   nlohmann::ordered_json json = {{"tp", s.tp}, {"cp", s.cp}, {"pp", s.pp},   {"vpp", s.vpp},
                                  {"dp", s.dp}, {"ep", s.ep}, {"esp", s.esp}, {"edp", s.edp}};
+  if (s.ep_on_node > 1) json["ep_on_node"] = s.ep_on_node;
   if (layout.order != LayoutSpec{}.order) json["order"] = layout.order;
   if (!layout.device_map.empty()) {
     auto map = nlohmann::ordered_json::array();

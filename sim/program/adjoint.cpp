@@ -266,6 +266,8 @@ class AdjointWriter {
       case OpKind::kJoinRows: split_gradient(op, OpKind::kSplitRows); break;
       case OpKind::kReplicate: conjugate(op, OpKind::kSumReplicas); break;
       case OpKind::kSumReplicas: conjugate(op, OpKind::kReplicate); break;
+      case OpKind::kSpread: conjugate(op, OpKind::kSumSpread); break;
+      case OpKind::kSumSpread: conjugate(op, OpKind::kSpread); break;
       case OpKind::kScale: scale(op, entry.gradient_factor); break;
       case OpKind::kAllReduce: all_reduce(op, entry.forward); break;
       default: MOESIM_ASSERT(!"operation without an adjoint on the tape");

@@ -48,6 +48,13 @@ struct RoutedTokens {
   TensorId weights;
 };
 
+// Tokens on their way to the ranks that they visit, with their rows of the gate's result; that is missing where it went with
+// another piece of columns.
+struct GatedTokens {
+  TensorId tokens;
+  TensorId gate;
+};
+
 // How copies are cut where a layer has shadowed experts: `distances` pieces of those that travel, and the others in `batches` of
 // experts (CutBy::kDistance and kShadow). `shadows` of `experts` are shadowed.
 struct ShadowCut {
@@ -134,6 +141,16 @@ class ChunkBuilder {
   RoutedTokens replicate(std::string_view name, const RoutedTokens& x);
   TensorId replicate(std::string_view name, TensorId x);
   TensorId sum_replicas(std::string_view name, TensorId x);
+  // Each row once for every part that it visits, and the sum of what it was spread to: each other's adjoint, and so are the ways
+  // there and back (visit_table.hpp). `rows`: how many rows that gives. Rows of tokens and gates become copies for the experts of
+  // this rank where they have arrived, so many in balance, and what was made of a row's copies is summed there.
+  GatedTokens spread(std::string_view name, const GatedTokens& x, RowCount rows);
+  TensorId sum_spread(std::string_view name, TensorId y, RowCount rows);
+  GatedTokens dispatch_visits(std::string_view name, const GatedTokens& x, RowCount rows, GroupKind group,
+                              Stream stream);
+  TensorId combine_visits(std::string_view name, TensorId y, RowCount rows, GroupKind group, Stream stream);
+  RoutedTokens permute_visiting(std::string_view name, const GatedTokens& x, std::int64_t copies);
+  TensorId unpermute_visiting(std::string_view name, TensorId y, const GatedTokens& x);
   // So many pieces of equal width, at most kMostPieces; rows travel in pieces where one thing is to run beside another.
   static constexpr int kMostPieces = OperandList::kMost;
   std::vector<TensorId> split_columns(std::string_view name, TensorId x, int pieces);
@@ -174,6 +191,8 @@ class ChunkBuilder {
   Op& record(OpKind kind, std::string_view name, OperandList inputs, OperandList outputs);
   TensorId small_weight(std::string_view name, std::int64_t columns, OnTp on_tp, int tp_copies = 1);
   void set_copies(TensorId weight, OnTp on_tp, int tp_copies);
+  GatedTokens with_rows(const GatedTokens& x, RowCount rows);
+  [[nodiscard]] static OperandList operands_of(const GatedTokens& x);
   RoutedTokens like(std::string_view name, const RoutedTokens& x, RowCount rows);
   TensorId in_order_of_pieces(std::string_view name, TensorId x, CutBy by, int pieces);
   std::vector<TensorId> split_into(std::string_view name, TensorId x, const std::vector<RowCount>& rows);

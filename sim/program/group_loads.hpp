@@ -51,6 +51,11 @@ class GroupLoads {
   // Token copies from EP member `from` to `to` among the ranks of shard j; row-major ep x ep. Worked out on each call: for
   // 256 ranks and 58 layers the matrices together would take 100 MB.
   void send_matrix(int layer, int variant, int j, std::vector<std::int64_t>& matrix) const;
+  // Where tokens travel once for every part that they visit (visit_table.hpp), of EP member i; there are no shards then.
+  [[nodiscard]] bool visited() const { return loads_->visits != nullptr; }
+  [[nodiscard]] VisitRows visits(int layer, int variant, int i) const;  // all 0 where copies travel
+  // Tokens from one to the other in a group of the kind that EP member i belongs to: kEp, or kEpAcross and kEpInside; row-major.
+  void visit_matrix(int layer, int variant, GroupKind group, int i, std::vector<std::int64_t>& matrix) const;
   // The same between all ranks of the group when every shard gets its own: row-major, rank (i, j) at i * esp + j.
   void send_matrix_to_shards(int layer, int variant, std::vector<std::int64_t>& matrix) const;
 

@@ -43,6 +43,8 @@ enum class OpKind : std::uint8_t {
   kSortByExpert,      // Y -> Y                        arrived copies (by source) into expert order, or back
   kReplicate,         // Y -> Ys                       a copy for each shard of its expert
   kSumReplicas,       // Ys -> Y                       sum of what the shards made of a copy
+  kSpread,            // X (, P) -> Y (, Q)            each row once for every part that it visits, the parts in order
+  kSumSpread,         // Y (, Q) -> X (, P)            sum of what a row was spread to
   kCrossEntropy,      // logits -> S (, logits32)     S: maximum, sum of exponentials, label's logit by token
   kCrossEntropyGrad,  // logits32, S -> glogits
   kTakeShare,         // X -> Y                        this rank's share of rows that its group has alike

@@ -14,6 +14,7 @@
 #include "base/error.hpp"
 #include "sim/plan/expert_slots.hpp"
 #include "sim/program/row_piece.hpp"
+#include "sim/program/visit_table.hpp"
 #include "traces/remap.hpp"
 
 namespace moesim {
@@ -34,6 +35,9 @@ struct RoutedLoads {
   // Experts whose weights every rank of an EP group gets a copy of, to compute its own copies itself: [moe_layer][shadow],
   // ascending, as many in every layer.
   std::vector<std::int32_t> shadows;
+  // Where tokens travel once for every part that they visit, how many; null: copies travel, one for each expert.
+  std::shared_ptr<const VisitTable> visits;
+  VisitCache visit_cache;  // what was worked out of these counts
   bool balanced = true;
   std::vector<std::string> notes;
 

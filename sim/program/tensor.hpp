@@ -23,6 +23,11 @@ enum class RowSource : std::uint8_t {
   kRoutedShards,   // the same once for each shard of its expert: for one rank of the EP x ESP group after the other
   kArrived,        // token copies that reach this rank over its EP group
   kArrivedShards,  // and after the ESP group has shared them: what the local expert shards compute
+  // Tokens that travel once for every part of the EP group that they visit (visits.hpp):
+  kSpread,       // this rank's own, once for each node, or for each rank where there is one hop
+  kRelayed,      // those of others that reach it to be handed on
+  kRelaySpread,  // the same once for each rank of its node that they visit
+  kVisiting,     // tokens with a copy for an expert of this rank, each once
 };
 
 struct RowCount {

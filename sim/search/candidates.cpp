@@ -141,7 +141,7 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
   Need need;
   const int world = costs_.view().ranks();
   std::map<std::pair<const MoeSchedule*, std::array<int, 9>>, std::int32_t> known;
-  std::map<std::array<std::int64_t, 8>, std::size_t> groups;
+  std::map<std::array<std::int64_t, 9>, std::size_t> groups;
   for (const Cell& cell : cells) {
     const ParallelSizes& s = cell.sizes;
     // Loads repeat after kMostSources sources, so stages that are multiples of it see the same.
@@ -164,8 +164,9 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
       const std::int64_t sharers = division == CopyDivision::kOwnTokens ? 1 : s.tp;
       const MoeShape* moe = model_.first_moe();
       const int shadows = moe != nullptr ? cell.moe_schedule->shadows(plan, *moe) : 0;
+      const std::int64_t visits = cell.moe_schedule->visits() ? s.ep_on_node : 0;
       const auto [group, first] = groups.try_emplace(
-          {tokens, s.ep, s.esp, pp, static_cast<std::int64_t>(division), sharers, shadows, algorithm},
+          {tokens, s.ep, s.esp, pp, static_cast<std::int64_t>(division), sharers, shadows, algorithm, visits},
           need.groups.size());
       if (first) need.groups.emplace_back();
       need.groups[group->second].push_back(entry->second);

@@ -1,7 +1,11 @@
 #include "sim/search/cells.hpp"
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <utility>
+
+#include "sim/lower/ep_nodes.hpp"
 
 #include "sim/lower/shadow_counts.hpp"
 
@@ -97,10 +101,31 @@ std::optional<Pruned> why_no_schedule(const ModelShape& model, const SearchSpace
                                                                      : std::optional(Pruned::kEquivalent);
 }
 
+// EP members on a node, by what places the EP groups of the search's rank order.
+class EpNodes {
+ public:
+  explicit EpNodes(const ClusterView& view) : view_(view) {}
+  Result<int> of(int ep, int pp) {
+    const auto [entry, fresh] = known_.try_emplace({ep, pp}, 1);
+    const int stage = view_.ranks() / pp;
+    if (!fresh || view_.ranks() % pp != 0 || stage % ep != 0) return entry->second;
+    LayoutSpec spec;
+    spec.sizes = {.pp = pp, .dp = stage, .ep = ep, .edp = stage / ep};
+    MOESIM_ASSIGN(const Layout layout, Layout::make(spec, view_.ranks()));
+    return entry->second = ep_members_on_node(layout, view_);
+  }
+
+ private:
+  const ClusterView& view_;
+  std::map<std::pair<int, int>, int> known_;
+};
+
 }  // namespace
 
-Result<CellList> enumerate_cells(const ModelShape& model, const SearchSpace& space, int world, std::int64_t weight,
-                                 Certificate& certificate) {
+Result<CellList> enumerate_cells(const ModelShape& model, const SearchSpace& space, const ClusterView& view,
+                                 std::int64_t weight, Certificate& certificate) {
+  const int world = view.ranks();
+  EpNodes nodes(view);
   const ModelLimits limits = limits_of(model);
   std::vector<const MoeSchedule*> schedules;
   for (const std::string& name : space.moe_schedule) {
@@ -135,6 +160,9 @@ Result<CellList> enumerate_cells(const ModelShape& model, const SearchSpace& spa
                   cell.micro_batch = micro_batch;
                   cell.moe_schedule = schedule;
                   cell.all_to_all = algorithm;
+                  if (schedule->visits() && esp == 1) {
+                    MOESIM_ASSIGN(cell.sizes.ep_on_node, nodes.of(ep, pp));
+                  }
                   for (const int degree : searched_degrees(model, space, cell)) {
                     cell.moe_degree = degree;
                     cell.moe_shadows = 0;

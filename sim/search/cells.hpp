@@ -10,7 +10,7 @@
 namespace moesim {
 
 struct Cell {
-  ParallelSizes sizes;  // vpp stays 1 here
+  ParallelSizes sizes;  // vpp stays 1 here; ep_on_node is that of the cluster where the MoE schedule asks for it
   int micro_batch = 1;
   const MoeSchedule* moe_schedule = nullptr;
   int moe_degree = 1;
@@ -25,7 +25,7 @@ struct CellList {
 
 // Counts what is impossible in `pruned`, each with `weight` (the plans that one skeleton stands for). An error: a name in
 // the space that no MoE schedule has.
-[[nodiscard]] Result<CellList> enumerate_cells(const ModelShape& model, const SearchSpace& space, int world,
-                                               std::int64_t weight, Certificate& certificate);
+[[nodiscard]] Result<CellList> enumerate_cells(const ModelShape& model, const SearchSpace& space,
+                                               const ClusterView& view, std::int64_t weight, Certificate& certificate);
 
 }  // namespace moesim

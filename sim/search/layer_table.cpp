@@ -145,7 +145,7 @@ class TableMaker {
       LayerRows least;
       for (int layer = 0; routing_.group() != nullptr && layer < program_.loads->moe_layers; ++layer) {
         const GroupLoads& loads = routing_.loads_of(piece);
-        LayerRows of_layer{loads.gated(layer, 0, 0, 0), loads.routed(layer, 0, 0, 0), 0, 0};
+        LayerRows of_layer{loads.gated(layer, 0, 0, 0), loads.routed(layer, 0, 0, 0), 0, 0, loads.visits(layer, 0, 0)};
         for (int i = 0; i < loads.ep(); ++i)
           of_layer.arrived_shards = std::max(of_layer.arrived_shards, loads.arrived_shards(layer, 0, i));
         if (loads.esp() == 1) of_layer.arrived = of_layer.arrived_shards;
@@ -154,6 +154,7 @@ class TableMaker {
         least.routed = std::min(least.routed, of_layer.routed);
         least.arrived = std::min(least.arrived, of_layer.arrived);
         least.arrived_shards = std::min(least.arrived_shards, of_layer.arrived_shards);
+        least.visits = least_of(least.visits, of_layer.visits);
       }
       rows.of_piece[piece].assign(layers, least);
     }
@@ -251,6 +252,7 @@ class TableMaker {
         if (tensor.rows.source == RowSource::kRouted) rows = std::max(rows, loads.routed(moe, 0, i, 0));
         if (tensor.rows.source == RowSource::kRoutedShards)
           rows = std::max(rows, loads.routed(moe, 0, i, 0) * loads.esp());
+        rows = std::max(rows, loads.visits(moe, 0, i).of(tensor.rows.source));
       }
     }
     return storage(rows * tensor.columns * tensor.groups, tensor.type).count();

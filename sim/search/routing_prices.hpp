@@ -1,7 +1,7 @@
 // What the operations that depend on the gate cost, layer by layer: most of the work of tabling a model with a recorded
 // trace, and the same for all plans whose EP x ESP groups see the same loads. With the search's rank order that is so
 // when tokens per source, EP, ESP, the ranks of a stage, the division of copies, the number of shadowed
-// experts and the algorithm of the exchange agree; TP, CP, micro-batch and recomputation may differ.
+// experts, whether and over which nodes tokens visit, and the algorithm of the exchange agree; TP, CP, micro-batch and recomputation may differ.
 #pragma once
 
 #include <map>

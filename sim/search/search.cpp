@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/text.hpp"
+#include "sim/lower/moe_schedule.hpp"
 #include "sim/pipeline/schedules.hpp"
 #include "sim/search/candidates.hpp"
 #include "sim/search/cells.hpp"
@@ -114,7 +115,7 @@ class Ranker {
   Status bound_everything() {
     const auto weight = static_cast<std::int64_t>(maker_.schedules().size() * space_.recompute.size() *
                                                   space_.zero_dense.size() * space_.zero_expert.size());
-    MOESIM_ASSIGN(CellList list, enumerate_cells(model_, space_, costs_.view().ranks(), weight, result_.certificate));
+    MOESIM_ASSIGN(CellList list, enumerate_cells(model_, space_, costs_.view(), weight, result_.certificate));
     result_.certificate.considered = list.combinations * weight;
     cells_ = std::move(list.cells);
     const CandidateMaker::Need need = maker_.table_needs(cells_);
@@ -311,6 +312,8 @@ class Ranker {
           i == 0 ? reason_of_winner(best_[i].metrics) : reason_against(best_[i].metrics, best_.front().metrics);
     result_.plans = std::move(best_);
     if (!tables_.empty() && tables_.front()) result_.notes = tables_.front()->loads()->notes;
+    if (std::ranges::any_of(result_.plans, [](const RankedPlan& ranked) { return visits_are_estimated(ranked.plan); }))
+      result_.notes.emplace_back(kVisitsNote);
     for (std::string& note : precision_notes(costs_.view(), *find_precision(space_.precision)))
       result_.notes.push_back(std::move(note));
     if (broken_bounds_ > 0)

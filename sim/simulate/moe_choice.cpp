@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/text.hpp"
+#include "sim/lower/ep_nodes.hpp"
 #include "sim/lower/moe_schedule.hpp"
 #include "sim/lower/shadow_counts.hpp"
 
@@ -29,11 +30,12 @@ bool is_listed(const std::vector<Looked>& looked_at, const Looked& one) {
   return std::find(looked_at.begin(), looked_at.end(), one) != looked_at.end();
 }
 
-// The plan under another schedule: its own shadowed experts are those of its own schedule.
-Plan plan_under(const MoeSchedule& schedule, Plan plan) {
-  if (plan.moe_schedule != schedule.name()) plan.moe_shadows = 0;
+// The plan under another schedule: its own shadowed experts and nodes of the EP group are those of its own schedule.
+Result<Plan> plan_under(const MoeSchedule& schedule, Plan plan, const ClusterView& view) {
+  if (plan.moe_schedule == schedule.name()) return plan;
   plan.moe_schedule = schedule.name();
-  return plan;
+  plan.moe_shadows = 0;
+  return with_ep_nodes(std::move(plan), view);
 }
 
 }  // namespace
@@ -63,7 +65,7 @@ Result<std::vector<MoeAlternative>> moe_alternatives(const Plan& plan, const Mod
   found.push_back(std::move(as_it_is));
   const std::vector<int> few = options.loads->balanced ? std::vector<int>{0} : few_shadows(*shape);
   for (const MoeSchedule* schedule : moe_schedules()) {
-    Plan other = plan_under(*schedule, plan);
+    MOESIM_ASSIGN(Plan other, plan_under(*schedule, plan, costs.view()));
     other.moe_degree = 0;
     if (!check_moe_schedule(*schedule, other, *shape)) continue;
     std::optional<MoeAlternative> best;

@@ -166,6 +166,7 @@ Result<SimulatedStep> prepare_step(const Plan& plan, const ModelShape& model, co
   MOESIM_ASSIGN(const PrecisionRecipe recipe, find_precision(plan.precision));
   for (std::string& note : precision_notes(costs.view(), recipe)) step.notes.push_back(std::move(note));
   MOESIM_ASSIGN(step.program, lower(plan, model, std::make_shared<const Layout>(std::move(made)), loads));
+  if (step.program.loads && step.program.loads->visits) step.notes.emplace_back(kVisitsNote);
   step.memory = walk_memory(step.program);
   step.metrics.peak_memory = step.memory.worst().peak;
   step.metrics.fits = fits(step.metrics.peak_memory, smallest_memory(costs.view()));

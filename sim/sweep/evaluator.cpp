@@ -5,6 +5,7 @@
 #include "calibration/profile.hpp"
 #include "models/cluster/cluster_source.hpp"
 #include "models/shape/model_source.hpp"
+#include "sim/lower/ep_nodes.hpp"
 #include "sim/report/report.hpp"
 #include "sim/report/sha256.hpp"
 #include "sim/simulate/step.hpp"
@@ -75,8 +76,10 @@ PointOutcome SweepEvaluator::outcome(const PlanFile& file, const Cluster& cluste
   Status valid = check_divisible(file.plan.sizes(), world);
   if (valid) valid = check_plan(file.plan, model, world);
   if (!valid) return {PointStatus::kInvalid, valid.error().what, {}};
+  const Result<Plan> plan = with_ep_nodes(file.plan, cluster.view);
+  if (!plan) return {PointStatus::kInvalid, plan.error().what, {}};
   const Result<SimulatedStep> step =
-      simulate_step(file.plan, model, cluster.costs, trace == nullptr ? nullptr : &trace->loads, {});
+      simulate_step(*plan, model, cluster.costs, trace == nullptr ? nullptr : &trace->loads, {});
   if (step) return {PointStatus::kOk, {}, step->metrics};
   const bool ours = step.error().kind == ErrorKind::kInternal;
   return {ours ? PointStatus::kFailed : PointStatus::kInvalid, step.error().what, {}};

@@ -29,7 +29,7 @@ Result<LayoutSpec> read_base_layout(JsonReader reader) {
   MOESIM_ASSIGN(s.vpp, size_or(reader, "vpp", 1024));
   MOESIM_ASSIGN(s.ep, size_or(reader, "ep", kLargestWorld));
   MOESIM_ASSIGN(s.esp, size_or(reader, "esp", kLargestWorld));
-  reader.ignore({"dp", "edp"});
+  reader.ignore({"dp", "edp", "ep_on_node"});
   MOESIM_ASSIGN(layout.order, reader.string_or("order", layout.order));
   if (const auto order = parse_order(layout.order); !order)
     return reader.error_at("order", order.error().what, order.error().hint);

@@ -71,7 +71,7 @@ void BM_Bound(benchmark::State& state) {
     schedules.push_back({schedule, schedule->chunks_per_stage(2)});
   CandidateMaker maker(q.model, q.costs, nullptr, q.space, schedules);
   Certificate certificate;
-  const std::vector<Cell> cells = enumerate_cells(q.model, q.space, q.view.ranks(), 1, certificate)->cells;
+  const std::vector<Cell> cells = enumerate_cells(q.model, q.space, q.view, 1, certificate)->cells;
   const CandidateMaker::Need need = maker.table_needs(cells);
   std::vector<std::optional<LayerTable>> tables(need.tables.size());
   for (std::size_t group = 0; group < need.groups.size(); ++group)

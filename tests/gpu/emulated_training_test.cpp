@@ -67,6 +67,14 @@ TEST(EmulatedTraining, TensorAndExpertShards) {
   expect_as_on_cpu(plan, two_layers());
 }
 
+// Over two nodes and in pieces, whose maps are made on the device.
+TEST(EmulatedTraining, TokensThatVisit) {
+  Plan plan = small_plan({.dp = 4, .ep = 4, .ep_on_node = 2});
+  plan.moe_schedule = "deepep";
+  plan.moe_degree = 2;
+  expect_as_on_cpu(plan, two_layers());
+}
+
 TEST(EmulatedTraining, ContextParallelism) { expect_as_on_cpu(small_plan({.cp = 2, .esp = 2}), two_layers()); }
 
 TEST(EmulatedTraining, Pipelines) {

@@ -13,15 +13,32 @@ namespace {
 constexpr std::int32_t kNone = -1;
 constexpr std::int32_t kElsewhere = -2;
 
-// The slot of the expert of a copy as top_k left it, counted from the first of the map; kNone where the number is no expert.
-std::int32_t expert_of(const BuildRoutingArgs& args, std::int64_t copy) {
-  const std::int64_t k = args.map.top_k;
-  const float id = fp32_row(args.probabilities, copy / k)[k + copy % k];
+// The slot of a token's choice as top_k left it, counted from the first of the map; kNone where the number is no expert.
+std::int64_t slot_of(const BuildRoutingArgs& args, std::int64_t token, std::int64_t choice) {
+  const float id = fp32_row(args.probabilities, token)[args.map.choices() + choice];
   if (!(id >= 0.0F && id < static_cast<float>(args.map.known_experts()))) return kNone;
   const auto chosen = static_cast<std::int64_t>(id);
-  const std::int64_t slot = args.map.slots != nullptr ? args.map.slots[chosen] : chosen;
-  const std::int64_t expert = slot - args.map.first_expert;
-  return expert >= 0 && expert < args.map.experts ? static_cast<std::int32_t>(expert) : kElsewhere;
+  const std::int64_t slot = (args.map.slots != nullptr ? args.map.slots[chosen] : chosen) - args.map.first_expert;
+  return slot >= 0 ? slot : kElsewhere;
+}
+
+// The part of a copy, where its token chose one of the part's slots.
+std::int32_t part_of(const BuildRoutingArgs& args, std::int64_t token, std::int64_t part) {
+  std::int32_t found = kElsewhere;
+  for (std::int64_t choice = 0; choice < args.map.chosen; ++choice) {
+    const std::int64_t slot = slot_of(args, token, choice);
+    if (slot == kNone) return kNone;
+    if (slot >= 0 && slot / args.map.part_slots == part) found = static_cast<std::int32_t>(part);
+  }
+  return found;
+}
+
+// Of a copy: its expert among those of the map, or its part.
+std::int32_t expert_of(const BuildRoutingArgs& args, std::int64_t copy) {
+  const std::int64_t k = args.map.top_k;
+  if (args.map.of_visits()) return part_of(args, copy / k, copy % k);
+  const std::int64_t slot = slot_of(args, copy / k, copy % k);
+  return slot < args.map.experts ? static_cast<std::int32_t>(slot) : kElsewhere;
 }
 
 }  // namespace

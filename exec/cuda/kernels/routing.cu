@@ -17,13 +17,32 @@ struct Work {
 constexpr std::int32_t kNone = -1;       // the number is no expert
 constexpr std::int32_t kElsewhere = -2;  // of another rank
 
-// Counted from the first expert that has rows.
-__device__ std::int32_t expert_of(const RoutingPlan& plan, std::int64_t copy) {
-  const float id = fp32_at(plan.probabilities, copy / plan.top_k, plan.top_k + copy % plan.top_k);
+// Of a token's choice, counted from the first slot that has rows; `choices` of a token.
+__device__ std::int64_t slot_of(const RoutingPlan& plan, std::int64_t token, std::int64_t choices,
+                                std::int64_t choice) {
+  const float id = fp32_at(plan.probabilities, token, choices + choice);
   if (!(id >= 0.0F && id < static_cast<float>(plan.all_experts))) return kNone;
   const auto chosen = static_cast<std::int64_t>(id);
-  const std::int64_t expert = (plan.slots != nullptr ? plan.slots[chosen] : chosen) - plan.first_expert;
-  return expert >= 0 && expert < plan.experts ? static_cast<std::int32_t>(expert) : kElsewhere;
+  const std::int64_t slot = (plan.slots != nullptr ? plan.slots[chosen] : chosen) - plan.first_expert;
+  return slot >= 0 ? slot : kElsewhere;
+}
+
+// The part of a copy, where its token chose one of the part's slots.
+__device__ std::int32_t part_of(const RoutingPlan& plan, std::int64_t token, std::int64_t part) {
+  std::int32_t found = kElsewhere;
+  for (std::int64_t choice = 0; choice < plan.chosen; ++choice) {
+    const std::int64_t slot = slot_of(plan, token, plan.chosen, choice);
+    if (slot == kNone) return kNone;
+    if (slot >= 0 && slot / plan.part_slots == part) found = static_cast<std::int32_t>(part);
+  }
+  return found;
+}
+
+// Of a copy: its expert among those that have rows, or its part.
+__device__ std::int32_t expert_of(const RoutingPlan& plan, std::int64_t copy) {
+  if (plan.chosen > 0) return part_of(plan, copy / plan.top_k, copy % plan.top_k);
+  const std::int64_t slot = slot_of(plan, copy / plan.top_k, plan.top_k, copy % plan.top_k);
+  return slot < plan.experts ? static_cast<std::int32_t>(slot) : kElsewhere;
 }
 
 __global__ void clear_kernel(std::int32_t* numbers, std::int64_t count, std::int32_t value) {

@@ -6,7 +6,7 @@
 namespace moesim::gpu {
 
 struct RoutingPlan {
-  Operand probabilities;  // ids in columns [top_k, 2 top_k)
+  Operand probabilities;  // of k choices; ids in columns [k, 2 k)
   std::int64_t tokens = 0;
   std::int64_t top_k = 1;
   std::int64_t experts = 0;  // that have rows: from first_expert on, of all_experts
@@ -16,6 +16,9 @@ struct RoutingPlan {
   std::int64_t capacity = 0;            // 0: all
   bool padded = false;                  // every expert gets `capacity` rows
   std::int64_t rows = 0;                // of copy_of_row
+  // Of visits: top_k and `experts` are parts of `part_slots` slots, and a token has `chosen` choices; 0: of copies.
+  std::int64_t chosen = 0;
+  std::int64_t part_slots = 0;
   std::int32_t *expert_rows = nullptr, *row_of_copy = nullptr, *copy_of_row = nullptr;
 };
 

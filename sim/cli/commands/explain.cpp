@@ -60,7 +60,8 @@ MetricTable communication_table(const SimulatedStep& step, const ClusterView& vi
   const std::size_t entity = pace_setter(step);
   const EntityStatistics& statistics = step.replay.entities[entity];
   for (const CommunicationKind& kind : kCommunications) {
-    const double busy = seconds(statistics.busy[static_cast<std::size_t>(kind.stream)]);
+    double busy = seconds(statistics.busy[static_cast<std::size_t>(kind.stream)]);
+    if (kind.group == GroupKind::kEp) busy += seconds(statistics.busy[static_cast<std::size_t>(Stream::kEpInside)]);
     const double exposed = step.metrics.breakdown.exposed[static_cast<std::size_t>(kind.category)].value();
     if (busy <= 0 && exposed <= 0) continue;
     const auto ranks = step.program.layout->group(kind.group, step.priced.entities[entity].representative);

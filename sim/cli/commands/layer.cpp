@@ -341,6 +341,11 @@ RunResult run_one_layer(Session& session, const LayerRequest& request) {
   if (scenario.scenario.costs->regime() == ExchangeRegime::kFlows)
     report.notes.emplace_back("token exchanges are priced as flows that share links");
   for (const std::string& note : layer.loads->notes) report.notes.push_back(note);
+  const bool visits = std::ranges::any_of(outcomes, [](const ScheduleOutcome& outcome) {
+    return outcome.refused.empty() && outcome.program.loads->visits != nullptr;
+  });
+  if (visits) report.notes.emplace_back(kVisitsNote);
+  if (visits && layer.plan.sizes().ep_on_node > 1) report.notes.push_back(nodes_note(layer.plan.sizes()));
   if (!request.plot.empty()) {
     MOESIM_TRY(write_output(request.plot, timelines_figure(layer_text(layer), outcomes), session.overwrite()));
     session.say(fmt::format("wrote {}", request.plot));

@@ -9,6 +9,7 @@
 #include "sim/cli/number_range.hpp"
 #include "sim/cli/sources.hpp"
 #include "sim/layer/grid.hpp"
+#include "sim/lower/ep_nodes.hpp"
 #include "sim/lower/moe_schedule.hpp"
 
 namespace moesim {
@@ -182,7 +183,8 @@ Result<LayerCase> layer_case_of(const LayerRequest& request, const LayerScenario
                             : static_cast<int>(std::gcd(moe.experts, std::int64_t{std::max(1, world / request.esp)}));
   sizes.dp = std::max(1, world / sizes.tp);
   sizes.edp = std::max(1, world / (sizes.ep * sizes.esp));
-  MOESIM_TRY(check_layout(plan.layout, world));
+  MOESIM_ASSIGN(const Layout layout, Layout::make(plan.layout, world));
+  sizes.ep_on_node = ep_members_on_node(layout, *scenario.scenario.view);
   plan.micro_batch = static_cast<int>(request.batch);
   plan.seq_length = request.seq;
   plan.precision = request.precision;

@@ -67,7 +67,9 @@ void add_pipeline(MegatronFlags& out, const ModelShape& model, const Plan& plan)
 
 void add_moe(MegatronFlags& out, const Plan& plan) {
   const bool gathers = plan.moe_schedule == "megatron-allgather";
-  out.flags.add("--moe-token-dispatcher-type", gathers ? "allgather" : "alltoall");
+  const bool visits = plan.moe_schedule == "deepep";
+  out.flags.add("--moe-token-dispatcher-type", gathers ? "allgather" : visits ? "flex" : "alltoall");
+  if (visits) out.flags.add("--moe-enable-deepep");
   out.flags.add("--moe-grouped-gemm");
   out.flags.add("--moe-permute-fusion");
   if (plan.capacity_factor > 0) {
@@ -78,9 +80,14 @@ void add_moe(MegatronFlags& out, const Plan& plan) {
     out.notes.emplace_back(
         "not expressed: a capacity factor, or overlapped expert communication, under the all-gather dispatcher; "
         "Megatron-LM has both under its all-to-all dispatcher");
-  if (plan.moe_schedule != "megatron-a2a" && !gathers)
+  if (plan.moe_schedule != "megatron-a2a" && !gathers && !visits)
     out.notes.push_back(fmt::format(
         "not expressed: MoE schedule {}; these flags run Megatron-LM's all-to-all dispatcher", plan.moe_schedule));
+  const int on_node = plan.sizes().ep_on_node;
+  if (visits && on_node > 1 && on_node < plan.sizes().ep && on_node != 8)
+    out.notes.push_back(
+        fmt::format("not expressed: ep_on_node {}; DeepEP hands tokens on among the 8 GPUs of a node", on_node));
+  if (visits) out.notes.emplace_back("newer versions of Megatron-LM call DeepEP --moe-flex-dispatcher-backend deepep");
   if (plan.all_to_all != ExchangeAlgorithm::kLinear)
     out.notes.push_back(fmt::format("not expressed: token exchange by {}; the dispatcher has one grouped exchange",
                                     exchange_algorithm_name(plan.all_to_all)));

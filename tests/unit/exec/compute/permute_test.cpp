@@ -111,6 +111,77 @@ TEST(RoutingTest, RowsForExpertsOfThisRankAlone) {
   EXPECT_THAT(refusal(backend().build_routing(stream(), {p.view(), map})), ::testing::HasSubstr("not among all"));
 }
 
+// The worked example of the header: both tokens visit both parts. Then experts 2 and 1 change places: token 0 has both in part 0.
+TEST(RoutingTest, VisitsHaveARowForEveryPart) {
+  const DeviceMatrix p(DType::kFp32, 2, 4, {0.5, 0.5, 2.0, 0.0, 0.5, 0.5, 3.0, 1.0});
+  const DeviceIndices rows(Int32s(2, -7)), of_copy(Int32s(4, -7)), of_row(Int32s(4, -7)), slots(Int32s{0, 2, 1, 3});
+  RoutingMap map{2, 2, 2, 0, CapacityPadding::kNone, rows.data(), of_copy.data(), of_row.data()};
+  map.all_experts = 4;
+  map.chosen = 2;
+  map.part_slots = 2;
+  expect_ok(backend().build_routing(stream(), {p.view(), map}));
+  EXPECT_EQ(rows.values(), (Int32s{2, 2}));
+  EXPECT_EQ(of_copy.values(), (Int32s{0, 2, 1, 3}));
+  EXPECT_EQ(of_row.values(), (Int32s{0, 2, 1, 3}));
+  map.slots = slots.data();
+  expect_ok(backend().build_routing(stream(), {p.view(), map}));
+  EXPECT_EQ(rows.values(), (Int32s{1, 1}));
+  EXPECT_EQ(of_copy.values(), (Int32s{0, -1, -1, 1}));
+  EXPECT_EQ(of_row.values(), (Int32s{0, 3, -1, -1}));
+  // Part 1 alone, from its slot on, in parts of one slot: experts 1 and 3 after the change.
+  map.first_expert = 2;
+  map.part_slots = 1;
+  expect_ok(backend().build_routing(stream(), {p.view(), map}));
+  EXPECT_EQ(rows.values(), (Int32s{1, 1}));
+  EXPECT_EQ(of_copy.values(), (Int32s{-1, -1, 0, 1}));
+  map.part_slots = 2;
+  EXPECT_THAT(refusal(backend().build_routing(stream(), {p.view(), map})), ::testing::HasSubstr("not among all"));
+  map.part_slots = 0;
+  EXPECT_THAT(refusal(backend().build_routing(stream(), {p.view(), map})), ::testing::HasSubstr("need slots"));
+}
+
+// 700 tokens with 4 of 40 experts in 5 parts: rows by part, then token; moved there and summed up again each token comes back once
+// for each part that it visits.
+TEST(RoutingTest, VisitsGoThereAndBack) {
+  const std::int64_t tokens = 700, k = 4, experts = 40, parts = 5, columns = 24;
+  const auto choices = random_choices(tokens, k, experts, 5);
+  const DeviceMatrix p(DType::kFp32, tokens, 2 * k, probabilities_of(choices, 3));
+  const DeviceIndices rows(Int32s(parts, -7)), of_copy(Int32s(tokens * parts, -7)), of_row(Int32s(tokens * parts, -7));
+  RoutingMap map{tokens, parts, parts, 0, CapacityPadding::kNone, rows.data(), of_copy.data(), of_row.data()};
+  map.all_experts = experts;
+  map.chosen = k;
+  map.part_slots = experts / parts;
+  expect_ok(backend().build_routing(stream(), {p.view(), map}));
+  Int32s expected_rows, visits(static_cast<std::size_t>(tokens), 0);
+  Int32s expected_copies;
+  for (std::int32_t part = 0; part < parts; ++part) {
+    const std::size_t before = expected_copies.size();
+    for (std::int32_t token = 0; token < tokens; ++token) {
+      bool visited = false;
+      for (const std::int32_t expert : choices[static_cast<std::size_t>(token)])
+        visited = visited || expert / (experts / parts) == part;
+      if (!visited) continue;
+      expected_copies.push_back(token * static_cast<std::int32_t>(parts) + part);
+      ++visits[static_cast<std::size_t>(token)];
+    }
+    expected_rows.push_back(static_cast<std::int32_t>(expected_copies.size() - before));
+  }
+  EXPECT_EQ(rows.values(), expected_rows);
+  Int32s copies = of_row.values();
+  copies.resize(expected_copies.size());
+  EXPECT_EQ(copies, expected_copies);
+  const Values numbers = random_values(9, tokens * columns);
+  const DeviceMatrix x(DType::kFp32, tokens, columns, numbers);
+  const DeviceMatrix y(DType::kFp32, std::ssize(expected_copies), columns);
+  const DeviceMatrix sums(DType::kFp32, tokens, columns);
+  expect_ok(backend().permute(stream(), {map, x.view(), std::nullopt, y.view(), std::nullopt}));
+  expect_ok(backend().unpermute(stream(), {map, y.view(), std::nullopt, sums.view()}));
+  const Values back = sums.values();
+  for (std::size_t i = 0; i < back.size(); ++i)
+    EXPECT_FLOAT_EQ(static_cast<float>(back[i]),
+                    static_cast<float>(numbers[i]) * static_cast<float>(visits[i / static_cast<std::size_t>(columns)]));
+}
+
 // Experts 0 and 1 have changed places: token 0 chose (2, 0), token 1 (1, 0).
 TEST(RoutingTest, RowsAreInTheOrderOfSlots) {
   const DeviceMatrix p(DType::kFp32, 2, 4, {0.5, 0.5, 2.0, 0.0, 0.5, 0.5, 1.0, 0.0});

@@ -133,6 +133,15 @@ TEST(Bf16, ShadowedExpertsRoundLikeOneRank) {
     }
 }
 
+// What relays and ranks made of a token is rounded before it is added up.
+TEST(Bf16, TokensThatVisitRoundLikeOneRank) {
+  for (const int on_node : {1, 2}) {
+    Plan plan = tiny_plan({.dp = 4, .ep = 4, .ep_on_node = on_node});
+    plan.moe_schedule = "deepep";
+    expect_as_close_as_one_rank(plan);
+  }
+}
+
 TEST(Bf16, WithoutSequenceParallelism) {
   ModelShape model = tiny_dense();
   Plan plan = tiny_plan({});

@@ -99,6 +99,40 @@ TEST(Equivalence, EveryMoeSchedule) {
   }
 }
 
+// Tokens once to every node and rank that they visit: on nodes of each size, over several pipelines, pieces and ways to keep
+// states, with several micro-batches under way.
+TEST(Equivalence, TokensThatVisitNodesAndRanks) {
+  int executed = 0;
+  for (const ParallelSizes& sizes :
+       {ParallelSizes{.dp = 4, .ep = 4}, ParallelSizes{.dp = 8, .ep = 8}, ParallelSizes{.dp = 8, .ep = 4, .edp = 2},
+        ParallelSizes{.tp = 2, .pp = 2, .dp = 2, .ep = 4}, ParallelSizes{.cp = 2, .dp = 2, .ep = 4}})
+    for (const int on_node : {1, 2, 4, 8}) {
+      if (sizes.ep % on_node != 0) continue;
+      Plan plan = tiny_plan(sizes);
+      plan.layout.sizes.ep_on_node = on_node;
+      plan.moe_schedule = "deepep";
+      const std::vector<int> degrees = find_moe_schedule("deepep").value()->degrees(plan);
+      for (std::size_t i = 0; i < degrees.size(); ++i, ++executed) {
+        plan.moe_degree = degrees[i];
+        plan.recompute = kRecomputes[(i + static_cast<std::size_t>(on_node)) % 3];
+        plan.zero_dense = plan.zero_expert = static_cast<ZeroStage>((i + static_cast<std::size_t>(sizes.dp)) % 4);
+        expect_same_training(plan, tiny_moe(), on_node);
+      }
+    }
+  EXPECT_EQ(executed, 34);
+  Plan alone = tiny_plan({});
+  alone.global_batch = 16;
+  const Result<Trained> one = train_all(alone, tiny_moe(), 1);
+  ASSERT_TRUE(one.has_value()) << one.error().what;
+  for (const PipelineSchedule* schedule : pipeline_schedules()) {
+    Plan plan = tiny_plan({.pp = 2, .vpp = chunks_of(*schedule, 4), .dp = 4, .ep = 4, .ep_on_node = 2});
+    plan.global_batch = 16;
+    plan.pipeline = schedule->name();
+    plan.moe_schedule = "deepep";
+    expect_same_training_as(*one, plan, tiny_moe());
+  }
+}
+
 // Which experts are shadowed, how many, in how many pieces the others travel: the model that is trained is the same.
 TEST(Equivalence, ShadowedExperts) {
   for (const ParallelSizes& sizes : {ParallelSizes{.dp = 4, .ep = 4}, ParallelSizes{.dp = 4, .ep = 2, .edp = 2},

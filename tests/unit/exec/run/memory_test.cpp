@@ -107,6 +107,23 @@ TEST(Memory, OfSeveralRanksIsCloseToTheWalk) {
   }
 }
 
+// The walk estimates what visits: of 16 tokens with two of 8 experts 7.4 visit a rank with two of these.
+TEST(Memory, OfTokensThatVisitIsCloseToTheWalk) {
+  for (const int on_node : {1, 2})
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kFull}) {
+      Plan plan = tiny_plan({.dp = 4, .ep = 4, .ep_on_node = on_node});
+      plan.moe_schedule = "deepep";
+      plan.recompute = recompute;
+      SCOPED_TRACE(plan_text(plan));
+      for (const Held& one : memory_of(plan, tiny_moe())) {
+        EXPECT_EQ(one.use.states, one.walk.static_bytes());
+        const double walk = (one.walk.saved_activations + one.walk.working).value();
+        EXPECT_GT(one.use.tensors.value(), 0.8 * walk);
+        EXPECT_LT(one.use.tensors.value(), 1.2 * walk);
+      }
+    }
+}
+
 // Fetched weights and their gradients are tensors like others.
 TEST(Memory, OfShadowedExpertsIsCloseToTheWalk) {
   for (const int shadows : {1, 4, 8})

@@ -200,6 +200,20 @@ TEST(ExportMegatron, TheAllGatherDispatcherIsAFlag) {
   EXPECT_THAT(text.notes, Not(Contains(HasSubstr("MoE schedule"))));
 }
 
+TEST(ExportMegatron, DeepEpIsTheFlexDispatcher) {
+  PlanFile file = mixtral_file();
+  file.plan.moe_schedule = "deepep";
+  const ExportText text = exported(file, mixtral_like(), MegatronForm::kArgs);
+  EXPECT_EQ(parsed_args(text.text).at("--moe-token-dispatcher-type"), "flex");
+  EXPECT_TRUE(parsed_args(text.text).contains("--moe-enable-deepep"));
+  EXPECT_THAT(text.notes, Not(Contains(HasSubstr("MoE schedule"))));
+  EXPECT_THAT(text.notes, Contains(HasSubstr("--moe-flex-dispatcher-backend deepep")));
+  EXPECT_THAT(text.notes, Not(Contains(HasSubstr("ep_on_node"))));
+  file.plan.layout.sizes.ep_on_node = 2;
+  EXPECT_THAT(exported(file, mixtral_like(), MegatronForm::kArgs).notes,
+              Contains(HasSubstr("not expressed: ep_on_node 2; DeepEP hands tokens on among the 8 GPUs of a node")));
+}
+
 TEST(ExportMegatron, ModelPeculiaritiesBecomeNotes) {
   ModelShape model = mixtral_like();
   model.kinds[0].attention.sinks = true;

@@ -39,6 +39,21 @@ TEST(Layout, ParmExample) {
   EXPECT_EQ(groups(parm, GroupKind::kEdp), "0 | 1 | 2 | 3 | 4 | 5 | 6 | 7");
 }
 
+// Two EP groups of 8, of whose members 4 stand on a node.
+TEST(Layout, AcrossAndInsideTheNodesOfAnEpGroup) {
+  const Layout nodes = layout({.dp = 16, .ep = 8, .edp = 2, .ep_on_node = 4});
+  EXPECT_EQ(groups(nodes, GroupKind::kEpAcross), "0 4 | 1 5 | 2 6 | 3 7 | 8 12 | 9 13 | 10 14 | 11 15");
+  EXPECT_EQ(groups(nodes, GroupKind::kEpInside), "0 1 2 3 | 4 5 6 7 | 8 9 10 11 | 12 13 14 15");
+  EXPECT_EQ(nodes.index_in_group(GroupKind::kEpAcross, RankId(13)), 1);
+  EXPECT_EQ(group_name(GroupKind::kEpInside), "ep_inside");
+  const Layout alone = layout({.dp = 4, .ep = 4});
+  EXPECT_EQ(groups(alone, GroupKind::kEpAcross), groups(alone, GroupKind::kEp));
+  EXPECT_EQ(groups(alone, GroupKind::kEpInside), "0 | 1 | 2 | 3");
+  LayoutSpec odd;
+  odd.sizes = {.dp = 8, .ep = 8, .ep_on_node = 3};
+  EXPECT_EQ(check_layout(odd, 8).error().what, "ep_on_node is 3, which does not divide ep (8)");
+}
+
 TEST(Layout, DeepSpeedWithExpertTensorParallelism) {
   // World 16, TP 2, EP 4: EP groups are pieces of the strided DP groups. Groups are listed by their first rank.
   const Layout deepspeed = layout({.tp = 2, .dp = 8, .ep = 4, .esp = 2, .edp = 2});

@@ -23,7 +23,7 @@ PlanFile every_field() {
   file.nodes = 256;
   file.trace = "trace.csv.zst";
   Plan& plan = file.plan;
-  plan.layout.sizes = {.tp = 2, .cp = 1, .pp = 2, .vpp = 2, .dp = 2, .ep = 4, .esp = 1, .edp = 1};
+  plan.layout.sizes = {.tp = 2, .cp = 1, .pp = 2, .vpp = 2, .dp = 2, .ep = 4, .esp = 1, .edp = 1, .ep_on_node = 2};
   plan.layout.order = "tp-cp-ep-pp-dp";
   for (int r = 7; r >= 0; --r) plan.layout.device_map.emplace_back(r);
   plan.sequence_parallel = false;

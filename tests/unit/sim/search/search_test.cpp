@@ -82,6 +82,27 @@ TEST(Search, BoundIsNeverAboveTheReplayUnderAnyMoeSchedule) {
   EXPECT_EQ(found.size(), moe_schedules().size());
 }
 
+// Two nodes of 8 ranks: of an EP group of 16 each has 8 members, a smaller one stands on one node.
+TEST(Search, TokensVisitTheNodesOfTheCluster) {
+  const ModelShape model = small_model();
+  const ClusterView view = cluster(2);
+  const CostModel costs(view);
+  SearchSpace space = small_space(model, view);
+  space.pp = {1};
+  space.esp = {1};
+  space.ep = {8, 16};
+  space.moe_schedule = {"deepep"};
+  int over_nodes = 0;
+  const RankResult result = rank_all(model, costs, space, 1'000'000);
+  for (const RankedPlan& ranked : result.plans) {
+    const ParallelSizes& sizes = ranked.plan.sizes();
+    EXPECT_EQ(sizes.ep_on_node, 8) << run_name(ranked.plan);
+    over_nodes += sizes.ep > 8 ? 1 : 0;
+  }
+  EXPECT_GT(over_nodes, 0);
+  EXPECT_THAT(result.notes, testing::Contains(testing::HasSubstr("estimated from how often each expert was chosen")));
+}
+
 TEST(Search, NumbersOfPiecesAreADimension) {
   const ModelShape model = small_model();
   const ClusterView view = cluster(1);
