@@ -199,6 +199,7 @@ Result<Job> prepare_job(PlanFile file, std::string plan_path, const JobOptions& 
   const LoadMapper* recorded = job.trace ? &*job.trace : nullptr;
   MOESIM_ASSIGN(const auto loads, loads_for(plan, job.model.shape, recorded, kMostVariants));
   job.notes.insert(job.notes.end(), loads->notes.begin(), loads->notes.end());
+  if (compresses_rows(plan)) job.notes.push_back(wire_note(plan));
   MOESIM_ASSIGN(job.program, lower(plan, job.model.shape, std::make_shared<const Layout>(std::move(layout)), loads));
   MOESIM_TRY(load_switch(job, options));
   job.memory = walk_memory(job.program);
