@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/text.hpp"
+#include "sim/lower/moe_comet.hpp"
 #include "sim/lower/moe_deepspeed_moe.hpp"
 #include "sim/lower/moe_deepspeed_v0.hpp"
 #include "sim/lower/moe_deepspeed_v1.hpp"
@@ -30,7 +31,7 @@ std::vector<const MoeSchedule*>& schedule_list() {
       &megatron_a2a(),     &parm_s1(),      &parm_s2(),      &deepspeed_moe(),
       &deepspeed_moe_ar(), &deepspeed_v0(), &deepspeed_v1(), &megatron_allgather(),
       &pipemoe(),          &schemoe(),      &fsmoe(),        &tutel(),
-      &fastmoe(),          &fastermoe(),    &janus()};
+      &fastmoe(),          &fastermoe(),    &janus(),        &comet()};
   return list;
 }
 

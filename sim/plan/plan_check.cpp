@@ -193,6 +193,9 @@ std::vector<std::string> plan_notes(const Plan& plan, const ModelShape& model) {
     notes.push_back(
         fmt::format("sequence length {} exceeds the model's {} positions", plan.seq_length, model.max_positions));
   if (compresses_rows(plan)) notes.push_back(wire_note(plan));
+  if (plan.moe_schedule == "comet")
+    notes.emplace_back(
+        "comet is priced as two fused kernels: their pieces pay neither launches nor starts of exchanges of their own");
   if (const auto layers = split_layers(plan, model);
       layers && std::adjacent_find(layers->begin(), layers->end(), std::not_equal_to<>()) != layers->end())
     notes.push_back(fmt::format("uneven layers per virtual stage: {}", fmt::join(*layers, " ")));

@@ -93,9 +93,9 @@ TEST(EmulatedTraining, Bf16FollowsFp32) {
   EXPECT_NEAR(narrow->losses[0], reference(two_layers()).losses[0], 0.02 * narrow->losses[0]);
 }
 
-// Rows that travel in FP8 and BF16: the same numbers are rounded as on the CPU.
-TEST(EmulatedTraining, FormatsOnTheWire) {
-  for (const char* schedule : {"schemoe"}) {
+// Rows that travel in FP8 and BF16, blocks of columns of a weight: the same numbers are rounded as on the CPU.
+TEST(EmulatedTraining, FormatsOnTheWireAndBlocksOfColumns) {
+  for (const char* schedule : {"schemoe", "comet"}) {
     Plan plan = small_plan({.dp = 2, .ep = 2});
     plan.moe_schedule = schedule;
     expect_as_on_cpu(plan, two_layers());

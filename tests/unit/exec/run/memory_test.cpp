@@ -127,7 +127,7 @@ TEST(Memory, OfShadowedExpertsIsCloseToTheWalk) {
 
 // Compressed rows and their scales are tensors like others.
 TEST(Memory, OfFormatsOnTheWireIsCloseToTheWalk) {
-  for (const char* schedule : {"megatron-a2a", "schemoe"})
+  for (const char* schedule : {"megatron-a2a", "schemoe", "comet"})
     for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kFull}) {
       Plan plan = tiny_plan({.dp = 2, .ep = 2});
       plan.moe_schedule = schedule;

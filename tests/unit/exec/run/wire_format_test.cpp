@@ -71,6 +71,8 @@ TEST(WireFormats, EveryScheduleRoundsTheSameRows) {
       Plan plan = with_formats(sizes, formats);
       plan.moe_schedule = schedule->name();
       if (!schedule->check(plan, *tiny_moe().first_moe())) continue;
+      // Its columns go back in blocks, each with scales of its own.
+      if (schedule->name() == "comet" && formats.combine == WireFormat::kFp8) continue;
       for (const int degree : schedule->degrees(plan)) {
         plan.moe_degree = degree;
         SCOPED_TRACE(plan.moe_schedule + " in " + std::to_string(degree));
@@ -115,7 +117,7 @@ TEST(WireFormats, AreAsCloseToOneRankAsTheirRoundingIs) {
   EXPECT_LT(of_bf16, 0.02);
   for (const ParallelSizes& sizes : {ParallelSizes{.dp = 2, .ep = 2}, ParallelSizes{.dp = 4, .ep = 4},
                                      ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}})
-    for (const char* schedule : {"megatron-a2a", "parm-s2", "schemoe", "fsmoe", "fastermoe"})
+    for (const char* schedule : {"megatron-a2a", "parm-s2", "schemoe", "fsmoe", "fastermoe", "comet"})
       for (const Formats& formats : {kNarrow, kDeepEp, kNarrowest})
         for (const char* precision : {"fp32", "bf16"}) {
           Plan plan = with_formats(sizes, formats);
