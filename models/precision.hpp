@@ -35,6 +35,12 @@ enum class DType : std::uint8_t { kFp32, kTf32, kBf16, kFp16, kFp8, kFp4, kInt8,
 [[nodiscard]] constexpr Bytes storage(std::int64_t elements, DType type) {
   return Bytes((elements * half_bytes_per_element(type) + 1) / 2);
 }
+
+// FP8 rows with scales of their own have one FP32 number for each row and so many columns (DeepSeek-V3, arXiv 2412.19437, 3.3.2).
+constexpr std::int64_t kScaledColumns = 128;
+[[nodiscard]] constexpr std::int64_t scales_of_row(std::int64_t columns) {
+  return (columns + kScaledColumns - 1) / kScaledColumns;
+}
 [[nodiscard]] std::string_view dtype_name(DType type);  // "bf16"
 [[nodiscard]] Result<DType> parse_dtype(std::string_view name);
 

@@ -196,6 +196,10 @@ Result<Job> prepare_job(PlanFile file, std::string plan_path, const JobOptions& 
   const LoadMapper* recorded = job.trace ? &*job.trace : nullptr;
   MOESIM_ASSIGN(const auto loads, loads_for(plan, job.model.shape, recorded, kMostVariants));
   job.notes.insert(job.notes.end(), loads->notes.begin(), loads->notes.end());
+  if (compresses_rows(plan)) job.notes.push_back(wire_note(plan));
+  if (plan.moe_schedule == "comet")
+    job.notes.emplace_back(
+        "comet: its pieces run one by one here, in kernels of their own; the prediction is of fused kernels");
   MOESIM_ASSIGN(job.program, lower(plan, job.model.shape, std::make_shared<const Layout>(std::move(layout)), loads));
   MOESIM_TRY(load_switch(job, options));
   job.memory = walk_memory(job.program);

@@ -42,7 +42,7 @@ Result<Prediction> predict(const PredictionOptions& options, const Job& job, con
   prediction.view = std::make_unique<const ClusterView>(std::move(view));
   prediction.costs = std::make_unique<const CostModel>(make_cost_model(*prediction.view, profiles));
   prediction.priced = price(job.program, *prediction.costs, {.folding = Folding::kEveryRank});
-  if (how.compute == "wait") prediction.priced.replay.compute_slowdown = 1;
+  if (how.compute == "wait") prediction.priced.replay.compute_slowdown = prediction.priced.replay.share_slowdown = 1;
   ReplayResult replayed = replay(prediction.priced.replay, {.record_intervals = true});
   if (!replayed.finished) return fail(ErrorKind::kInternal, "the step that is to be executed cannot finish");
   prediction.intervals = std::move(replayed.intervals);

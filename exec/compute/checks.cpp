@@ -11,14 +11,9 @@ void Checks::fault(std::string text) {
   if (fault_.empty()) fault_ = std::move(text);
 }
 
-Checks& Checks::matrix(std::string_view name, const std::optional<MatrixView>& view, std::int64_t rows,
-                       std::int64_t columns) {
-  if (!view.has_value()) return *this;
-  const MatrixView& m = *view;
+void Checks::shape(std::string_view name, const MatrixView& m, std::int64_t rows, std::int64_t columns) {
   constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();  // what BLAS counts with
-  if (m.type != DType::kFp32 && m.type != DType::kBf16)
-    fault(fmt::format("{} is {}; kernels compute with fp32 and bf16 only", name, dtype_name(m.type)));
-  else if (m.rows != rows || m.columns != columns)
+  if (m.rows != rows || m.columns != columns)
     fault(fmt::format("{} is {} x {} and should be {} x {}", name, m.rows, m.columns, rows, columns));
   else if (m.rows < 0 || m.columns < 0 || m.rows > kMost || m.row_stride > kMost)
     fault(
@@ -27,6 +22,20 @@ Checks& Checks::matrix(std::string_view name, const std::optional<MatrixView>& v
     fault(fmt::format("{} has {} columns but only {} elements from row to row", name, m.columns, m.row_stride));
   else if (m.data == nullptr && m.rows > 0 && m.columns > 0)
     fault(fmt::format("{} has no memory", name));
+}
+
+Checks& Checks::matrix(std::string_view name, const std::optional<MatrixView>& view, std::int64_t rows,
+                       std::int64_t columns) {
+  if (!view.has_value()) return *this;
+  if (view->type != DType::kFp32 && view->type != DType::kBf16)
+    fault(fmt::format("{} is {}; kernels compute with fp32 and bf16 only", name, dtype_name(view->type)));
+  shape(name, *view, rows, columns);
+  return *this;
+}
+
+Checks& Checks::fp8(std::string_view name, const MatrixView& view, std::int64_t rows, std::int64_t columns) {
+  if (view.type != DType::kFp8) fault(fmt::format("{} is {} and should be fp8", name, dtype_name(view.type)));
+  shape(name, view, rows, columns);
   return *this;
 }
 

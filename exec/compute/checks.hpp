@@ -19,6 +19,7 @@ class Checks {
   // FP32 or BF16 of this shape, with memory behind it unless it is empty; an absent one is right.
   Checks& matrix(std::string_view name, const std::optional<MatrixView>& view, std::int64_t rows, std::int64_t columns);
   Checks& fp32(std::string_view name, const std::optional<MatrixView>& view, std::int64_t rows, std::int64_t columns);
+  Checks& fp8(std::string_view name, const MatrixView& view, std::int64_t rows, std::int64_t columns);
   Checks& index(std::string_view name, const IndexView& view, std::int64_t count);
   Checks& same_type(std::string_view name, const MatrixView& view, const MatrixView& other);
   Checks& holds(bool condition, std::string_view message);
@@ -26,6 +27,7 @@ class Checks {
 
  private:
   void fault(std::string text);
+  void shape(std::string_view name, const MatrixView& m, std::int64_t rows, std::int64_t columns);
 
   std::string_view kernel_;
   std::string fault_;

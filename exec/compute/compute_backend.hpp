@@ -6,7 +6,7 @@
 // returns, streams are the caller's threads, and `wait` blocks until another thread has recorded: so that both work,
 // reset an event before it is used again, and where one thread feeds several streams record before waiting.
 //
-// Numbers. Operands are FP32 or BF16, in any mix that makes sense; sums, exponentials and statistics are FP32 or better. A
+// Numbers. Operands are FP32 or BF16, in any mix that makes sense (rows on the wire FP8 with scales); sums, exponentials and statistics are FP32 or better. A
 // wrong type or shape is an error that names kernel and operand, and nothing has been written then. Kernels are
 // re-entrant: different threads may run different or the same ones at once, on memory that does not overlap.
 #pragma once
@@ -99,6 +99,8 @@ class ComputeBackend {
 
   [[nodiscard]] virtual Status add(DeviceStream stream, const AddArgs& args) = 0;
   [[nodiscard]] virtual Status cast(DeviceStream stream, const CastArgs& args) = 0;
+  [[nodiscard]] virtual Status to_fp8(DeviceStream stream, const ToFp8Args& args) = 0;
+  [[nodiscard]] virtual Status from_fp8(DeviceStream stream, const FromFp8Args& args) = 0;
   [[nodiscard]] virtual Status scale(DeviceStream stream, const ScaleArgs& args) = 0;
   [[nodiscard]] virtual Status square_sum(DeviceStream stream, const SquareSumArgs& args) = 0;
   [[nodiscard]] virtual Status adamw(DeviceStream stream, const AdamWArgs& args) = 0;

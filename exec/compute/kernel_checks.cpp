@@ -278,6 +278,22 @@ Status check_operands(const CastArgs& args) {
       .status();
 }
 
+Status check_operands(const ToFp8Args& args) {
+  return Checks("to_fp8")
+      .matrix("x", args.x, args.x.rows, args.x.columns)
+      .fp8("y", args.y, args.x.rows, args.x.columns)
+      .fp32("scales", args.scales, args.x.rows, scales_of_row(args.x.columns))
+      .status();
+}
+
+Status check_operands(const FromFp8Args& args) {
+  return Checks("from_fp8")
+      .matrix("y", args.y, args.y.rows, args.y.columns)
+      .fp8("x", args.x, args.y.rows, args.y.columns)
+      .fp32("scales", args.scales, args.y.rows, scales_of_row(args.y.columns))
+      .status();
+}
+
 Status check_operands(const ScaleArgs& args) {
   return Checks("scale").matrix("x", args.x, args.x.rows, args.x.columns).status();
 }

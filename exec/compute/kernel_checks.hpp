@@ -38,6 +38,8 @@ struct GroupedProduct {
 [[nodiscard]] Status check_operands(const CrossEntropyGradArgs& args);
 [[nodiscard]] Status check_operands(const AddArgs& args);
 [[nodiscard]] Status check_operands(const CastArgs& args);
+[[nodiscard]] Status check_operands(const ToFp8Args& args);
+[[nodiscard]] Status check_operands(const FromFp8Args& args);
 [[nodiscard]] Status check_operands(const ScaleArgs& args);
 [[nodiscard]] Status check_operands(const SquareSumArgs& args);
 [[nodiscard]] Status check_operands(const AdamWArgs& args);

@@ -208,6 +208,16 @@ struct AddArgs {
 struct CastArgs {
   MatrixView x, y;
 };
+// y: FP8 (E4M3) with an FP32 scale for each row and 128 columns, [rows, scales_of_row(columns)] (DeepSeek-V3, arXiv 2412.19437, 3.3.2):
+// scale = max |x| / 448, y = x / scale to the nearest, ties to even. Where that scale would be below the smallest normal number, as
+// of zeros, it is 1. Columns (1, -2, 0.3): scale 2 / 448, codes of 224, -448 and 67.2 -> 64, and back 1, -2, 0.2857.
+struct ToFp8Args {
+  MatrixView x, y, scales;
+};
+// y = x * scale.
+struct FromFp8Args {
+  MatrixView x, scales, y;
+};
 // x = factor * x.
 struct ScaleArgs {
   MatrixView x;

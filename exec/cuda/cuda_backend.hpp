@@ -80,6 +80,8 @@ class CudaBackend final : public ComputeBackend {
 
   [[nodiscard]] Status add(DeviceStream stream, const AddArgs& args) override;
   [[nodiscard]] Status cast(DeviceStream stream, const CastArgs& args) override;
+  [[nodiscard]] Status to_fp8(DeviceStream stream, const ToFp8Args& args) override;
+  [[nodiscard]] Status from_fp8(DeviceStream stream, const FromFp8Args& args) override;
   [[nodiscard]] Status scale(DeviceStream stream, const ScaleArgs& args) override;
   [[nodiscard]] Status square_sum(DeviceStream stream, const SquareSumArgs& args) override;
   [[nodiscard]] Status adamw(DeviceStream stream, const AdamWArgs& args) override;

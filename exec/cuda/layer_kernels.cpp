@@ -8,6 +8,7 @@
 #include "exec/cuda/kernels/cross_entropy.hpp"
 #include "exec/cuda/kernels/elementwise.hpp"
 #include "exec/cuda/kernels/embedding.hpp"
+#include "exec/cuda/kernels/fp8_rows.hpp"
 #include "exec/cuda/kernels/geometry.hpp"
 #include "exec/cuda/kernels/norm.hpp"
 #include "exec/cuda/kernels/rotary.hpp"
@@ -234,6 +235,20 @@ Status CudaBackend::cast(DeviceStream stream, const CastArgs& args) {
   MOESIM_TRY(select());
   gpu::cast(stream.handle, operand(args.x), operand(args.y));
   return launched("cast");
+}
+
+Status CudaBackend::to_fp8(DeviceStream stream, const ToFp8Args& args) {
+  MOESIM_TRY(check_operands(args));
+  MOESIM_TRY(select());
+  gpu::to_fp8(stream.handle, operand(args.x), operand(args.y), operand(args.scales));
+  return launched("to_fp8");
+}
+
+Status CudaBackend::from_fp8(DeviceStream stream, const FromFp8Args& args) {
+  MOESIM_TRY(check_operands(args));
+  MOESIM_TRY(select());
+  gpu::from_fp8(stream.handle, operand(args.x), operand(args.scales), operand(args.y));
+  return launched("from_fp8");
 }
 
 Status CudaBackend::scale(DeviceStream stream, const ScaleArgs& args) {

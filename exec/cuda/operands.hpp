@@ -9,8 +9,10 @@
 namespace moesim {
 
 [[nodiscard]] inline gpu::Operand operand(const MatrixView& view) {
-  return {view.data, view.type == DType::kBf16 ? gpu::Element::kBf16 : gpu::Element::kFp32, view.rows, view.columns,
-          view.row_stride};
+  gpu::Element type = gpu::Element::kFp32;
+  if (view.type == DType::kBf16) type = gpu::Element::kBf16;
+  if (view.type == DType::kFp8) type = gpu::Element::kFp8;
+  return {view.data, type, view.rows, view.columns, view.row_stride};
 }
 [[nodiscard]] inline gpu::Operand operand(const std::optional<MatrixView>& view) {
   return view ? operand(*view) : gpu::Operand();

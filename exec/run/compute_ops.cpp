@@ -58,6 +58,13 @@ Status run_linear(const OpContext& c) {
   return backend.gemm_dgrad(stream, {c.in(0), c.in(1), out.view});
 }
 
+// The columns of a weight, or of its gradient, that an operation is about.
+MatrixView block_of(const OpContext& c, const MatrixView& weight) {
+  const ColumnBlock& block = c.op().columns;
+  const std::int64_t columns = weight.columns / block.of;
+  return column_range(weight, block.index * columns, columns);
+}
+
 Status run_experts(const OpContext& c) {
   ComputeBackend& backend = c.rank().backend;
   const DeviceStream stream = c.rank().stream;
@@ -67,12 +74,19 @@ Status run_experts(const OpContext& c) {
       MOESIM_ASSIGN(const StoredTensor apart, c.out(0));
       return backend.grouped_gemm_wgrad(stream, {c.in(0), c.in(1), apart.view, rows, GradientSum::kSet});
     }
-    MOESIM_ASSIGN(const OpContext::GradientTarget gw, c.weight_gradient(0));
-    return backend.grouped_gemm_wgrad(stream, {c.in(0), c.in(1), gw.view, rows, gw.sum});
+    MOESIM_ASSIGN(OpContext::GradientTarget gw, c.weight_gradient(0));
+    if (gw.sum == GradientSum::kSet && c.op().columns.of > 1) {  // other blocks of columns are to be added
+      MOESIM_TRY(backend.fill_zero(stream, gw.view.data, storage(gw.view.rows * gw.view.columns, gw.view.type)));
+      gw.sum = GradientSum::kAdd;
+    }
+    return backend.grouped_gemm_wgrad(stream, {c.in(0), c.in(1), block_of(c, gw.view), rows, gw.sum});
   }
   MOESIM_ASSIGN(const StoredTensor out, c.out(0));
-  if (c.op().kind == OpKind::kGroupedGemm) return backend.grouped_gemm(stream, {c.in(0), c.in(1), out.view, rows});
-  return backend.grouped_gemm_dgrad(stream, {c.in(0), c.in(1), out.view, rows});
+  const MatrixView w = block_of(c, c.in(1));
+  if (c.op().kind == OpKind::kGroupedGemm) return backend.grouped_gemm(stream, {c.in(0), w, out.view, rows});
+  MOESIM_TRY(backend.grouped_gemm_dgrad(stream, {c.in(0), w, out.view, rows}));
+  if (c.op().inputs.size() == 2) return {};
+  return backend.add(stream, {out.view, c.in(2), out.view});
 }
 
 // Which heads the columns of a rotary operation are: all of them, or with context parallelism queries and keys apart.
@@ -185,6 +199,20 @@ Status run_attention_grad(const OpContext& c) {
   return c.rank().backend.attention_grad(c.rank().stream, args);
 }
 
+// Rows in the format that they travel in.
+Status run_compress(const OpContext& c) {
+  MOESIM_ASSIGN(const StoredTensor packed, c.out(0));
+  if (c.op().outputs.size() == 1) return c.rank().backend.cast(c.rank().stream, {c.in(0), packed.view});
+  MOESIM_ASSIGN(const StoredTensor scales, c.out(1));
+  return c.rank().backend.to_fp8(c.rank().stream, {c.in(0), packed.view, scales.view});
+}
+
+Status run_decompress(const OpContext& c) {
+  MOESIM_ASSIGN(const StoredTensor y, c.out(0));
+  if (c.op().inputs.size() == 1) return c.rank().backend.cast(c.rank().stream, {c.in(0), y.view});
+  return c.rank().backend.from_fp8(c.rank().stream, {c.in(0), c.in(1), y.view});
+}
+
 ActivationKind activation_kind(const OpContext& c, std::int64_t wide, std::int64_t narrow) {
   return wide == 2 * narrow ? ActivationKind::kSwiGlu : c.rank().settings.ungated;
 }
@@ -276,6 +304,8 @@ Status run_compute(const OpContext& c) {
       MOESIM_ASSIGN(const StoredTensor y, c.out(0));
       return c.rank().backend.add(c.rank().stream, {c.in(0), c.in(1), y.view});
     }
+    case OpKind::kCompress: return run_compress(c);
+    case OpKind::kDecompress: return run_decompress(c);
     case OpKind::kScale: {
       MOESIM_ASSIGN(const StoredTensor y, c.out(0));
       MOESIM_TRY(c.rank().backend.copy(c.rank().stream, y.view.data, c.in(0).data, y.buffer->size()));

@@ -79,6 +79,8 @@ class SkippedKernels final : public ComputeBackend {
   [[nodiscard]] Status sort_rows(DeviceStream, const SortRowsArgs&) override { return {}; }
   [[nodiscard]] Status add(DeviceStream, const AddArgs&) override { return {}; }
   [[nodiscard]] Status cast(DeviceStream, const CastArgs&) override { return {}; }
+  [[nodiscard]] Status to_fp8(DeviceStream, const ToFp8Args&) override { return {}; }
+  [[nodiscard]] Status from_fp8(DeviceStream, const FromFp8Args&) override { return {}; }
   [[nodiscard]] Status scale(DeviceStream, const ScaleArgs&) override { return {}; }
   [[nodiscard]] Status square_sum(DeviceStream, const SquareSumArgs&) override { return {}; }
   [[nodiscard]] Status adamw(DeviceStream, const AdamWArgs&) override { return {}; }

@@ -173,10 +173,16 @@ Status run_unpermute_grad(const OpContext& c) {
                                          {c.routing().map, c.in(0), std::nullopt, std::nullopt, gy.view, std::nullopt});
 }
 
+// Pieces that have arrived, one behind the other, against all rows in the order of their sources.
+bool sorts_arrived_pieces(const OpContext& c) {
+  return !c.op().cut.whole() && c.tensor(c.op().inputs[0]).rows.source == RowSource::kArrived;
+}
+
 // Rows by whom they are for: pieces, the ranks that share them out, or the ranks they came from.
 std::vector<std::int64_t> rows_to_sort(const OpContext& c) {
   const RoutingState& state = c.routing();
   const RowCount& rows = c.tensor(c.op().inputs[0]).rows;
+  if (sorts_arrived_pieces(c)) return state.rows_by_source_of_pieces(c.op().cut.by, c.op().cut.of);
   if (!c.op().cut.whole()) return state.rows_by_piece(c.op().cut.by, c.op().cut.of);
   return rows.source == RowSource::kGated ? state.rows_by_sharer() : state.rows_by_source(rows.piece);
 }
@@ -184,7 +190,8 @@ std::vector<std::int64_t> rows_to_sort(const OpContext& c) {
 Status run_sort(const OpContext& c) {
   const bool before_dispatch = !c.op().cut.whole() || c.tensor(c.op().inputs[0]).rows.source == RowSource::kGated;
   const std::vector<std::int64_t> counts = rows_to_sort(c);
-  const std::int64_t experts = before_dispatch ? c.routing().experts : c.routing().local_experts();
+  std::int64_t experts = before_dispatch ? c.routing().experts : c.routing().local_experts();
+  if (sorts_arrived_pieces(c)) experts = std::ssize(counts) / c.op().cut.of;  // of each source
   const RowOrder order = c.op().to_source != 0 ? RowOrder::kBySource : RowOrder::kByExpert;
   for (int i = 0; i < c.op().inputs.size(); ++i) {
     MOESIM_ASSIGN(const StoredTensor y, c.out(i));

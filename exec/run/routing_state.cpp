@@ -78,6 +78,15 @@ std::vector<std::int64_t> RoutingState::rows_by_source(const RowPiece& piece) co
   return rows;
 }
 
+std::vector<std::int64_t> RoutingState::rows_by_source_of_pieces(CutBy by, int pieces) const {
+  std::vector<std::int64_t> all;
+  for (int index = 0; index < pieces; ++index) {
+    const auto rows = rows_by_source({by, static_cast<std::int16_t>(index), static_cast<std::int16_t>(pieces)});
+    all.insert(all.end(), rows.begin(), rows.end());
+  }
+  return all;
+}
+
 std::vector<std::int64_t> RoutingState::expert_row_counts(const RowPiece& piece) const {
   if (path == CopyPath::kNotAtAll) return {gated_counts.begin(), gated_counts.end()};
   if (piece.by == CutBy::kShadow) {

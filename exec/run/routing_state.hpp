@@ -72,6 +72,9 @@ struct RoutingState {
   // [source][local expert] of the rows before they are sorted by expert, sources in the order of arrival.
   [[nodiscard]] std::vector<std::int64_t> rows_by_source(const RowPiece& piece) const;
 
+  // [piece][source and local expert], for `pieces` pieces.
+  [[nodiscard]] std::vector<std::int64_t> rows_by_source_of_pieces(CutBy by, int pieces) const;
+
  private:
   // Of this rank's copies for an expert, those in the piece.
   [[nodiscard]] std::int64_t own(std::int64_t expert, const RowPiece& piece) const {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 #include <vector>
 
 #include "models/precision.hpp"
@@ -101,6 +102,31 @@ void add_batch_options(CLI::App& command, SpaceOptions& options, BatchOption bat
       ->required(batch == BatchOption::kRequired);
 }
 
+void add_wire_options(CLI::App& command, Session& session, WireOptions& options, const std::string& group) {
+  const std::vector<std::string> formats = {"none", "bf16", "fp8"};
+  for (const auto& [name, target, what] :
+       {std::tuple("--moe-dispatch-format", &options.dispatch,
+                   "Of token rows on their way to the experts; changes what is trained"),
+        std::tuple("--moe-combine-format", &options.combine,
+                   "Of their results on the way back; changes what is trained")}) {
+    CLI::Option* option = session.add_choice(command, name, *target, formats, what)->default_str(*target);
+    if (!group.empty()) option->group(group);
+  }
+  CLI::Option* share =
+      command
+          .add_option("--comm-sm-share", options.comm_sm_share,
+                      "Part of the compute units that an exchange holds; without it by the law of overlap")
+          ->option_text("F")
+          ->check(number_in(0.0, kMostCommSmShare));
+  if (!group.empty()) share->group(group);
+}
+
+Result<WireChoice> wire_choice(const WireOptions& options) {
+  MOESIM_ASSIGN(const WireFormat dispatch, find_wire_format(options.dispatch));
+  MOESIM_ASSIGN(const WireFormat combine, find_wire_format(options.combine));
+  return WireChoice{dispatch, combine};
+}
+
 void add_format_options(CLI::App& command, Session& session, SpaceOptions& options) {
   session.add_choice(command, "--precision", options.precision, precision_names(), "How a run computes and stores")
       ->default_str(options.precision);
@@ -108,6 +134,7 @@ void add_format_options(CLI::App& command, Session& session, SpaceOptions& optio
       .add_option("--capacity-factor", options.capacity_factor, "Drop what exceeds it; without it nothing is dropped")
       ->option_text("F")
       ->check(number_in(0.0, 1e6));
+  add_wire_options(command, session, options.wire, {});
 }
 
 void add_space_filters(CLI::App& command, Session& session, SpaceOptions& options) {
@@ -134,6 +161,10 @@ Result<SearchSpace> space_for(const SpaceOptions& options, const Scenario& scena
   // Without a trace no expert is hot.
   if (const MoeShape* moe = scenario.model.shape.first_moe(); moe != nullptr && scenario.loads() != nullptr)
     space.moe_shadows = few_shadows(*moe);
+  MOESIM_ASSIGN(const WireChoice wire, wire_choice(options.wire));
+  space.moe_dispatch_format = wire.dispatch;
+  space.moe_combine_format = wire.combine;
+  space.comm_sm_share = options.wire.comm_sm_share;
   for (std::size_t i = 0; i < kSpaceFilters.size(); ++i) {
     if (options.filters[i].empty()) continue;
     MOESIM_TRY(narrow(space, kSpaceFilters[i], options.filters[i]));

@@ -67,6 +67,8 @@ Category category_of(const Op& op) {
     case OpKind::kJoinColumns:
     case OpKind::kSplitRows:
     case OpKind::kJoinRows:
+    case OpKind::kCompress:
+    case OpKind::kDecompress:
     case OpKind::kTakeShare: return Category::kRouting;
     case OpKind::kOptimizerStep: return Category::kOptimizer;
     case OpKind::kEmbedding:

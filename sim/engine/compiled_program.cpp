@@ -13,8 +13,10 @@ bool presses_on_a_port(const PortUse& use) {
 
 bool shares_resources(const ReplayProgram& program, const ReplayOp& op) {
   const bool slows = program.compute_slowdown != 1;
-  if (op.op_class == ReplayOpClass::kCompute) return slows;
-  return (op.holds_compute && slows) || presses_on_a_port(program.port_uses[op.port_use]);
+  const bool share_slows = program.share_slowdown != 1;
+  if (op.op_class == ReplayOpClass::kCompute) return slows || share_slows;
+  return (op.holds_compute && slows) || (op.holds_share && share_slows) ||
+         presses_on_a_port(program.port_uses[op.port_use]);
 }
 
 // What `op` needs of every stream: the number of ops of this call that must have ended there.
@@ -79,6 +81,7 @@ class BlockCompiler {
                         .varies = op.varies,
                         .second_half = op.second_half,
                         .holds_compute = op.holds_compute,
+                        .holds_share = op.holds_share,
                         .shares = contention_ && shares_resources(program_, op)};
     std::uint32_t named = 0;
     const Places demand = demands(block, op, issued, place_, named);

@@ -42,6 +42,7 @@ struct CompiledOp {
   bool varies = false;
   bool second_half = false;
   bool holds_compute = false;
+  bool holds_share = false;
   bool shares = false;  // its speed depends on what runs beside it
 };
 

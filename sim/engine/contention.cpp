@@ -16,9 +16,11 @@ std::uint64_t to_fixed(double value) { return static_cast<std::uint64_t>(std::ll
 Contention::Contention(const ReplayProgram& program, std::vector<Lane>& lanes)
     : lanes_(lanes),
       compute_slowness_(std::max(kOne, to_fixed(program.compute_slowdown))),
+      share_slowness_(std::max(kOne, to_fixed(program.share_slowdown))),
       activities_(lanes.size()),
       ports_(static_cast<std::size_t>(program.ports)),
       holders_(program.entities.size()),
+      sharers_(program.entities.size()),
       computing_(program.entities.size()) {
   if (program.ports > 0) {
     for (const PortUse& use : program.port_uses)
@@ -94,6 +96,21 @@ void Contention::release(LaneId lane) {
   }
 }
 
+Contention::Fixed Contention::compute_slowness(std::uint32_t entity) const {
+  const Fixed by_law = holders_[entity] > 0 ? compute_slowness_ : kOne;
+  return sharers_[entity] > 0 ? std::max(by_law, share_slowness_) : by_law;
+}
+
+bool Contention::hold(const Lane& lane) {
+  if (lane.op->holds_share) return sharers_[lane.entity]++ == 0;
+  return lane.op->holds_compute && holders_[lane.entity]++ == 0;
+}
+
+bool Contention::let_go(const Lane& lane) {
+  if (lane.op->holds_share) return --sharers_[lane.entity] == 0;
+  return lane.op->holds_compute && --holders_[lane.entity] == 0;
+}
+
 void Contention::start(LaneId leader, Picoseconds duration, Picoseconds now, EventQueue& queue) {
   ++starts_;
   Activity& activity = activities_[leader];
@@ -106,11 +123,11 @@ void Contention::start(LaneId leader, Picoseconds duration, Picoseconds now, Eve
     const Lane& lane = lanes_[member];
     if (lane.op->op_class == ReplayOpClass::kCompute) {
       computing_[lane.entity] = static_cast<std::uint16_t>(computing_[lane.entity] | 1U << lane.stream);
-      if (holders_[lane.entity] > 0) busiest = compute_slowness_;
+      busiest = compute_slowness(lane.entity);
       continue;
     }
     busiest = std::max(busiest, press(member, leader));
-    if (lane.op->holds_compute && holders_[lane.entity]++ == 0) mark_compute(lane.entity);
+    if (hold(lane)) mark_compute(lane.entity);
   }
   if (busiest > kOne) return mark(leader);
   activity.slowness = kOne;
@@ -126,13 +143,13 @@ void Contention::end(LaneId leader) {
       continue;
     }
     release(member);
-    if (lane.op->holds_compute && --holders_[lane.entity] == 0) mark_compute(lane.entity);
+    if (let_go(lane)) mark_compute(lane.entity);
   }
 }
 
 Contention::Fixed Contention::slowness(LaneId leader) const {
   const Lane& first = lanes_[leader];
-  if (first.op->op_class == ReplayOpClass::kCompute) return holders_[first.entity] > 0 ? compute_slowness_ : kOne;
+  if (first.op->op_class == ReplayOpClass::kCompute) return compute_slowness(first.entity);
   Fixed load = kOne;
   for (LaneId member = leader; member != kNoLane; member = lanes_[member].next_member) {
     const std::size_t begin = std::size_t{member} * tiers_;

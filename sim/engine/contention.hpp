@@ -2,7 +2,8 @@
 //
 // An operation alone takes its own duration D. It has D of work left and works it off at the rate 1 / max(1, load),
 // where load is the sum of the shares on the busiest port of any member; compute runs at 1 / compute_slowdown while
-// an operation that holds compute is active on its entity. Rates change only when operations start or end; all changes
+// an operation that holds compute is active on its entity, at 1 / share_slowdown while one that holds its share is, at the lower rate
+// beside both. Rates change only when operations start or end; all changes
 // of one instant are taken together and each operation concerned is rated once.
 //
 // Shares and loads are multiples of 2^-32, work left counts in 2^-32 ps and is rounded up: the same figures on every
@@ -78,11 +79,16 @@ class Contention {
   Fixed press(LaneId lane, LaneId leader);
   void release(LaneId lane);
   [[nodiscard]] Fixed slowness(LaneId leader) const;
+  [[nodiscard]] Fixed compute_slowness(std::uint32_t entity) const;
+  // Of a communication of this lane; whether the rate of compute on its entity may change.
+  bool hold(const Lane& lane);
+  bool let_go(const Lane& lane);
   void queue_end(LaneId leader, Picoseconds now, EventQueue& queue);
 
   std::vector<Lane>& lanes_;
   std::uint32_t tiers_ = 0;
   Fixed compute_slowness_ = kOne;
+  Fixed share_slowness_ = kOne;
   std::uint64_t starts_ = 0;
   std::vector<Fixed> shares_;               // port use * tiers + tier
   std::vector<std::int32_t> entity_ports_;  // entity * tiers + tier; -1: none
@@ -90,6 +96,7 @@ class Contention {
   std::vector<Port> ports_;
   std::vector<Use> uses_;
   std::vector<std::uint16_t> holders_;    // by entity
+  std::vector<std::uint16_t> sharers_;    // by entity, of those that hold a share
   std::vector<std::uint16_t> computing_;  // by entity: bits of the streams that run compute
   std::vector<LaneId> dirty_;
 };

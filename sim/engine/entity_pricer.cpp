@@ -186,6 +186,14 @@ CommCost EntityPricer::token_exchange(const Op& op, const Chunk& chunk, int vari
   return entry->second;
 }
 
+// Of an exchange of the same copies without bytes.
+Seconds EntityPricer::exchange_start(const Op& op, const Chunk& chunk, int variant) {
+  const int layer = moe_index(op);
+  const RowPiece piece = piece_of(op, chunk);
+  return op.group == GroupKind::kEpEsp ? exchange_with_shards(layer, variant, piece, Bytes(0)).time
+                                       : exchange_over_ep(layer, variant, piece, Bytes(0)).time;
+}
+
 CommCost EntityPricer::expert_transfer(const Op& op, const Chunk& chunk) {
   const GroupTopology& group = topology(op.group);
   CommCost cost = costs_.collective(CollectiveKind::kBroadcast, group, fetched_bytes(op, chunk));
@@ -203,7 +211,10 @@ PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   }
   CommCost cost;
   if (op.kind == OpKind::kDispatch || op.kind == OpKind::kCombine) {
+    if (op.fusion == Fusion::kAddressing) return {};
     cost = token_exchange(op, chunk, variant);
+    if (op.fusion == Fusion::kPiece)  // it has begun with an earlier piece
+      cost.time = std::max(Seconds(0), cost.time - exchange_start(op, chunk, variant));
   } else if (op.kind == OpKind::kFetchExperts || op.kind == OpKind::kReturnExpertGrads) {
     cost = expert_transfer(op, chunk);
   } else if (op.kind == OpKind::kSend || op.kind == OpKind::kReceive) {

@@ -38,6 +38,7 @@ class EntityPricer {
   [[nodiscard]] RoutedRows routed_rows(const Op& op, const Chunk& chunk, int variant);
   [[nodiscard]] int busiest_member(int moe_layer, int variant);
   [[nodiscard]] CommCost token_exchange(const Op& op, const Chunk& chunk, int variant);
+  [[nodiscard]] Seconds exchange_start(const Op& op, const Chunk& chunk, int variant);
   [[nodiscard]] CommCost exchange_over_ep(int layer, int variant, const RowPiece& piece, Bytes row_bytes);
   [[nodiscard]] CommCost exchange_visits(int layer, int variant, GroupKind kind, Bytes row_bytes);
   [[nodiscard]] CommCost exchange_with_shards(int layer, int variant, const RowPiece& piece, Bytes row_bytes);

@@ -181,6 +181,7 @@ JoinedProgram join_compute(const ReplayProgram& program) {
   joined.program.port_uses = program.port_uses;
   joined.program.ports = program.ports;
   joined.program.compute_slowdown = program.compute_slowdown;
+  joined.program.share_slowdown = program.share_slowdown;
   number_runs(joined);
   join_durations(joined);
   return joined;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "models/cost/law_parameters.hpp"
 
 namespace moesim {
 namespace {
@@ -48,15 +49,15 @@ Cost grouped_gemm_cost(const CostModel& costs, int device, const Op& op, const C
   work.output = result.type;
   switch (op.kind) {
     case OpKind::kGroupedGemm:
-      work.n = second.columns;
+      work.n = second.columns / op.columns.of;
       work.k = second.rows.count;
       break;
     case OpKind::kGroupedGemmDgrad:
       work.n = second.rows.count;
-      work.k = second.columns;
+      work.k = second.columns / op.columns.of;
       break;
     default:
-      work.n = result.columns;
+      work.n = result.columns / op.columns.of;
       work.k = result.rows.count;
       work.reduce_rows = true;
   }
@@ -235,10 +236,22 @@ Cost device_cost(const CostModel& costs, int device, const Op& op, const Chunk& 
   }
 }
 
+// Of a piece that continues a kernel: neither issued nor started.
+Cost without_start(const CostModel& costs, int device, const Op& op, Cost cost) {
+  const LawParameters& laws = costs.parameters(device);
+  const bool product =
+      op.kind == OpKind::kGroupedGemm || op.kind == OpKind::kGroupedGemmDgrad || op.kind == OpKind::kGroupedGemmWgrad;
+  cost.time = std::max(Seconds(0), cost.time - (product ? laws.gemm.overhead : laws.memory.overhead));
+  return cost;
+}
+
 }  // namespace
 
 Cost compute_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk, const PrecisionRecipe& recipe,
                   const RoutedRows& rows) {
+  if (op.fusion == Fusion::kAddressing) return {};
+  if (op.fusion == Fusion::kPiece)
+    return without_start(costs, device, op, device_cost(costs, device, op, chunk, recipe, rows));
   return costs.as_issued(device, kernels_of(op), device_cost(costs, device, op, chunk, recipe, rows));
 }
 
@@ -252,12 +265,13 @@ Flops product_flops(const Op& op, const Chunk& chunk, const RoutedRows& rows) {
     case OpKind::kGroupedGemm:
     case OpKind::kGroupedGemmDgrad: {
       const Tensor& weight = operand(chunk, op.inputs[1]);
-      return product(rows_of(operand(chunk, op.inputs[0]), rows), weight.rows.count, weight.columns);
+      return product(rows_of(operand(chunk, op.inputs[0]), rows), weight.rows.count, weight.columns / op.columns.of);
     }
     case OpKind::kGemmWgrad:
     case OpKind::kGroupedGemmWgrad: {
       const Tensor& gradient = operand(chunk, op.outputs[0]);
-      return product(rows_of(operand(chunk, op.inputs[0]), rows), gradient.rows.count, gradient.columns);
+      return product(rows_of(operand(chunk, op.inputs[0]), rows), gradient.rows.count,
+                     gradient.columns / op.columns.of);
     }
     default: return {};
   }

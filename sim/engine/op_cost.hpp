@@ -33,7 +33,8 @@ struct RoutedRows {
 // operation. Communication is one kernel, whose start the collective laws hold.
 [[nodiscard]] int kernels_of(const Op& op);
 
-// Time of a compute operation on a device of speed 1, fed by a host that launches each kernel.
+// Time of a compute operation on a device of speed 1, fed by a host that launches each kernel; of a later piece of a kernel without
+// the launch, of addressing none.
 [[nodiscard]] Cost compute_cost(const CostModel& costs, int device, const Op& op, const Chunk& chunk,
                                 const PrecisionRecipe& recipe, const RoutedRows& rows);
 

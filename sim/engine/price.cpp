@@ -51,6 +51,7 @@ class Pricer {
       result_.replay.compute_slowdown =
           std::max(result_.replay.compute_slowdown,
                    costs_.compute_slowdown_beside_communication(costs_.view().device_index(entity.representative)));
+    if (program_.plan.comm_sm_share > 0) result_.replay.share_slowdown = 1 / (1 - program_.plan.comm_sm_share);
     return std::move(result_);
   }
 
@@ -86,7 +87,9 @@ class Pricer {
         } else if (is_communication(op.kind)) {
           out.op_class = ReplayOpClass::kCollective;
           out.group = static_cast<std::uint8_t>(op.group);
-          out.holds_compute = true;
+          const bool exchange = op.kind == OpKind::kDispatch || op.kind == OpKind::kCombine;
+          out.holds_share = exchange && program_.plan.comm_sm_share > 0;
+          out.holds_compute = !out.holds_share;
         }
         compiled.ops.push_back(out);
       }

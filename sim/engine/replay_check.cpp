@@ -56,6 +56,9 @@ Fault tables_fault(const ReplayProgram& program) {
   if (!(program.compute_slowdown >= 1 && program.compute_slowdown <= 1024)) {
     return fmt::format("compute slowdown {} is not between 1 and 1024", program.compute_slowdown);
   }
+  if (!(program.share_slowdown >= 1 && program.share_slowdown <= 1024)) {
+    return fmt::format("share slowdown {} is not between 1 and 1024", program.share_slowdown);
+  }
   return {};
 }
 

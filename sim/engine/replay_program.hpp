@@ -70,6 +70,7 @@ struct ReplayOp {
   bool varies = false;         // duration differs by micro-batch: table[duration + call.variant]
   bool second_half = false;    // of a block that joins two micro-batches: varies with call.second_variant instead
   bool holds_compute = false;  // communication that takes compute units away
+  bool holds_share = false;  // the same of an exchange that holds ReplayProgram::share_slowdown's part of them instead
   std::uint16_t category = 0;  // for the statistics; meaning belongs to the caller
   std::uint32_t port_use = 0;  // index into ReplayProgram::port_uses; 0: none
 };
@@ -108,6 +109,7 @@ struct ReplayProgram {
   std::vector<PortUse> port_uses{PortUse{}};
   std::int32_t ports = 0;       // number of port ids
   double compute_slowdown = 1;  // of compute beside communication that holds compute units
+  double share_slowdown = 1;    // and beside an exchange that holds a share of its own; beside both: the larger
 };
 
 }  // namespace moesim

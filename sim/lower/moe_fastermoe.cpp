@@ -59,16 +59,23 @@ class FasterMoe final : public MoeSchedule {
     } else {
       copies = b.cut_shadows(b.permute(x, gate), b.degree());
     }
-    for (RoutedTokens& piece : copies.travelling) piece = b.dispatch(piece, GroupKind::kEp);
+    std::vector<PackedTokens> out;
+    for (const RoutedTokens& piece : copies.travelling)
+      out.push_back(b.depart(piece, OpKind::kDispatch, GroupKind::kEp));
     const std::vector<ExpertWeights> fetched = b.fetch_shadows(gate);
     const bool mixed = b.local_experts() > 1;
-    std::vector<TensorId> results;
-    for (const RoutedTokens& piece : copies.travelling) {
+    std::vector<PackedTokens> back;
+    for (const PackedTokens& arriving : out) {
+      const RoutedTokens piece = b.arrive(arriving);
       TensorId computed = b.experts(mixed ? b.sort_by_expert(piece) : piece);
       if (mixed) computed = b.sort_by_source(computed);
-      results.push_back(b.combine(computed, GroupKind::kEp));
+      back.push_back(b.depart({computed, {}}, OpKind::kCombine, GroupKind::kEp));
     }
-    for (std::size_t i = 0; i < fetched.size(); ++i) results.push_back(b.shadow_experts(copies.staying[i], fetched[i]));
+    std::vector<TensorId> staying;
+    for (std::size_t i = 0; i < fetched.size(); ++i) staying.push_back(b.shadow_experts(copies.staying[i], fetched[i]));
+    std::vector<TensorId> results;
+    for (const PackedTokens& arriving : back) results.push_back(b.arrive(arriving).tokens);
+    results.insert(results.end(), staying.begin(), staying.end());
     return b.add_shared_experts(b.unpermute(b.join(results), gate), x);
   }
 };

@@ -7,6 +7,7 @@
 
 #include "sim/lower/moe_megatron_a2a.hpp"
 #include "sim/lower/moe_pipemoe.hpp"
+#include "sim/lower/moe_schemoe.hpp"
 
 namespace moesim {
 namespace {
@@ -23,25 +24,29 @@ class FsMoe final : public MoeSchedule {
   }
   std::string_view same_as(const Plan& plan, const MoeShape&) const override {
     if (moe_degree(*this, plan) == 1) return megatron_a2a().name();
-    return plan.sizes().esp == 1 ? pipemoe().name() : std::string_view{};
+    if (plan.sizes().esp > 1) return {};
+    return compresses_rows(plan) ? schemoe().name() : pipemoe().name();
   }
 
   TensorId forward(MoeLayerBuilder& b, TensorId x) const override {
     if (b.degree() == 1) return megatron_a2a().forward(b, x);
-    if (b.plan().sizes().esp == 1) return pipemoe().forward(b, x);
+    if (b.plan().sizes().esp == 1) return schemoe().forward(b, x);
     const TensorId gate = b.gate(x);
     std::vector<RoutedTokens> pieces = b.cut(b.permute(x, gate), CutBy::kShare, b.degree());
-    for (RoutedTokens& piece : pieces) piece = b.dispatch(piece, GroupKind::kEp);
+    std::vector<PackedTokens> out;
+    for (const RoutedTokens& piece : pieces) out.push_back(b.depart(piece, OpKind::kDispatch, GroupKind::kEp));
     const bool mixed = b.local_experts() > 1;
-    std::vector<TensorId> results;
-    RoutedTokens next = b.share(pieces.front(), GroupKind::kEsp);
+    std::vector<PackedTokens> back;
+    RoutedTokens next = b.share(b.arrive(out.front()), GroupKind::kEsp);
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       const RoutedTokens shared = next;
-      if (i + 1 < pieces.size()) next = b.share(pieces[i + 1], GroupKind::kEsp);
+      if (i + 1 < pieces.size()) next = b.share(b.arrive(out[i + 1]), GroupKind::kEsp);
       TensorId computed = b.experts(mixed ? b.sort_by_expert(shared) : shared);
       if (mixed) computed = b.sort_by_source(computed);
-      results.push_back(b.combine(b.sum_shards(computed, GroupKind::kEsp), GroupKind::kEp));
+      back.push_back(b.depart({b.sum_shards(computed, GroupKind::kEsp), {}}, OpKind::kCombine, GroupKind::kEp));
     }
+    std::vector<TensorId> results;
+    for (const PackedTokens& arriving : back) results.push_back(b.arrive(arriving).tokens);
     return b.add_shared_experts(b.unpermute(b.join(results), gate), x);
   }
 };

@@ -35,6 +35,9 @@ class Janus final : public MoeSchedule {
   }
   Status check(const Plan& plan, const MoeShape& shape) const override {
     if (plan.sizes().esp > 1) return usage_error("janus knows no shards of experts", "set esp to 1");
+    if (compresses_rows(plan) && moves_experts(plan, shape))
+      return usage_error("janus moves experts here instead of tokens, so none are compressed",
+                         "leave \"moe_dispatch_format\" and \"moe_combine_format\" out, or take megatron-a2a");
     return megatron_a2a().check(plan, shape);
   }
   int shadows(const Plan& plan, const MoeShape& shape) const override {

@@ -111,17 +111,23 @@ RoutedTokens MoeLayerBuilder::dispatch_shares(const RoutedTokens& x) {
     pieces[i] = b_.take_share("moe.share_out", pieces[i], GroupKind::kTp);
     if (group == GroupKind::kEpEsp) pieces[i] = b_.replicate("moe.replicate", pieces[i]);
   }
-  first = b_.dispatch("moe.dispatch", first, group);
+  std::vector<PackedTokens> under_way = {depart(first, OpKind::kDispatch, group)};
+  for (std::size_t i = 1; i < pieces.size(); ++i)
+    under_way.push_back(depart({pieces[i], {}}, OpKind::kDispatch, group));
+  first = arrive(under_way[0]);
   pieces[0] = first.tokens;
-  for (std::size_t i = 1; i < pieces.size(); ++i) pieces[i] = b_.dispatch("moe.dispatch", pieces[i], group);
+  for (std::size_t i = 1; i < pieces.size(); ++i) pieces[i] = arrive(under_way[i]).tokens;
   return {b_.join_columns("moe.join_copies", pieces), first.weights};
 }
 
 TensorId MoeLayerBuilder::combine_shares(TensorId x) {
   const GroupKind group = plan().sizes().esp > 1 ? GroupKind::kEpEsp : GroupKind::kEp;
   std::vector<TensorId> pieces = b_.split_columns("moe.split_results", x, pieces_of(b_.tensor(x).columns));
-  for (TensorId& piece : pieces) piece = b_.combine("moe.combine", piece, group);
-  for (TensorId& piece : pieces) {
+  std::vector<PackedTokens> under_way;
+  for (const TensorId piece : pieces) under_way.push_back(depart({piece, {}}, OpKind::kCombine, group));
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    TensorId& piece = pieces[i];
+    piece = arrive(under_way[i]).tokens;
     if (group == GroupKind::kEpEsp) piece = b_.sum_replicas("moe.sum_replicas", piece);
     piece = b_.gather_shares("moe.gather_shares", piece, GroupKind::kTp, Stream::kTp);
   }
@@ -143,6 +149,20 @@ RoutedTokens MoeLayerBuilder::replicate(const RoutedTokens& x) { return b_.repli
 RoutedTokens MoeLayerBuilder::dispatch(const RoutedTokens& x, GroupKind group) {
   return b_.dispatch("moe.dispatch", x, group);
 }
+
+PackedTokens MoeLayerBuilder::compress(const RoutedTokens& x, OpKind exchange, GroupKind group) {
+  return b_.compress(x, exchange, group);
+}
+
+PackedTokens MoeLayerBuilder::exchange(const PackedTokens& x) {
+  return b_.exchange(x.exchange == OpKind::kDispatch ? "moe.dispatch" : "moe.combine", x);
+}
+
+PackedTokens MoeLayerBuilder::depart(const RoutedTokens& x, OpKind exchange, GroupKind group) {
+  return this->exchange(compress(x, exchange, group));
+}
+
+RoutedTokens MoeLayerBuilder::arrive(const PackedTokens& x) { return b_.decompress(x); }
 
 RoutedTokens MoeLayerBuilder::share(const RoutedTokens& x, GroupKind group) {
   return b_.all_gather("moe.share", x, group, Stream::kEsp);
@@ -168,13 +188,26 @@ LinearShape MoeLayerBuilder::down_shape() const {
           .bias_on_every_shard = true};
 }
 
-TensorId MoeLayerBuilder::experts(const RoutedTokens& x) {
+TensorId MoeLayerBuilder::experts(const RoutedTokens& x) { return experts_down(experts_up(x), {}); }
+
+TensorId MoeLayerBuilder::experts_up(const RoutedTokens& x) {
   if (!up_.valid()) up_ = b_.linear_weight("experts.up", up_shape());
   const TensorId raised = b_.linear("experts.up", x.tokens, up_shape(), up_);
-  const TensorId activated = b_.weighted_activation("experts.activation", {raised, x.weights}, shape_.expert.gated);
-  if (!down_.valid()) down_ = b_.linear_weight("experts.down", down_shape());
-  return b_.linear("experts.down", activated, down_shape(), down_);
+  return b_.weighted_activation("experts.activation", {raised, x.weights}, shape_.expert.gated);
 }
+
+TensorId MoeLayerBuilder::experts_down(TensorId activated, const ColumnBlock& block) {
+  if (!down_.valid()) down_ = b_.linear_weight("experts.down", down_shape());
+  return b_.linear("experts.down", activated, down_shape(), down_, block);
+}
+
+TensorId MoeLayerBuilder::sort_by_expert(TensorId x) { return b_.sort_shares_by_expert("moe.sort", x); }
+
+TensorId MoeLayerBuilder::join_columns(const std::vector<TensorId>& blocks) {
+  return b_.join_columns("moe.join_columns", blocks);
+}
+
+int MoeLayerBuilder::column_blocks() const { return pieces_of(b_.model().hidden, degree_); }
 
 MoeLayerBuilder::CutCopies MoeLayerBuilder::cut_shadows(const RoutedTokens& x, int distances) {
   const ShadowCut cut{distances, batches(), shadows_, shape_.experts};

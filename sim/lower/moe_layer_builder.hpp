@@ -73,9 +73,21 @@ class MoeLayerBuilder {
   TensorId shadow_experts(const RoutedTokens& staying, const ExpertWeights& weights);
   RoutedTokens replicate(const RoutedTokens& x);                  // a copy for each shard of its expert
   RoutedTokens dispatch(const RoutedTokens& x, GroupKind group);  // to the ranks of their experts
-  RoutedTokens share(const RoutedTokens& x, GroupKind group);     // all-gather: every shard needs every copy
-  RoutedTokens sort_by_expert(const RoutedTokens& x);             // needed when a rank holds several experts
-  TensorId experts(const RoutedTokens& x);  // the local experts' (shard of the) FFN, of every piece
+  // The same, and the way back, in steps (ChunkBuilder::compress). A result on its way back has no weights.
+  PackedTokens compress(const RoutedTokens& x, OpKind exchange, GroupKind group);
+  PackedTokens exchange(const PackedTokens& x);
+  PackedTokens depart(const RoutedTokens& x, OpKind exchange, GroupKind group);  // the first two
+  RoutedTokens arrive(const PackedTokens& x);                                    // and the last
+  RoutedTokens share(const RoutedTokens& x, GroupKind group);  // all-gather: every shard needs every copy
+  RoutedTokens sort_by_expert(const RoutedTokens& x);          // needed when a rank holds several experts
+  TensorId experts(const RoutedTokens& x);                     // the local experts' (shard of the) FFN, of every piece
+  // The two halves of them: up to the activation, and what follows of all pieces together, by blocks of the result's columns.
+  TensorId experts_up(const RoutedTokens& x);
+  TensorId experts_down(TensorId activated, const ColumnBlock& block);
+  TensorId sort_by_expert(TensorId x);
+  TensorId join_columns(const std::vector<TensorId>& blocks);
+  [[nodiscard]] int column_blocks() const;       // degree(), or the next number below that divides the width
+  void fuse(Fusion fusion) { b_.fuse(fusion); }  // operations from here on
   // The same where all shards have the same rows: summed over ESP, by an all-reduce inside the experts (Megatron's f and g).
   TensorId experts_summed(const RoutedTokens& x);
   TensorId sum_alike(TensorId x);  // partial results of shards that have the same rows, summed for all of them

@@ -20,6 +20,9 @@ class MegatronAllGather final : public MoeSchedule {
       return usage_error(
           "megatron-allgather computes the copies of all ranks together and knows no capacity of one rank",
           "set \"capacity_factor\": 0, or take megatron-a2a");
+    if (compresses_rows(plan))
+      return usage_error("megatron-allgather gathers tokens and exchanges none, so none are compressed",
+                         "leave \"moe_dispatch_format\" and \"moe_combine_format\" out, or take megatron-a2a");
     return megatron_a2a().check(plan, shape);
   }
   std::string_view same_as(const Plan& plan, const MoeShape&) const override {

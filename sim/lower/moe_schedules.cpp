@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/text.hpp"
+#include "sim/lower/moe_comet.hpp"
 #include "sim/lower/moe_deepep.hpp"
 #include "sim/lower/moe_deepspeed_moe.hpp"
 #include "sim/lower/moe_deepspeed_v0.hpp"
@@ -20,6 +21,7 @@
 #include "sim/lower/moe_parm_s2.hpp"
 #include "sim/lower/moe_pipemoe.hpp"
 #include "sim/lower/moe_schedule.hpp"
+#include "sim/lower/moe_schemoe.hpp"
 #include "sim/lower/moe_tutel.hpp"
 
 namespace moesim {
@@ -29,8 +31,9 @@ std::vector<const MoeSchedule*>& schedule_list() {
   static std::vector<const MoeSchedule*> list = {
       &megatron_a2a(),     &parm_s1(),      &parm_s2(),      &deepspeed_moe(),
       &deepspeed_moe_ar(), &deepspeed_v0(), &deepspeed_v1(), &megatron_allgather(),
-      &pipemoe(),          &fsmoe(),        &tutel(),        &fastmoe(),
-      &fastermoe(),        &janus(),        &deepep()};
+      &pipemoe(),          &schemoe(),      &fsmoe(),        &tutel(),
+      &fastmoe(),          &fastermoe(),    &janus(),        &comet(),
+      &deepep()};
   return list;
 }
 

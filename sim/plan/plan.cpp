@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "base/text.hpp"
 #include "sim/pipeline/schedules.hpp"
 
 namespace moesim {
@@ -32,6 +33,24 @@ Status check_own_split(const std::vector<int>& layers, int stages, int model_lay
 
 std::string_view grad_placement_name(GradPlacement placement) {
   return placement == GradPlacement::kAsReady ? "as-ready" : "between-exchanges";
+}
+
+std::string_view wire_format_name(WireFormat format) {
+  switch (format) {
+    case WireFormat::kAsComputed: return "";
+    case WireFormat::kBf16: return "bf16";
+    case WireFormat::kFp8: return "fp8";
+  }
+  return "";
+}
+
+Result<WireFormat> find_wire_format(std::string_view name) {
+  if (name.empty() || name == "none") return WireFormat::kAsComputed;
+  const std::vector<std::string> names = {"bf16", "fp8"};
+  for (const WireFormat format : {WireFormat::kBf16, WireFormat::kFp8})
+    if (wire_format_name(format) == name) return format;
+  return usage_error(fmt::format("unknown format '{}' of rows on the wire{}", name, did_you_mean(name, names)),
+                     "one of none, bf16, fp8");
 }
 
 std::string_view recompute_name(Recompute recompute) {

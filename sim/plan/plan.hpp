@@ -38,6 +38,17 @@ enum class GradPlacement : std::uint8_t {
 };
 [[nodiscard]] std::string_view grad_placement_name(GradPlacement placement);
 
+// In which number format token rows travel to and from the experts (sim/program/wire_format.hpp). Other than kAsComputed it changes
+// the numbers that are trained.
+enum class WireFormat : std::uint8_t {
+  kAsComputed,
+  kBf16,
+  kFp8,  // E4M3 with an FP32 scale for each row and 128 columns
+};
+[[nodiscard]] std::string_view wire_format_name(WireFormat format);        // "", "bf16", "fp8"
+[[nodiscard]] Result<WireFormat> find_wire_format(std::string_view name);  // "none" as well: kAsComputed
+
+constexpr double kMostCommSmShare = 0.9;
 constexpr int kMostMoePieces = 8;   // that a MoE schedule cuts token copies into
 constexpr int kMostShadows = 4096;  // experts of a layer that a plan may have shadowed
 // Those that a plan may name for its all-reduces, the default first.
@@ -60,8 +71,14 @@ struct Plan {
   std::string moe_schedule = "megatron-a2a";  // a name of sim/lower/moe_schedules.hpp
   int moe_degree = 0;                         // pieces that it cuts copies into; 0: what MoeSchedule::degrees has first
   int moe_shadows = 0;                        // shadowed experts of each MoE layer: those with the most copies
-  ExpertSlots expert_slots;                   // which expert stands where
-  double capacity_factor = 0;                 // 0: dropless
+  // Of dispatches and of combines, in the forward and in the backward pass: the gradients of combined rows are dispatched.
+  WireFormat moe_dispatch_format = WireFormat::kAsComputed;
+  WireFormat moe_combine_format = WireFormat::kAsComputed;
+  // Part of the compute units that an exchange of token copies holds while it is under way, as of a kernel whose thread blocks are
+  // divided: DeepEP's 20 of 132 are 0.1515. 0: as the law of overlap says of any communication.
+  double comm_sm_share = 0;
+  ExpertSlots expert_slots;    // which expert stands where
+  double capacity_factor = 0;  // 0: dropless
   bool pad_to_capacity = false;
 
   // By which algorithms token copies are exchanged (dispatch and combine) and all-reduces run. kAuto: as the library of
@@ -89,6 +106,14 @@ struct Plan {
   [[nodiscard]] std::int64_t tokens_per_micro_batch() const { return micro_batch * seq_length / layout.sizes.cp; }
   bool operator==(const Plan&) const = default;
 };
+
+// Whether token rows travel in another format than they are computed in.
+[[nodiscard]] inline bool compresses_rows(const Plan& plan) {
+  return plan.moe_dispatch_format != WireFormat::kAsComputed || plan.moe_combine_format != WireFormat::kAsComputed;
+}
+
+// What results say where they do: that the numbers change.
+[[nodiscard]] std::string wire_note(const Plan& plan);
 
 // Every rule that does not need the cluster: divisibility, heads by TP, experts by EP, layers conserved, batch sizes,
 // and what the pipeline schedule demands. The error is worded as the user's launcher would word it.

@@ -72,6 +72,11 @@ Status check_model_fits(const Plan& plan, const ModelShape& model) {
   if (!is_moe(model) && plan.grad_placement == GradPlacement::kBetweenExchanges)
     return invalid_input("grad_placement is between-exchanges, but the model has no experts and exchanges nothing", {},
                          "leave it out of a dense model's plan");
+  if (!is_moe(model) && (compresses_rows(plan) || plan.comm_sm_share > 0))
+    return invalid_input(
+        "moe_dispatch_format, moe_combine_format and comm_sm_share are about token copies, but the model has no "
+        "experts",
+        {}, "leave them out of a dense model's plan");
   for (const LayerShape& kind : model.kinds) {
     MOESIM_TRY(check_heads(kind.attention, s.tp));
     if (kind.dense) {
@@ -137,6 +142,9 @@ Status check_options(const Plan& plan) {
           "grad_placement between-exchanges holds gradients back, which ZeRO 2 and 3 have no memory for", {},
           "set zero_dense and zero_expert to 0 or 1, or grad_placement to as-ready");
   }
+  if (!(plan.comm_sm_share >= 0 && plan.comm_sm_share <= kMostCommSmShare))
+    return invalid_input(fmt::format("comm_sm_share is {}, expected 0 to {}", plan.comm_sm_share, kMostCommSmShare), {},
+                         "give the part of the compute units that exchanges hold: 20 of 132 are 0.1515");
   if (plan.grad_bucket_elements < 1)
     return invalid_input(fmt::format("gradient bucket of {} elements, expected at least 1", plan.grad_bucket_elements));
   return {};
@@ -168,6 +176,17 @@ std::string nodes_note(const ParallelSizes& s) {
                      s.ep_on_node, s.ep);
 }
 
+std::string wire_note(const Plan& plan) {
+  const auto text = [](WireFormat format) {
+    return format == WireFormat::kAsComputed ? std::string("as computed")
+                                             : fmt::format("in {}", wire_format_name(format));
+  };
+  return fmt::format(
+      "token rows are dispatched {} and combined {}, forward and backward: their rounding changes what is trained, and "
+      "by how much is not predicted",
+      text(plan.moe_dispatch_format), text(plan.moe_combine_format));
+}
+
 std::vector<std::string> plan_notes(const Plan& plan, const ModelShape& model) {
   const ParallelSizes& s = plan.sizes();
   std::vector<std::string> notes;
@@ -184,6 +203,10 @@ std::vector<std::string> plan_notes(const Plan& plan, const ModelShape& model) {
   if (model.max_positions > 0 && plan.seq_length > model.max_positions)
     notes.push_back(
         fmt::format("sequence length {} exceeds the model's {} positions", plan.seq_length, model.max_positions));
+  if (compresses_rows(plan)) notes.push_back(wire_note(plan));
+  if (plan.moe_schedule == "comet")
+    notes.emplace_back(
+        "comet is priced as two fused kernels: their pieces pay neither launches nor starts of exchanges of their own");
   if (const auto layers = split_layers(plan, model);
       layers && std::adjacent_find(layers->begin(), layers->end(), std::not_equal_to<>()) != layers->end())
     notes.push_back(fmt::format("uneven layers per virtual stage: {}", fmt::join(*layers, " ")));

@@ -150,6 +150,13 @@ Result<ExchangeAlgorithm> read_all_to_all(JsonReader& root, ExchangeAlgorithm fa
   return *found;
 }
 
+Result<WireFormat> read_wire_format(JsonReader& root, std::string_view key) {
+  MOESIM_ASSIGN(const std::string word, root.string_or(key, ""));
+  const auto found = find_wire_format(word);
+  if (!found) return root.error_at(key, found.error().what, found.error().hint);
+  return *found;
+}
+
 Result<CollectiveAlgorithm> read_all_reduce(JsonReader& root, CollectiveAlgorithm fallback) {
   MOESIM_ASSIGN(const std::string word, root.string_or("all_reduce", std::string(algorithm_name(fallback))));
   std::vector<std::string> names;
@@ -191,6 +198,9 @@ Status read_options(JsonReader& root, Plan& plan) {
   MOESIM_ASSIGN(plan.moe_schedule, root.string_or("moe_schedule", plan.moe_schedule));
   MOESIM_ASSIGN(plan.moe_degree, small_int_or(root, "moe_degree", plan.moe_degree, 0, kMostMoePieces));
   MOESIM_ASSIGN(plan.moe_shadows, small_int_or(root, "moe_shadows", plan.moe_shadows, 0, kMostShadows));
+  MOESIM_ASSIGN(plan.moe_dispatch_format, read_wire_format(root, "moe_dispatch_format"));
+  MOESIM_ASSIGN(plan.moe_combine_format, read_wire_format(root, "moe_combine_format"));
+  MOESIM_ASSIGN(plan.comm_sm_share, root.double_or("comm_sm_share", plan.comm_sm_share, 0, kMostCommSmShare));
   MOESIM_ASSIGN(plan.expert_slots, read_expert_slots(root));
   MOESIM_ASSIGN(plan.capacity_factor, root.double_or("capacity_factor", plan.capacity_factor, 0, kLargestCapacity));
   MOESIM_ASSIGN(plan.pad_to_capacity, root.bool_or("pad_to_capacity", plan.pad_to_capacity));
@@ -268,6 +278,11 @@ std::string plan_to_json(const PlanFile& file, int indent) {
   json["moe_schedule"] = plan.moe_schedule;
   json["moe_degree"] = plan.moe_degree;
   if (plan.moe_shadows > 0) json["moe_shadows"] = plan.moe_shadows;
+  if (plan.moe_dispatch_format != WireFormat::kAsComputed)
+    json["moe_dispatch_format"] = wire_format_name(plan.moe_dispatch_format);
+  if (plan.moe_combine_format != WireFormat::kAsComputed)
+    json["moe_combine_format"] = wire_format_name(plan.moe_combine_format);
+  if (plan.comm_sm_share > 0) json["comm_sm_share"] = plan.comm_sm_share;
   if (!plan.expert_slots.in_order()) json["expert_slots"] = plan.expert_slots.expert_at;
   json["capacity_factor"] = plan.capacity_factor;
   json["pad_to_capacity"] = plan.pad_to_capacity;

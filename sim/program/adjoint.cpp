@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "sim/program/wire_format.hpp"
 
 namespace moesim {
 namespace {
@@ -18,6 +19,8 @@ bool is_cheap(OpKind kind) {
     case OpKind::kAttention:
     case OpKind::kPermute:
     case OpKind::kSortByExpert:
+    case OpKind::kCompress:
+    case OpKind::kDecompress:
     case OpKind::kRotary: return true;
     default: return false;
   }
@@ -85,6 +88,8 @@ class AdjointWriter {
     op.inputs = inputs;
     op.outputs = outputs;
     op.attention = of.attention;
+    op.fusion = of.fusion;
+    op.columns = of.columns;
     ops.push_back(op);
     return ops.back();
   }
@@ -117,7 +122,9 @@ class AdjointWriter {
       return;
     }
     const TensorId sum = gradient_like(tensor);
-    emit(input_ops_, OpKind::kAdd, Phase::kBackwardInput, of, {previous, gradient}, {sum});
+    Op& add = emit(input_ops_, OpKind::kAdd, Phase::kBackwardInput, of, {previous, gradient}, {sum});
+    add.fusion = Fusion::kNone;
+    add.columns = {};
     set_gradient(tensor, sum);
   }
 
@@ -163,10 +170,17 @@ class AdjointWriter {
     ensure(x);  // a gather that has to be repeated is issued before dgrad, and hides behind it
     ensure(w);  // where it was fetched
     const TensorId gx = gradient_like(x);
-    emit(input_ops_, dgrad, Phase::kBackwardInput, op, {gy, w}, {gx});
+    OperandList inputs{gy, w};
+    const TensorId so_far = op.columns.of > 1 ? gradient(x) : TensorId();
+    if (so_far.valid()) inputs.push_back(so_far);
+    emit(input_ops_, dgrad, Phase::kBackwardInput, op, inputs, {gx});
     emit(weights_apart_ ? weight_ops_ : input_ops_, wgrad, Phase::kBackwardWeight, op, {x, gy},
          {chunk_.tensors[w.index()].role == TensorRole::kWeight ? weight_gradient(w) : fetched_gradient(w)});
-    contribute(x, gx, op);
+    if (so_far.valid()) {
+      set_gradient(x, gx);
+    } else {
+      contribute(x, gx, op);
+    }
   }
 
   // Of weights that were fetched: kept apart until it goes back.
@@ -220,6 +234,72 @@ class AdjointWriter {
       if (gradient(op.outputs[i]).valid()) contribute(op.inputs[i], gxs[g++], op);
   }
 
+  // Gradients travel in the types that they are in, with the scales of those that have been compressed.
+  void exchange_gradients(const Op& op) {
+    OperandList gys;
+    OperandList gxs;
+    const auto move = [&](TensorId gy, TensorId like) {
+      const Tensor gradient = chunk_.tensors[gy.index()];
+      const Tensor original = chunk_.tensors[like.index()];
+      const TensorId gx =
+          builder_.make(original.name, TensorRole::kActivationGradient, gradient.type, original.rows, gradient.columns);
+      chunk_.tensors[gx.index()].layer = original.layer;
+      gys.push_back(gy);
+      gxs.push_back(gx);
+      return gx;
+    };
+    for (int i = 0; i < op.outputs.size(); ++i)
+      if (const TensorId gy = gradient(op.outputs[i]); gy.valid()) contribute(op.inputs[i], move(gy, op.inputs[i]), op);
+    const TensorId packed = gys[0];
+    if (const auto scales = scales_.find(packed); scales != scales_.end())
+      scales_.emplace(gxs[0], move(scales->second, op.inputs[0]));
+    Op& adjoint = emit(input_ops_, opposite_exchange(op.kind), Phase::kBackwardInput, op, gys, gxs);
+    adjoint.group = op.group;
+    adjoint.stream = op.stream;
+  }
+
+  // Rounding passes its gradient through. Behind the exchange of the forward pass, and so before that of the backward pass.
+  void pack_gradient(const ChunkBuilder::Entry& entry) {
+    const Op& op = entry.op;
+    const TensorId gy = gradient(op.outputs[0]);
+    const Tensor full = chunk_.tensors[gy.index()];
+    const auto type = packed_type(builder_.plan(), opposite_exchange(entry.exchange), full.type);
+    if (!type) return set_gradient(op.inputs[0], gy);
+    const auto make = [&](std::string_view name, DType of, std::int64_t columns) {
+      const TensorId id = builder_.make(name, TensorRole::kActivationGradient, of, full.rows, columns);
+      chunk_.tensors[id.index()].layer = full.layer;
+      return id;
+    };
+    const TensorId packed = make("moe.packed", *type, full.columns);
+    OperandList outputs{packed};
+    if (*type == DType::kFp8) {
+      outputs.push_back(make("moe.scales", DType::kFp32, scales_of_row(full.columns)));
+      scales_.emplace(packed, outputs[1]);
+    }
+    emit(input_ops_, OpKind::kCompress, Phase::kBackwardInput, op, {gy}, outputs);
+    set_gradient(op.inputs[0], packed);
+  }
+
+  void unpack_gradient(const ChunkBuilder::Entry& entry) {
+    const Op& op = entry.op;
+    const TensorId packed = gradient(op.outputs[0]);
+    const TensorId x = op.inputs[0];
+    const DType computed = chunk_.tensors[x.index()].type;
+    if (!packed_type(builder_.plan(), opposite_exchange(entry.exchange), computed)) {
+      if (entry.forward) contribute(x, packed, op);
+      return;
+    }
+    OperandList inputs{packed};
+    if (const auto scales = scales_.find(packed); scales != scales_.end()) inputs.push_back(scales->second);
+    const TensorId gx = gradient_like(x);
+    emit(input_ops_, OpKind::kDecompress, Phase::kBackwardInput, op, inputs, {gx});
+    if (entry.forward) {
+      contribute(x, gx, op);
+    } else {
+      set_gradient(x, gx);
+    }
+  }
+
   void differentiate(const ChunkBuilder::Entry& entry) {
     const Op op = entry.op;
     if (op.kind == OpKind::kCrossEntropy) {
@@ -257,8 +337,10 @@ class AdjointWriter {
       case OpKind::kAllGather: conjugate(op, entry.alike ? OpKind::kTakeShare : OpKind::kReduceScatter); break;
       case OpKind::kTakeShare: conjugate(op, OpKind::kAllGather); break;
       case OpKind::kReduceScatter: conjugate(op, OpKind::kAllGather); break;
-      case OpKind::kDispatch: conjugate(op, OpKind::kCombine); break;
-      case OpKind::kCombine: conjugate(op, OpKind::kDispatch); break;
+      case OpKind::kDispatch:
+      case OpKind::kCombine: exchange_gradients(op); break;
+      case OpKind::kCompress: unpack_gradient(entry); break;
+      case OpKind::kDecompress: pack_gradient(entry); break;
       case OpKind::kFetchExperts: return_gradients(op); break;
       case OpKind::kSplitColumns: join_gradients(op, OpKind::kJoinColumns); break;
       case OpKind::kJoinColumns: split_gradient(op, OpKind::kSplitColumns); break;
@@ -367,6 +449,7 @@ class AdjointWriter {
   std::vector<bool> kept_;              // or made again already
   std::vector<TensorId> gradients_;     // by tensor
   std::map<TensorId, TensorId> weight_gradients_;
+  std::map<TensorId, TensorId> scales_;  // of compressed gradients
   std::vector<Op> input_ops_;
   std::vector<Op> weight_ops_;
 };

@@ -1,5 +1,7 @@
 #include "sim/program/chunk_builder.hpp"
 
+#include "base/error.hpp"
+
 namespace moesim {
 
 ChunkBuilder::ChunkBuilder(const Plan& plan, const ModelShape& model, const Layout& layout,
@@ -24,6 +26,7 @@ Op& ChunkBuilder::record(OpKind kind, std::string_view name, OperandList inputs,
   entry.op.kind = kind;
   entry.op.layer = layer_;
   entry.op.name = name;
+  entry.op.fusion = fusion_;
   entry.op.inputs = inputs;
   entry.op.outputs = outputs;
   tape_.push_back(entry);
@@ -99,11 +102,14 @@ TensorId ChunkBuilder::linear(std::string_view name, TensorId x, const LinearSha
   return linear(name, x, shape, linear_weight(name, shape));
 }
 
-TensorId ChunkBuilder::linear(std::string_view name, TensorId x, const LinearShape& shape, TensorId weight) {
+TensorId ChunkBuilder::linear(std::string_view name, TensorId x, const LinearShape& shape, TensorId weight,
+                              const ColumnBlock& block) {
   const bool expert = shape.replicas == GroupKind::kEdp;
+  MOESIM_ASSERT(block.of == 1 || (expert && shape.out % block.of == 0));
   const TensorId operand = shape.high_precision ? x : to_compute_format(name, x);
-  const TensorId y = make(name, TensorRole::kActivation, recipe_.activation, tensor(operand).rows, shape.out);
-  record(expert ? OpKind::kGroupedGemm : OpKind::kGemm, name, {operand, weight}, {y});
+  const TensorId y =
+      make(name, TensorRole::kActivation, recipe_.activation, tensor(operand).rows, shape.out / block.of);
+  record(expert ? OpKind::kGroupedGemm : OpKind::kGemm, name, {operand, weight}, {y}).columns = block;
   return y;
 }
 
@@ -331,38 +337,6 @@ TensorId ChunkBuilder::scale_gradient(std::string_view name, TensorId x, float f
   const TensorId y = make(name, TensorRole::kActivation, input.type, input.rows, input.columns);
   record(OpKind::kScale, name, {x}, {y});
   tape_.back().gradient_factor = factor;
-  return y;
-}
-
-RoutedTokens ChunkBuilder::dispatch(std::string_view name, const RoutedTokens& x, GroupKind group) {
-  const RowSource source = group == GroupKind::kEpEsp ? RowSource::kArrivedShards : RowSource::kArrived;
-  const RowCount sent = tensor(x.tokens).rows;
-  const RoutedTokens y = like(name, x, {sent.count, source, sent.piece});
-  Op& op = record(OpKind::kDispatch, name, {x.tokens, x.weights}, {y.tokens, y.weights});
-  op.group = group;
-  op.stream = Stream::kEp;
-  return y;
-}
-
-TensorId ChunkBuilder::dispatch(std::string_view name, TensorId x, GroupKind group) {
-  const Tensor input = tensor(x);
-  const RowSource source = group == GroupKind::kEpEsp ? RowSource::kArrivedShards : RowSource::kArrived;
-  const TensorId y =
-      make(name, TensorRole::kActivation, input.type, {input.rows.count, source, input.rows.piece}, input.columns);
-  Op& op = record(OpKind::kDispatch, name, {x}, {y});
-  op.group = group;
-  op.stream = Stream::kEp;
-  return y;
-}
-
-TensorId ChunkBuilder::combine(std::string_view name, TensorId x, GroupKind group) {
-  const Tensor input = tensor(x);
-  const RowSource source = group == GroupKind::kEpEsp ? RowSource::kRoutedShards : RowSource::kRouted;
-  const TensorId y =
-      make(name, TensorRole::kActivation, input.type, {input.rows.count, source, input.rows.piece}, input.columns);
-  Op& op = record(OpKind::kCombine, name, {x}, {y});
-  op.group = group;
-  op.stream = Stream::kEp;
   return y;
 }
 

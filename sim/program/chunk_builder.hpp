@@ -55,6 +55,16 @@ struct GatedTokens {
   TensorId gate;
 };
 
+// The same as they travel (wire_format.hpp): perhaps compressed, with scales where the format has them, for an exchange of this kind
+// over this group.
+struct PackedTokens {
+  RoutedTokens rows;  // weights: none on the way back
+  TensorId scales;
+  OpKind exchange = OpKind::kDispatch;
+  GroupKind group = GroupKind::kEp;
+  DType computed = DType::kBf16;  // of the rows before
+};
+
 // How copies are cut where a layer has shadowed experts: `distances` pieces of those that travel, and the others in `batches` of
 // experts (CutBy::kDistance and kShadow). `shadows` of `experts` are shadowed.
 struct ShadowCut {
@@ -93,7 +103,8 @@ class ChunkBuilder {
   TensorId linear(std::string_view name, TensorId x, const LinearShape& shape);
   // The same in two steps, for rows that meet one weight in several pieces.
   TensorId linear_weight(std::string_view name, const LinearShape& shape);
-  TensorId linear(std::string_view name, TensorId x, const LinearShape& shape, TensorId weight);
+  TensorId linear(std::string_view name, TensorId x, const LinearShape& shape, TensorId weight,
+                  const ColumnBlock& block = {});  // block: of an expert weight's columns
   // Positions, and norms before them.
   TensorId rotary(std::string_view name, TensorId qkv, const HeadNorms& norms);
   // A small parameter of its own (attention sinks, routing bias).
@@ -135,9 +146,14 @@ class ChunkBuilder {
   TensorId sort_shares_by_expert(std::string_view name, TensorId x);
   // Over kEp copies go to one shard of their expert. Over kEpEsp replicated copies go to every shard, and what the shards
   // made of them comes back to be summed.
+  // Each is three operations where the plan names a format for the wire: compress, exchange, decompress. Schedules that cut
+  // copies into pieces call them apart, so that one piece is on its way while another is decompressed.
   RoutedTokens dispatch(std::string_view name, const RoutedTokens& x, GroupKind group);
   TensorId dispatch(std::string_view name, TensorId x, GroupKind group);
   TensorId combine(std::string_view name, TensorId x, GroupKind group);
+  PackedTokens compress(const RoutedTokens& x, OpKind exchange, GroupKind group);
+  PackedTokens exchange(std::string_view name, const PackedTokens& x);
+  RoutedTokens decompress(const PackedTokens& x);
   RoutedTokens replicate(std::string_view name, const RoutedTokens& x);
   TensorId replicate(std::string_view name, TensorId x);
   TensorId sum_replicas(std::string_view name, TensorId x);
@@ -164,6 +180,8 @@ class ChunkBuilder {
   // experts. Not before the gate has chosen. Backwards the copies' gradients go back to the owners, who add their sum.
   ExpertWeights fetch_experts(std::string_view name, const ExpertWeights& owned, TensorId gate, std::int64_t experts,
                               const RowPiece& batch);
+  // Operations from here on are parts of larger kernels in this way.
+  void fuse(Fusion fusion) { fusion_ = fusion; }
   // The head of a model whose embedding table is also its output matrix: on the chunk of the embedding without storage of its
   // own, elsewhere a second copy of the table.
   TensorId tied_linear(std::string_view name, TensorId x, std::int64_t out);
@@ -179,6 +197,7 @@ class ChunkBuilder {
     bool forward = true;        // false: no forward operation (enter_replicated)
     float gradient_factor = 1;  // of kScale
     bool alike = false;         // of an all-gather: its result's gradient is the same on all ranks, so none are summed
+    OpKind exchange = OpKind::kDispatch;  // of kCompress and kDecompress: what they are there for
   };
   [[nodiscard]] const std::vector<Entry>& tape() const { return tape_; }
   // Layer inputs, the tensors that full recomputation keeps.
@@ -207,6 +226,7 @@ class ChunkBuilder {
   const PrecisionRecipe& recipe_;
   Chunk& chunk_;
   LayerId layer_;
+  Fusion fusion_ = Fusion::kNone;
   TensorId cast_source_;  // the last tensor that was cast, so that two linears of one input share the copy
   TensorId cast_result_;
   TensorId loss_statistics_;

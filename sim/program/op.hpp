@@ -24,7 +24,7 @@ enum class OpKind : std::uint8_t {
   kGemmDgrad,         // gY, W -> gX
   kGemmWgrad,         // X, gY -> gW
   kGroupedGemm,       // X, W -> Y                     one GEMM per local expert, rows from the loads
-  kGroupedGemmDgrad,  // gY, W -> gX
+  kGroupedGemmDgrad,  // gY, W (, S) -> gX             S: what other blocks of columns have added so far
   kGroupedGemmWgrad,  // X, gY -> gW
   kRotary,            // Q/K/V (, W) -> Q/K/V          positions, per-head norms (W), layout
   kRotaryGrad,        // gY (, X) -> gX                 X: what the norms read
@@ -53,12 +53,14 @@ enum class OpKind : std::uint8_t {
   kSplitRows,         // Y -> Y1, Y2...                copies in the order of pieces, each piece by itself
   kJoinRows,          // Y1, Y2... -> Y                and one behind the other
   kScale,             // X -> Y                        times Op::factor
-  kAddExpertGrads,    // S -> gW                       of the experts in Op::cut, where this rank owns them
-  kAllGather,         // X -> Y      over `group`, rows times group size (or gathered weights)
-  kReduceScatter,     // X -> Y      over `group`, rows divided by group size
-  kAllReduce,         // X -> X
-  kDispatch,          // Y -> Z      all-to-all-v over `group`: token copies to the ranks of their experts
-  kCombine,           // Z -> Y      all-to-all-v back
+  kCompress,    // X -> Xc (, S)                 rows in the format they travel in (wire_format.hpp); S: their scales
+  kDecompress,  // Xc (, S) -> X
+  kAddExpertGrads,  // S -> gW                       of the experts in Op::cut, where this rank owns them
+  kAllGather,       // X -> Y      over `group`, rows times group size (or gathered weights)
+  kReduceScatter,   // X -> Y      over `group`, rows divided by group size
+  kAllReduce,       // X -> X
+  kDispatch,        // Y -> Z      all-to-all-v over `group`: token copies to the ranks of their experts
+  kCombine,         // Z -> Y      all-to-all-v back
   kFetchExperts,  // W..., P -> V...   to every rank over `group`: weights of the experts in Op::cut, when the gate has chosen (P)
   kReturnExpertGrads,  // gV... -> S...   back: their gradients, summed where they are owned
   kSend,               // X ->        to a neighbouring stage
@@ -73,6 +75,20 @@ enum class OpKind : std::uint8_t {
 
 enum class Phase : std::uint8_t { kForward, kRecompute, kBackwardInput, kBackwardWeight, kGradSync, kOptimizer };
 [[nodiscard]] std::string_view phase_name(Phase phase);
+
+// What a kernel that does the work of several operations (Comet, arXiv 2502.19811) saves of this one.
+enum class Fusion : std::uint8_t {
+  kNone,
+  kPiece,  // its launch, or the start of its communication: it continues the kernel that an operation before it began
+  kAddressing,  // all of it: the kernel reads or writes the rows and columns where they belong
+};
+
+// Of the columns of a weight: block `index` of `of` equal ones.
+struct ColumnBlock {
+  std::int8_t index = 0;
+  std::int8_t of = 1;
+  bool operator==(const ColumnBlock&) const = default;
+};
 
 // Operands in place.
 class OperandList {
@@ -113,6 +129,8 @@ struct Op {
   float factor = 1;           // kScale
   std::int8_t to_source = 0;  // kSortByExpert: 1: back into the order of arrival, of shares or of pieces
   RowPiece cut = {};  // kSortByExpert: how the pieces are cut, where it is about those; of experts that move: which
+  Fusion fusion = Fusion::kNone;
+  ColumnBlock columns = {};  // of the products of experts: those of W that they multiply by, or of gW that they add to
 };
 
 }  // namespace moesim

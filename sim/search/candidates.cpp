@@ -124,6 +124,9 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
   plan.precision = space_.precision;
   plan.capacity_factor = space_.capacity_factor;
   plan.pad_to_capacity = space_.pad_to_capacity;
+  plan.moe_dispatch_format = space_.moe_dispatch_format;
+  plan.moe_combine_format = space_.moe_combine_format;
+  plan.comm_sm_share = space_.comm_sm_share;
   plan.moe_schedule = cell.moe_schedule->name();
   plan.moe_degree = cell.moe_degree;
   plan.moe_shadows = cell.moe_shadows;
@@ -283,7 +286,7 @@ CandidateMaker::CellContext CandidateMaker::context_of(const Cell& cell) {
                       {},
                       {},
                       {}};
-  context.drag = communication_drag(costs_);
+  context.drag = communication_drag(costs_, plan_of(cell, {}));
   if (costs_.view().ranks() > 1)
     context.grad_norm =
         costs_.collective(CollectiveKind::kAllReduce, strided_group(1, costs_.view().ranks()), storage(1, DType::kFp32))

@@ -36,7 +36,7 @@ class TableMaker {
  public:
   TableMaker(const Plan& plan, std::shared_ptr<const Layout> layout, const ModelShape& model, const CostModel& costs,
              RoutingPrices& routing, LayerTable& table)
-      : costs_(costs), routing_(routing), table_(table), drag_(communication_drag(costs)) {
+      : costs_(costs), routing_(routing), table_(table), drag_(communication_drag(costs, plan)) {
     program_.plan = plan;
     program_.model = model;
     program_.layout = std::move(layout);
@@ -289,11 +289,12 @@ class TableMaker {
   std::vector<double> scratch_;
 };
 
-double communication_drag(const CostModel& costs) {
+double communication_drag(const CostModel& costs, const Plan& plan) {
   double slowdown = costs.compute_slowdown_beside_communication(0);
   for (int device = 1; device < static_cast<int>(costs.view().devices().size()); ++device)
     slowdown = std::min(slowdown, costs.compute_slowdown_beside_communication(device));
-  return 1 - 1 / slowdown;
+  const double drag = 1 - 1 / slowdown;
+  return plan.comm_sm_share > 0 ? std::min(drag, plan.comm_sm_share) : drag;
 }
 
 PassTimes& PassTimes::operator+=(const PassTimes& other) {

@@ -56,8 +56,9 @@ struct PassParts {
 
 constexpr int kRecomputes = 3;
 
-// Part of any communication time by which computation beside it falls behind: 1 - 1 / slowdown, of the least slowed device.
-[[nodiscard]] double communication_drag(const CostModel& costs);
+// Part of any communication time by which computation beside it falls behind: 1 - 1 / slowdown, of the least slowed device; the plan's
+// share of compute units where that is less.
+[[nodiscard]] double communication_drag(const CostModel& costs, const Plan& plan);
 
 class LayerTable {
  public:

@@ -37,6 +37,10 @@ struct SearchSpace {
   std::string precision = "bf16";
   double capacity_factor = 0;
   bool pad_to_capacity = false;
+  // They change what is trained, and what a kernel holds is the user's to say: never searched.
+  WireFormat moe_dispatch_format = WireFormat::kAsComputed;
+  WireFormat moe_combine_format = WireFormat::kAsComputed;
+  double comm_sm_share = 0;
 };
 
 // The values a user would try: powers of two (and the divisors of the layer count for pp) with

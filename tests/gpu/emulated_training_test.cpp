@@ -101,6 +101,25 @@ TEST(EmulatedTraining, Bf16FollowsFp32) {
   EXPECT_NEAR(narrow->losses[0], reference(two_layers()).losses[0], 0.02 * narrow->losses[0]);
 }
 
+// Rows that travel in FP8 and BF16, blocks of columns of a weight: the same numbers are rounded as on the CPU.
+TEST(EmulatedTraining, FormatsOnTheWireAndBlocksOfColumns) {
+  for (const char* schedule : {"schemoe", "comet"}) {
+    Plan plan = small_plan({.dp = 2, .ep = 2});
+    plan.moe_schedule = schedule;
+    expect_as_on_cpu(plan, two_layers());
+    plan.moe_dispatch_format = WireFormat::kFp8;
+    plan.moe_combine_format = WireFormat::kBf16;
+    emulate = false;
+    const Result<Trained> cpu = train_all(plan, two_layers(), 1);
+    emulate = true;
+    const Result<Trained> gpu = train_all(plan, two_layers(), 1);
+    ASSERT_TRUE(cpu.has_value() && gpu.has_value()) << (gpu ? cpu : gpu).error().what;
+    const Difference gradients = difference(gpu->gradients, cpu->gradients);
+    EXPECT_LT(gradients.largest, 5e-3) << "gradient of " << gradients.where;  // other sides of ties
+    EXPECT_GT(difference(gpu->gradients, reference(two_layers()).gradients).largest, 1e-3) << "nothing was rounded";
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<HardwareUnderTest>> hardware_under_test(Communicator& host) {

@@ -7,7 +7,7 @@
 
 namespace moesim::gpu {
 
-enum class Element : std::uint8_t { kFp32, kBf16 };
+enum class Element : std::uint8_t { kFp32, kBf16, kFp8 };  // kFp8: E4M3, of fp8_rows.hpp only
 
 struct Operand {
   void* data = nullptr;

@@ -340,6 +340,7 @@ RunResult run_one_layer(Session& session, const LayerRequest& request) {
   report.notes.push_back(boundary_note(layer, options));
   if (scenario.scenario.costs->regime() == ExchangeRegime::kFlows)
     report.notes.emplace_back("token exchanges are priced as flows that share links");
+  if (compresses_rows(layer.plan)) report.notes.push_back(wire_note(layer.plan));
   for (const std::string& note : layer.loads->notes) report.notes.push_back(note);
   const bool visits = std::ranges::any_of(outcomes, [](const ScheduleOutcome& outcome) {
     return outcome.refused.empty() && outcome.program.loads->visits != nullptr;

@@ -66,8 +66,8 @@ bool LayerRequest::names_a_layer() const {
   return !sources.model.empty() || !sources.cluster.empty() || sources.nodes > 0 || !sources.trace.empty() ||
          sources.trace_step >= 0 || !(sources.import == ImportOptions{}) || layer >= 0 || hidden > 0 ||
          expert_width > 0 || experts > 0 || gated || batch != bare.batch || seq != bare.seq || capacity_factor > 0 ||
-         all_to_all != bare.all_to_all || sources.regime != bare.sources.regime || precision != bare.precision ||
-         tp != bare.tp || esp != bare.esp || ep > 0 || !figures.empty();
+         all_to_all != bare.all_to_all || !(wire == bare.wire) || sources.regime != bare.sources.regime ||
+         precision != bare.precision || tp != bare.tp || esp != bare.esp || ep > 0 || !figures.empty();
 }
 
 void add_layer_options(CLI::App& command, Session& session, LayerRequest& request) {
@@ -114,6 +114,7 @@ void add_layer_options(CLI::App& command, Session& session, LayerRequest& reques
                   "Algorithm of the token exchange in the tables; all are compared below them")
       ->default_str(request.all_to_all)
       ->group(kLayout);
+  add_wire_options(command, session, request.wire, kLayout);
   constexpr const char* kCounted = "What is counted";
   session
       .add_choice(command, "--boundary", request.boundary, {"whole", "sliced"},
@@ -191,6 +192,10 @@ Result<LayerCase> layer_case_of(const LayerRequest& request, const LayerScenario
   plan.capacity_factor = request.capacity_factor;
   plan.pad_to_capacity = request.capacity_factor > 0;
   MOESIM_ASSIGN(plan.all_to_all, find_exchange_algorithm(request.all_to_all));
+  MOESIM_ASSIGN(const WireChoice wire, wire_choice(request.wire));
+  plan.moe_dispatch_format = wire.dispatch;
+  plan.moe_combine_format = wire.combine;
+  plan.comm_sm_share = request.wire.comm_sm_share;
   plan.zero_dense = plan.zero_expert = ZeroStage::kNone;
   return make_layer_case(scenario.model, plan, {scenario.scenario.loads(), scenario.moe_layers, scenario.moe_layer});
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "sim/cli/scenario.hpp"
+#include "sim/cli/space_options.hpp"
 #include "sim/layer/one_layer.hpp"
 
 namespace moesim {
@@ -29,11 +30,12 @@ struct LayerRequest {
   bool forward_only = false;
   bool reduce_gradients = false;
   std::string all_to_all = "linear";  // algorithm of the token exchange
-  std::string baseline;               // a schedule; empty: the first that can run the layer
-  std::string plot;                   // a figure; empty: none
-  std::string figures;                // a folder for a figure of each schedule; empty: none
-  std::string grid;                   // empty: one layer
-  int jobs = 0;                       // of a grid; 0: as many as cores
+  WireOptions wire;
+  std::string baseline;  // a schedule; empty: the first that can run the layer
+  std::string plot;      // a figure; empty: none
+  std::string figures;   // a folder for a figure of each schedule; empty: none
+  std::string grid;      // empty: one layer
+  int jobs = 0;          // of a grid; 0: as many as cores
 
   [[nodiscard]] LayerOptions options() const;
   // Whether anything is given that a grid says itself.

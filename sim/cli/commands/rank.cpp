@@ -177,6 +177,8 @@ RunResult run_rank(Session& session, const RankRequest& request) {
   report.add_record("certificate", "Certificate", certificate_record(ranked->certificate, space));
   describe_scenario(report, scenario);
   report.notes.insert(report.notes.end(), ranked->notes.begin(), ranked->notes.end());
+  if (!ranked->plans.empty() && compresses_rows(ranked->plans.front().plan))
+    report.notes.push_back(wire_note(ranked->plans.front().plan));
   MOESIM_TRY(session.emit(report));
   MOESIM_TRY(save_plans(session, request, ranked->plans));
   return stop.stop_requested() ? static_cast<int>(ErrorKind::kInterrupted) : kExitOk;

@@ -44,6 +44,11 @@ void note_moe(std::vector<std::string>& notes, const Plan& plan, const MoeShape&
   if (plan.all_to_all != ExchangeAlgorithm::kLinear)
     notes.push_back(fmt::format("not expressed: token exchange by {}; DeepSpeed has all_to_all_single",
                                 exchange_algorithm_name(plan.all_to_all)));
+  if (compresses_rows(plan))
+    notes.emplace_back("not expressed: formats of rows on the wire; DeepSpeed sends them as they are computed");
+  if (plan.comm_sm_share > 0)
+    notes.push_back(fmt::format("not expressed: comm_sm_share {:.4g}; NCCL_MAX_CTAS bounds what NCCL's kernels hold",
+                                plan.comm_sm_share));
   if (!plan.expert_slots.in_order()) notes.emplace_back("not expressed: expert_slots; experts stand in order");
   if (plan.pad_to_capacity)
     notes.emplace_back("pad_to_capacity needs no switch: DeepSpeed always pads to its capacity");

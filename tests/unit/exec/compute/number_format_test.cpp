@@ -5,6 +5,7 @@
 
 #include "exec/compute/bf16.hpp"
 #include "exec/compute/cpu/fast_exp.hpp"
+#include "exec/compute/fp8.hpp"
 
 namespace moesim {
 namespace {
@@ -39,6 +40,46 @@ TEST(Bf16Test, EveryNumberComesBackAsItself) {
     if (!std::isnan(bf16_to_float(half))) {
       ASSERT_EQ(float_to_bf16(bf16_to_float(half)), half);
     }
+  }
+}
+
+TEST(Fp8Test, RoundsToNearestAndTiesToEven) {
+  const auto to_fp8_and_back = [](float x) { return fp8_to_float(float_to_fp8(x)); };
+  EXPECT_EQ(float_to_fp8(1.0F), 0x38);
+  EXPECT_EQ(to_fp8_and_back(1.0625F), 1.0F);   // tie: the even one is below
+  EXPECT_EQ(to_fp8_and_back(1.1875F), 1.25F);  // tie: above
+  EXPECT_EQ(to_fp8_and_back(1.07F), 1.125F);
+  EXPECT_EQ(to_fp8_and_back(-1.97F), -2.0F);               // the fraction is carried over
+  EXPECT_EQ(to_fp8_and_back(0.00390625F), 0.00390625F);    // 2 * 2^-9
+  EXPECT_EQ(to_fp8_and_back(0.0009765625F), 0.0F);         // half the smallest: tie
+  EXPECT_EQ(to_fp8_and_back(0.0029296875F), 0.00390625F);  // 1.5 of it: tie
+  EXPECT_EQ(float_to_fp8(0.0156F), 0x08);                  // the smallest normal, from below
+  EXPECT_EQ(to_fp8_and_back(1e-40F), 0.0F);
+  EXPECT_TRUE(std::signbit(to_fp8_and_back(-0.0F)));
+}
+
+TEST(Fp8Test, SaturatesAndKeepsNotANumber) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const float large : {448.0F, 464.0F, 480.0F, 1e30F, infinity}) {
+    EXPECT_EQ(fp8_to_float(float_to_fp8(large)), 448.0F);
+    EXPECT_EQ(fp8_to_float(float_to_fp8(-large)), -448.0F);
+  }
+  EXPECT_TRUE(std::isnan(fp8_to_float(float_to_fp8(std::numeric_limits<float>::quiet_NaN()))));
+  EXPECT_TRUE(std::isnan(fp8_to_float(float_to_fp8(std::bit_cast<float>(0x7F800001U)))));
+  EXPECT_TRUE(std::isnan(fp8_to_float(0x7F)));
+}
+
+TEST(Fp8Test, EveryNumberComesBackAsItselfAndWhatIsBetweenIsNextToIt) {
+  for (int code = 0; code < 0x7E; ++code) {
+    const float low = fp8_to_float(static_cast<std::uint8_t>(code));
+    const float high = fp8_to_float(static_cast<std::uint8_t>(code + 1));
+    ASSERT_LT(low, high);
+    ASSERT_EQ(float_to_fp8(low), code);
+    ASSERT_EQ(float_to_fp8(-low), code | 0x80);
+    const float middle = (low + high) / 2;  // exact
+    ASSERT_EQ(float_to_fp8(middle), code % 2 == 0 ? code : code + 1);
+    ASSERT_EQ(float_to_fp8(std::nextafter(middle, 0.0F)), code);
+    ASSERT_EQ(float_to_fp8(std::nextafter(middle, 1e9F)), code + 1);
   }
 }
 

@@ -142,6 +142,25 @@ TEST(Memory, OfShadowedExpertsIsCloseToTheWalk) {
     }
 }
 
+// Compressed rows and their scales are tensors like others.
+TEST(Memory, OfFormatsOnTheWireIsCloseToTheWalk) {
+  for (const char* schedule : {"megatron-a2a", "schemoe", "comet"})
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kFull}) {
+      Plan plan = tiny_plan({.dp = 2, .ep = 2});
+      plan.moe_schedule = schedule;
+      plan.moe_dispatch_format = WireFormat::kFp8;
+      plan.moe_combine_format = WireFormat::kBf16;
+      plan.recompute = recompute;
+      SCOPED_TRACE(plan_text(plan) + " " + schedule);
+      for (const Held& one : memory_of(plan, tiny_moe())) {
+        EXPECT_EQ(one.use.states, one.walk.static_bytes());
+        const double walk = (one.walk.saved_activations + one.walk.working).value();
+        EXPECT_GT(one.use.tensors.value(), 0.8 * walk);
+        EXPECT_LT(one.use.tensors.value(), 1.2 * walk);
+      }
+    }
+}
+
 // What stays from step to step is cut as the walk says, and what ZeRO 2 and 3 hold for a while is among the tensors. Never more
 // than the walk counts, which lets every reduction lag as far behind as the Program allows; with pipelines but for what has come
 // from another stage before the walk's turn for it.

@@ -199,6 +199,28 @@ TEST(Contention, ComputeIsSlowerBesideCommunicationThatHoldsIt) {
   EXPECT_EQ(replay(b.program, {.contention = false}).end, 150);
 }
 
+// An exchange that holds a share of its own slows by that; beside both the larger counts. 40 ps alone; 40 to 100 beside the exchange
+// at 1 / 3: 20 done; 100 to 120 beside the other at 1 / 1.25: 16 done; the last 24 alone until 144.
+TEST(Contention, AnExchangeMayHoldAShareOfItsOwn) {
+  ProgramBuilder b(1);
+  b.program.compute_slowdown = 1.25;
+  b.program.share_slowdown = 3;
+  b.program.entities[0].groups = {-1};
+  b.compute(0, {.duration = 100});
+  b.collective(0, 0, {.stream = Stream::kEp, .duration = 40});
+  b.collective(0, 0, {.stream = Stream::kEp, .duration = 60, .holds_share = true});
+  b.collective(0, 0, {.stream = Stream::kEp, .duration = 20, .holds_compute = true});
+  EXPECT_EQ(replay(b.program, {}).end, 144);
+  ProgramBuilder both(1);
+  both.program.compute_slowdown = 1.25;
+  both.program.share_slowdown = 1.5;
+  both.program.entities[0].groups = {-1};
+  both.compute(0, {.duration = 100});
+  both.collective(0, 0, {.stream = Stream::kEp, .duration = 90, .holds_share = true});
+  both.collective(0, 0, {.stream = Stream::kTp, .duration = 120, .holds_compute = true});
+  EXPECT_EQ(replay(both.program, {}).end, 136);  // 60 done at 90, 24 more at 120, 16 alone
+}
+
 // Two holders do not slow twice; the compute speeds up when the last has gone.
 TEST(Contention, HoldersDoNotAddUp) {
   ProgramBuilder b(1);

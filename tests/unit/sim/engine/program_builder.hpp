@@ -18,6 +18,7 @@ struct OpSpec {
   std::uint16_t category = 0;
   std::uint32_t port_use = 0;
   bool holds_compute = false;
+  bool holds_share = false;
 };
 
 class ProgramBuilder {
@@ -87,6 +88,7 @@ class ProgramBuilder {
                          .op_class = op_class,
                          .group = group,
                          .holds_compute = spec.holds_compute,
+                         .holds_share = spec.holds_share,
                          .category = spec.category,
                          .port_use = spec.port_use});
     block.deps.insert(block.deps.end(), spec.deps.begin(), spec.deps.end());

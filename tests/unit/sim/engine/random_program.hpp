@@ -13,9 +13,11 @@ namespace moesim::test {
 // operations of its own between.
 inline ProgramBuilder random_program(std::uint64_t seed) {
   Dice dice(seed);
+  Dice of_shares(seed + 1'000'000);
   const std::uint32_t entities = 2 + dice.below(4);
   ProgramBuilder b(static_cast<int>(entities));
   b.own_ports();
+  b.program.share_slowdown = 1 + 0.5 * of_shares.below(3);
   b.program.compute_slowdown = 1 + 0.25 * dice.below(3);
   std::vector<std::uint32_t> all(entities);
   for (std::uint32_t e = 0; e < entities; ++e) all[e] = e;
@@ -36,6 +38,7 @@ inline ProgramBuilder random_program(std::uint64_t seed) {
     if (stream != Stream::kCompute) {
       op.port_use = uses[dice.below(4)];
       op.holds_compute = dice.below(4) == 0;
+      op.holds_share = !op.holds_compute && of_shares.below(3) == 0;
     }
     return op;
   };

@@ -161,6 +161,9 @@ TEST(ExportMegatron, WhatItCannotDoBecomesANote) {
       {[](Plan& p) { p.pipeline = "gpipe"; }, "pipeline schedule gpipe"},
       {[](Plan& p) { p.pipeline = "1f1b-overlap"; }, "pipeline schedule 1f1b-overlap"},
       {[](Plan& p) { p.moe_schedule = "parm-s1"; }, "MoE schedule parm-s1"},
+      {[](Plan& p) { p.moe_dispatch_format = WireFormat::kFp8; }, "formats on the wire (dispatch 'fp8', combine '')"},
+      {[](Plan& p) { p.comm_sm_share = 0.125; }, "comm_sm_share 0.125"},
+      {[](Plan& p) { p.moe_schedule = "comet"; }, "MoE schedule comet"},
       {[](Plan& p) {
          p.expert_slots.expert_at.assign(32, {1, 0, 2, 3, 4, 5, 6, 7});
        },

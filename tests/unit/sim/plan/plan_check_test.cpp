@@ -111,6 +111,18 @@ TEST(CheckPlan, Experts) {
                   },
                   dense_like()),
               HasSubstr("grad_placement is between-exchanges, but the model has no experts"));
+  for (const auto& change : std::initializer_list<std::function<void(Plan&)>>{
+           [](Plan& p) { p.moe_dispatch_format = WireFormat::kFp8; }, [](Plan& p) { p.comm_sm_share = 0.1; }})
+    EXPECT_THAT(changed(
+                    [&](Plan& p) {
+                      change(p);
+                      p.layout.sizes.ep = 1;
+                      p.layout.sizes.edp = 16;
+                    },
+                    dense_like()),
+                HasSubstr("about token copies, but the model has no experts"));
+  EXPECT_THAT(changed([](Plan& p) { p.comm_sm_share = 1; }), HasSubstr("comm_sm_share is 1, expected 0 to 0.9"));
+  EXPECT_EQ(changed([](Plan& p) { p.comm_sm_share = 0.9; }), "accepted");
   EXPECT_THAT(changed([](Plan& p) {
                 p.layout.sizes.ep = 16;
                 p.layout.sizes.edp = 1;

@@ -35,6 +35,9 @@ PlanFile every_field() {
   plan.stage_layers = {15, 16, 16, 14};
   plan.moe_schedule = "parm-s1";
   plan.moe_shadows = 3;
+  plan.moe_dispatch_format = WireFormat::kFp8;
+  plan.moe_combine_format = WireFormat::kBf16;
+  plan.comm_sm_share = 20.0 / 132;
   plan.expert_slots = {{{1, 0}, {0, 1}}};
   plan.capacity_factor = 1.1;  // no exact binary fraction: the text must give the same bits back
   plan.pad_to_capacity = true;
@@ -114,6 +117,10 @@ TEST(PlanJson, ErrorsNameTheKeyAndThePlace) {
       {R"({"schema_version": null})", "p.json#", "'schema_version' is missing"},
       {R"({"model": null})", "p.json#", "'model' is missing"},
       {R"({"cluster": 3})", "p.json#/cluster", "expected a string"},
+      {R"({"moe_dispatch_format": "fp16"})", "p.json#/moe_dispatch_format",
+       "unknown format 'fp16' of rows on the wire"},
+      {R"({"moe_combine_format": 8})", "p.json#/moe_combine_format", "expected a string"},
+      {R"({"comm_sm_share": 0.95})", "p.json#/comm_sm_share", "outside the range 0 to 0.9"},
       {R"({"layout": null})", "p.json#", "'layout' is missing"},
       {R"({"layout": {"dp": null, "tp": 64}})", "p.json#/layout", "'dp' is missing"},
       {R"({"layout": {"tp": 0}})", "p.json#/layout/tp", "outside the range"},

@@ -1,0 +1,9 @@
+#pragma once
+
+#include "sim/lower/moe_schedule.hpp"
+
+namespace moesim {
+
+[[nodiscard]] const MoeSchedule& schemoe();
+
+}  // namespace moesim
