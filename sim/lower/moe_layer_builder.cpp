@@ -207,7 +207,7 @@ TensorId MoeLayerBuilder::join_columns(const std::vector<TensorId>& blocks) {
   return b_.join_columns("moe.join_columns", blocks);
 }
 
-int MoeLayerBuilder::column_blocks() const { return pieces_of(b_.model().hidden, degree_); }
+int MoeLayerBuilder::column_blocks() const { return pieces_of(b_.model().hidden); }
 
 MoeLayerBuilder::CutCopies MoeLayerBuilder::cut_shadows(const RoutedTokens& x, int distances) {
   const ShadowCut cut{distances, batches(), shadows_, shape_.experts};

@@ -210,6 +210,8 @@ class ChunkBuilder {
   Op& record(OpKind kind, std::string_view name, OperandList inputs, OperandList outputs);
   TensorId small_weight(std::string_view name, std::int64_t columns, OnTp on_tp, int tp_copies = 1);
   void set_copies(TensorId weight, OnTp on_tp, int tp_copies);
+  // `rows` arrive.
+  PackedTokens travel(std::string_view name, const PackedTokens& x, RowCount rows, Stream stream);
   GatedTokens with_rows(const GatedTokens& x, RowCount rows);
   [[nodiscard]] static OperandList operands_of(const GatedTokens& x);
   RoutedTokens like(std::string_view name, const RoutedTokens& x, RowCount rows);

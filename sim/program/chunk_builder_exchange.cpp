@@ -32,13 +32,17 @@ PackedTokens ChunkBuilder::exchange(std::string_view name, const PackedTokens& x
   const bool shards = x.group == GroupKind::kEpEsp;
   const RowSource source = out ? (shards ? RowSource::kArrivedShards : RowSource::kArrived)
                                : (shards ? RowSource::kRoutedShards : RowSource::kRouted);
+  const RowCount sent = tensor(x.rows.tokens).rows;
+  return travel(name, x, {sent.count, source, sent.piece}, Stream::kEp);
+}
+
+PackedTokens ChunkBuilder::travel(std::string_view name, const PackedTokens& x, RowCount rows, Stream stream) {
   PackedTokens y = x;
   OperandList inputs;
   OperandList outputs;
   const auto move = [&](std::string_view operand_name, TensorId operand) {
     if (!operand.valid()) return TensorId();
     const Tensor sent = tensor(operand);
-    const RowCount rows{sent.rows.count, source, sent.rows.piece};
     const TensorId arrived = make(operand_name, TensorRole::kActivation, sent.type, rows, sent.columns);
     inputs.push_back(operand);
     outputs.push_back(arrived);
@@ -49,7 +53,7 @@ PackedTokens ChunkBuilder::exchange(std::string_view name, const PackedTokens& x
   y.scales = move("moe.scales", x.scales);
   Op& op = record(x.exchange, name, inputs, outputs);
   op.group = x.group;
-  op.stream = Stream::kEp;
+  op.stream = stream;
   return y;
 }
 

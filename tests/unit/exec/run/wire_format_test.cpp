@@ -73,6 +73,8 @@ TEST(WireFormats, EveryScheduleRoundsTheSameRows) {
       if (!schedule->check(plan, *tiny_moe().first_moe())) continue;
       // Its columns go back in blocks, each with scales of its own.
       if (schedule->name() == "comet" && formats.combine == WireFormat::kFp8) continue;
+      // It sends back one row for all copies of a token on a rank.
+      if (schedule->name() == "deepep") continue;
       for (const int degree : schedule->degrees(plan)) {
         plan.moe_degree = degree;
         SCOPED_TRACE(plan.moe_schedule + " in " + std::to_string(degree));
@@ -115,15 +117,16 @@ TEST(WireFormats, AreAsCloseToOneRankAsTheirRoundingIs) {
   const double of_bf16 = distance(wide.gradients, rounded.gradients);
   EXPECT_GT(of_bf16, 1e-4);
   EXPECT_LT(of_bf16, 0.02);
-  for (const ParallelSizes& sizes : {ParallelSizes{.dp = 2, .ep = 2}, ParallelSizes{.dp = 4, .ep = 4},
-                                     ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}})
-    for (const char* schedule : {"megatron-a2a", "parm-s2", "schemoe", "fsmoe", "fastermoe", "comet"})
+  for (const ParallelSizes& sizes :
+       {ParallelSizes{.dp = 2, .ep = 2}, ParallelSizes{.dp = 4, .ep = 4},
+        ParallelSizes{.tp = 2, .dp = 2, .ep = 2, .esp = 2}, ParallelSizes{.dp = 4, .ep = 4, .ep_on_node = 2}})
+    for (const char* schedule : {"megatron-a2a", "parm-s2", "schemoe", "fsmoe", "fastermoe", "comet", "deepep"})
       for (const Formats& formats : {kNarrow, kDeepEp, kNarrowest})
         for (const char* precision : {"fp32", "bf16"}) {
           Plan plan = with_formats(sizes, formats);
           plan.moe_schedule = schedule;
           plan.precision = precision;
-          if (!(*find_moe_schedule(schedule))->check(plan, *model.first_moe())) continue;
+          if (!check_moe_schedule(**find_moe_schedule(schedule), plan, *model.first_moe())) continue;
           SCOPED_TRACE(plan_text(plan) + " " + schedule + " " + precision);
           const Trained trained = trained_with(plan, model);
           const bool fp8 = formats.dispatch == WireFormat::kFp8;
