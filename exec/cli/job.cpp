@@ -46,7 +46,7 @@ Status load_switch(Job& job, const JobOptions& options) {
     fits.error().where = options.switch_to;  // of the two plans
     return fits;
   }
-  MOESIM_TRY(check_can_move(job.file.plan, *job.program.loads));
+  MOESIM_TRY(check_can_move(*job.program.loads));
   Plan alike = other.plan;
   alike.expert_slots = job.file.plan.expert_slots;
   if (!(alike == job.file.plan))
