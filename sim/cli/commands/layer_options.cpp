@@ -182,7 +182,10 @@ Result<LayerCase> layer_case_of(const LayerRequest& request, const LayerScenario
                             : static_cast<int>(std::gcd(moe.experts, std::int64_t{std::max(1, world / request.esp)}));
   sizes.dp = std::max(1, world / sizes.tp);
   sizes.edp = std::max(1, world / (sizes.ep * sizes.esp));
-  MOESIM_TRY(check_layout(plan.layout, world));
+  if (Status fits = check_layout(plan.layout, world); !fits) {
+    fits.error().kind = ErrorKind::kUsage;  // no file has said these sizes
+    return tl::unexpected(std::move(fits.error()));
+  }
   plan.micro_batch = static_cast<int>(request.batch);
   plan.seq_length = request.seq;
   plan.precision = request.precision;
