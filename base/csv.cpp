@@ -1,6 +1,7 @@
 #include "base/csv.hpp"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -22,7 +23,10 @@ constexpr std::size_t kMaxFields = 4096;
 Result<CsvReader> CsvReader::open(const std::string& path) {
   CsvReader reader(path);
   reader.file_.reset(std::fopen(path.c_str(), "rb"));
-  if (!reader.file_) return fail(ErrorKind::kInternal, fmt::format("cannot open '{}': {}", path, std::strerror(errno)));
+  if (!reader.file_) return invalid_input(fmt::format("cannot open: {}", std::strerror(errno)), path);
+  struct stat info {};
+  if (::fstat(::fileno(reader.file_.get()), &info) == 0 && S_ISDIR(info.st_mode))
+    return invalid_input("is a folder, not a file", path);
   MOESIM_TRY(reader.read_header());
   return reader;
 }

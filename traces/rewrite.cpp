@@ -42,8 +42,8 @@ Status check_sizes(const SelectionTrace& trace) {
 
 Result<Groups> groups_of(const SelectionTrace& trace, int ep) {
   if (trace.summed_over_ranks())
-    return usage_error("the trace is summed over ranks, and a gate is rewritten rank by rank",
-                       "take a recording with source ranks");
+    return invalid_input("the trace is summed over ranks, and a gate is rewritten rank by rank", trace.info.source,
+                         "take a recording with source ranks");
   MOESIM_TRY(check_sizes(trace));
   const int ranks = trace.dims().source_ranks;
   const int members = ep == 0 ? ranks : ep;

@@ -1,108 +1,172 @@
 #include "exec/run/expert_moves.hpp"
 
+#include <numeric>
 #include <utility>
 #include <vector>
 
 #include "exec/run/op_table.hpp"
+#include "sim/plan/expert_parts.hpp"
 
 namespace moesim {
 namespace {
 
-// Who sends which of its experts to whom, for one layer.
+// Where the expert of each slot stood, of one layer.
 class LayerMoves {
  public:
-  LayerMoves(const ExpertSlots& now, const ExpertSlots& next, int moe_layer, int ep, std::int64_t local)
-      : ep_(ep), local_(local) {
-    std::vector<std::int64_t> slot_now(static_cast<std::size_t>(ep * local));
-    for (std::int64_t slot = 0; slot < ep * local; ++slot)
+  LayerMoves(const ExpertSlots& now, const ExpertSlots& next, int moe_layer, std::int64_t slots) {
+    std::vector<std::int64_t> slot_now(static_cast<std::size_t>(slots));
+    for (std::int64_t slot = 0; slot < slots; ++slot)
       slot_now[static_cast<std::size_t>(now.expert(moe_layer, slot))] = slot;
-    for (std::int64_t slot = 0; slot < ep * local; ++slot)
+    for (std::int64_t slot = 0; slot < slots; ++slot)
       from_.push_back(slot_now[static_cast<std::size_t>(next.expert(moe_layer, slot))]);
   }
-  // The places at member `from` of what it sends to member `to`, in the order of the slots there; and those at `to`.
-  struct Route {
-    std::vector<std::int64_t> taken, put;
-  };
-  [[nodiscard]] Route route(int from, int to) const {
-    Route route;
-    for (std::int64_t place = 0; place < local_; ++place) {
-      const std::int64_t source = from_[static_cast<std::size_t>(to * local_ + place)];
-      if (source / local_ != from) continue;
-      route.taken.push_back(source % local_);
-      route.put.push_back(place);
-    }
-    return route;
-  }
-  [[nodiscard]] int ep() const { return ep_; }
+  [[nodiscard]] std::int64_t slots() const { return std::ssize(from_); }
+  [[nodiscard]] std::int64_t from(std::int64_t slot) const { return from_[static_cast<std::size_t>(slot)]; }
 
  private:
-  int ep_;
-  std::int64_t local_;
-  std::vector<std::int64_t> from_;  // [slot]: where its expert stood
+  std::vector<std::int64_t> from_;  // [slot]
 };
 
-// One buffer of local experts, one below the other.
-Result<Bytes> move_buffer(RankContext& rank, const LayerMoves& moves, const BufferPtr& buffer, std::int64_t experts) {
-  const std::int64_t block = buffer->size().count() / experts;
-  MOESIM_ASSIGN(const BufferPtr leaving, rank.staging.allocate(buffer->size()));
-  MOESIM_ASSIGN(const BufferPtr arriving, rank.staging.allocate(buffer->size()));
-  const auto at = [block](const BufferPtr& of, std::int64_t place) { return of->as<std::byte>() + place * block; };
-  std::vector<std::int64_t> send, receive;
-  Bytes sent;
-  std::int64_t next = 0;
-  for (int member = 0; member < moves.ep(); ++member) {
-    const std::vector<std::int64_t> taken = moves.route(rank.at.ep, member).taken;
-    for (const std::int64_t place : taken) {
-      MOESIM_TRY(rank.backend.copy(rank.stream, at(leaving, next++), at(buffer, place), Bytes(block)));
+// The ranks among which a buffer's experts move: those of the EP group, and where replicas have parts of it all of theirs, one
+// replica after the other.
+struct MoveGroup {
+  const CommGroup* group = nullptr;
+  int devices = 1;  // EP
+  int parts = 1;    // EDP, where cut
+};
+
+// A run of bytes, from the beginning of a buffer.
+struct ByteRun {
+  std::int64_t begin = 0;
+  std::int64_t bytes = 0;
+};
+
+// What one rank sends to and gets from each other one of the group, in the order of the slots where experts arrive.
+struct MoveRuns {
+  std::vector<std::vector<ByteRun>> taken, put;  // [member]
+};
+
+// Whether a rank's buffer has just its part, or room for everything around it.
+enum class BufferOf : std::uint8_t { kPart, kWhole };
+
+MoveRuns runs_of(const LayerMoves& moves, const MoveGroup& among, const CutExperts& cut, BufferOf buffer,
+                 std::int64_t number_bytes) {
+  const auto members = static_cast<std::size_t>(among.group->size());
+  const int self = among.group->position();
+  MoveRuns runs{std::vector<std::vector<ByteRun>>(members), std::vector<std::vector<ByteRun>>(members)};
+  for (std::int64_t to = 0; to < moves.slots(); ++to) {
+    const std::int64_t from = moves.from(to);
+    const std::int64_t before = from % cut.places;
+    const std::int64_t after = to % cut.places;
+    for (const PartRun& run : part_runs(cut, before, after)) {
+      const auto sender = static_cast<int>(run.from * among.devices + from / cut.places);
+      const auto receiver = static_cast<int>(run.to * among.devices + to / cut.places);
+      const auto run_at = [&](std::int64_t place, int part) -> ByteRun {
+        const std::int64_t first = buffer == BufferOf::kPart ? part * cut.part() : 0;
+        return {(place * cut.numbers + run.begin - first) * number_bytes, run.count * number_bytes};
+      };
+      if (sender == self) runs.taken[static_cast<std::size_t>(receiver)].push_back(run_at(before, run.from));
+      if (receiver == self) runs.put[static_cast<std::size_t>(sender)].push_back(run_at(after, run.to));
     }
-    send.push_back(std::ssize(taken) * block);
-    receive.push_back(std::ssize(moves.route(member, rank.at.ep).put) * block);
-    if (member != rank.at.ep) sent += Bytes(send.back());
   }
-  MOESIM_TRY(rank.backend.synchronize(rank.stream));
-  MOESIM_TRY(rank.comm
-                 .all_to_all_v(rank.group(GroupKind::kEp), channel_of(Stream::kEp),
-                               {leaving->bytes(), send, arriving->bytes(), receive})
-                 .wait());
-  next = 0;
-  for (int member = 0; member < moves.ep(); ++member)
-    for (const std::int64_t place : moves.route(member, rank.at.ep).put) {
-      MOESIM_TRY(rank.backend.copy(rank.stream, at(buffer, place), at(arriving, next++), Bytes(block)));
+  return runs;
+}
+
+std::vector<std::int64_t> bytes_by_member(const std::vector<std::vector<ByteRun>>& runs) {
+  std::vector<std::int64_t> bytes;
+  for (const std::vector<ByteRun>& of_member : runs) {
+    bytes.push_back(0);
+    for (const ByteRun& run : of_member) bytes.back() += run.bytes;
+  }
+  return bytes;
+}
+
+// Copies runs into a message, or out of it.
+enum class Packing : std::uint8_t { kInto, kOutOf };
+Status pack(RankContext& rank, const BufferPtr& message, const BufferPtr& buffer,
+            const std::vector<std::vector<ByteRun>>& runs, Packing packing) {
+  std::int64_t next = 0;
+  for (const std::vector<ByteRun>& of_member : runs)
+    for (const ByteRun& run : of_member) {
+      std::byte* const in_message = message->as<std::byte>() + next;
+      std::byte* const in_buffer = buffer->as<std::byte>() + run.begin;
+      MOESIM_TRY(packing == Packing::kInto ? rank.backend.copy(rank.stream, in_message, in_buffer, Bytes(run.bytes))
+                                           : rank.backend.copy(rank.stream, in_buffer, in_message, Bytes(run.bytes)));
+      next += run.bytes;
     }
-  MOESIM_TRY(rank.backend.synchronize(rank.stream));
+  return rank.backend.synchronize(rank.stream);
+}
+
+// One buffer of local experts, or this rank's part of it.
+Result<Bytes> move_buffer(RankContext& rank, const MoveGroup& among, const MoveRuns& runs, const BufferPtr& buffer) {
+  const std::vector<std::int64_t> send = bytes_by_member(runs.taken);
+  const std::vector<std::int64_t> receive = bytes_by_member(runs.put);
+  const auto allocate = [&rank](const std::vector<std::int64_t>& bytes) {
+    return rank.staging.allocate(Bytes(std::accumulate(bytes.begin(), bytes.end(), std::int64_t{0})));
+  };
+  MOESIM_ASSIGN(const BufferPtr leaving, allocate(send));
+  MOESIM_ASSIGN(const BufferPtr arriving, allocate(receive));
+  MOESIM_TRY(pack(rank, leaving, buffer, runs.taken, Packing::kInto));
+  MOESIM_TRY(
+      rank.comm
+          .all_to_all_v(*among.group, channel_of(Stream::kEp), {leaving->bytes(), send, arriving->bytes(), receive})
+          .wait());
+  MOESIM_TRY(pack(rank, arriving, buffer, runs.put, Packing::kOutOf));
+  Bytes sent;
+  for (int member = 0; member < among.group->size(); ++member)
+    if (member != among.group->position()) sent += Bytes(send[static_cast<std::size_t>(member)]);
   return sent;
+}
+
+// Replica after replica of this rank's EP group.
+Result<CommGroup> group_of_replicas(RankContext& rank) {
+  std::vector<RankId> members;
+  for (const RankId replica : rank.program.layout->group(GroupKind::kEdp, rank.rank)) {
+    const auto group = rank.program.layout->group(GroupKind::kEp, replica);
+    members.insert(members.end(), group.begin(), group.end());
+  }
+  return rank.comm.group(std::move(members));
 }
 
 }  // namespace
 
-Status check_can_move(const Plan& plan, const RoutedLoads& loads) {
-  if (plan.sizes().edp > 1 && plan.zero_expert != ZeroStage::kNone)
-    return usage_error("experts whose optimizer state is cut over their replicas cannot be moved in a run",
-                       "set zero_expert to 0, or edp to 1");
+Status check_can_move(const RoutedLoads& loads) {
   if (!loads.shadows.empty())
     return usage_error("experts cannot be moved while some of them are shadowed", "set moe_shadows to 0");
   return {};
 }
 
 Result<ExpertMoves> move_experts(RankContext& rank, const ExpertSlots& next) {
-  MOESIM_TRY(check_can_move(rank.program.plan, *rank.program.loads));
+  MOESIM_TRY(check_can_move(*rank.program.loads));
+  const ParallelSizes& sizes = rank.program.plan.sizes();
+  MOESIM_ASSIGN(const CommGroup replicas, group_of_replicas(rank));
+  const MoveGroup whole{&rank.group(GroupKind::kEp), sizes.ep, 1};
+  const MoveGroup in_parts{&replicas, sizes.ep, sizes.edp};
   ExpertMoves result;
   for (Parameter& parameter : rank.parameters.all()) {
     const Tensor& tensor = parameter.tensor();
     if (!tensor.is_expert_weight()) continue;
-    const LayerMoves moves(rank.slots, next, rank.moe_layer_of[tensor.layer.index()], rank.program.plan.sizes().ep,
-                           tensor.groups);
-    for (const BufferPtr& buffer : {parameter.value, parameter.master, parameter.first, parameter.second}) {
-      if (!buffer) continue;
-      MOESIM_ASSIGN(const Bytes sent, move_buffer(rank, moves, buffer, tensor.groups));
+    const LayerMoves moves(rank.slots, next, rank.moe_layer_of[tensor.layer.index()], sizes.ep * tensor.groups);
+    const MoveGroup& among = parameter.cut >= ZeroStage::kOptimizer ? in_parts : whole;
+    const CutExperts cut{tensor.elements() / tensor.groups, tensor.groups, among.parts};
+    const auto move = [&](const BufferPtr& buffer, BufferOf has, std::int64_t number_bytes) -> Status {
+      if (!buffer) return {};
+      MOESIM_ASSIGN(const Bytes sent, move_buffer(rank, among, runs_of(moves, among, cut, has, number_bytes), buffer));
       result.sent += sent;
+      return {};
+    };
+    // Of whole weights with ZeRO 1 and 2 nothing but the own part is up to date between two steps.
+    const BufferOf value = parameter.cut >= ZeroStage::kParameters ? BufferOf::kPart : BufferOf::kWhole;
+    MOESIM_TRY(move(parameter.value, value, parameter.element_bytes()));
+    for (const BufferPtr& state : {parameter.master, parameter.first, parameter.second}) {
+      MOESIM_TRY(move(state, BufferOf::kPart, sizeof(float)));
     }
     const std::string_view reader =
         rank.chunks[static_cast<std::size_t>(parameter.chunk->index)].reader(parameter.weight);
     parameter.pieces = shard_pieces(rank.program, tensor, reader, rank.at, next);
     if (tensor.name != "experts.up") continue;  // each expert once
-    for (int member = 0; member < moves.ep(); ++member)
-      if (member != rank.at.ep) result.experts += std::ssize(moves.route(member, rank.at.ep).put);
+    for (std::int64_t place = 0; place < tensor.groups; ++place)
+      if (moves.from(rank.at.ep * tensor.groups + place) / tensor.groups != rank.at.ep) ++result.experts;
   }
   MOESIM_TRY(rank.place_slots(next));
   return result;

@@ -79,12 +79,6 @@ Status set_initial_values(Parameter& parameter, std::uint64_t seed, ComputeBacke
 
 }  // namespace
 
-ElementRange owned_range(std::int64_t elements, int members, int index) {
-  const std::int64_t part = (elements + members - 1) / members;
-  const std::int64_t begin = std::min(elements, index * part);
-  return {begin, std::min(elements, begin + part) - begin};
-}
-
 MatrixView part_of(const BufferPtr& buffer, DType type, ElementRange range) {
   const MatrixView all = dense_view(buffer->data(), type, 1, range.begin + range.count);
   return column_range(all, range.begin, range.count);

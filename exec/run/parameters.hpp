@@ -14,15 +14,9 @@
 #include "exec/run/chunk_index.hpp"
 #include "exec/run/device_memory.hpp"
 #include "exec/run/weight_shards.hpp"
+#include "sim/plan/owned_range.hpp"
 
 namespace moesim {
-
-struct ElementRange {
-  std::int64_t begin = 0;
-  std::int64_t count = 0;
-};
-// What member `index` of `members` owns of `elements`.
-[[nodiscard]] ElementRange owned_range(std::int64_t elements, int members, int index);
 
 // So many numbers of a buffer, as one row.
 [[nodiscard]] MatrixView part_of(const BufferPtr& buffer, DType type, ElementRange range);

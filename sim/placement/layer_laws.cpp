@@ -99,6 +99,22 @@ ExpertBytes expert_bytes(const LayerLawRequest& request) {
 
 }  // namespace
 
+// Biases, of which there are few, go with the matrices.
+CutReplicas cut_replicas(const CostModel& costs, std::span<const RankId> ranks, int replicas,
+                         const LayerLawRequest& request) {
+  CutReplicas result;
+  result.replicas = replicas;
+  const std::int64_t down = request.moe.expert.width * request.hidden;
+  result.matrices = {request.moe.expert.gated ? 2 * down : down, down};
+  const GroupTopology group(costs.view(), ranks);
+  for (int tier = 0; tier < group.tiers(); ++tier) {
+    result.tiers.push_back(exchange_tier(costs, group, tier));
+    const auto groups = group.groups_at(tier);
+    result.groups.emplace_back(groups.begin(), groups.end());
+  }
+  return result;
+}
+
 Result<LayerTimeModel> layer_time_model(const CostModel& costs, std::span<const RankId> ranks,
                                         const LayerLawRequest& request) {
   const ClusterView& view = costs.view();

@@ -28,4 +28,8 @@ struct LayerLawRequest {
 [[nodiscard]] Result<LayerTimeModel> layer_time_model(const CostModel& costs, std::span<const RankId> ranks,
                                                       const LayerLawRequest& request);
 
+// `ranks`: those of the first replica, then those of the second, ...
+[[nodiscard]] CutReplicas cut_replicas(const CostModel& costs, std::span<const RankId> ranks, int replicas,
+                                       const LayerLawRequest& request);
+
 }  // namespace moesim

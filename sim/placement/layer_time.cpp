@@ -9,10 +9,32 @@ constexpr double kLeastBusyRows = 0.5;  // a predicted count below this means no
 
 }  // namespace
 
-PortLoads::PortLoads(const LayerTimeModel& model) : model_(&model), devices_(model.speed.size()) {
-  out_.resize(model.tiers.size() * devices_);
-  in_.resize(model.tiers.size() * devices_);
-  busiest_pair_.resize(model.tiers.size());
+int CutReplicas::meeting_tier(int a, int b) const {
+  if (a == b) return -1;
+  for (std::size_t tier = 0; tier < groups.size(); ++tier)
+    if (groups[tier][static_cast<std::size_t>(a)] == groups[tier][static_cast<std::size_t>(b)])
+      return static_cast<int>(tier);
+  return -1;
+}
+
+PortLoads::PortLoads(const LayerTimeModel& model)
+    : model_(&model),
+      tiers_(model.tiers),
+      devices_(model.speed.size()),
+      out_(model.tiers.size() * devices_),
+      in_(model.tiers.size() * devices_),
+      busiest_pair_(model.tiers.size()) {}
+
+PortLoads::PortLoads(const CutReplicas& replicas)
+    : replicas_(&replicas),
+      tiers_(replicas.tiers),
+      devices_(replicas.groups.empty() ? 1 : replicas.groups.front().size()),
+      out_(replicas.tiers.size() * devices_),
+      in_(replicas.tiers.size() * devices_),
+      busiest_pair_(replicas.tiers.size()) {}
+
+void PortLoads::add(int from, int to, double bytes) {
+  add_at(replicas_ != nullptr ? replicas_->meeting_tier(from, to) : model_->meeting_tier(from, to), from, to, bytes);
 }
 
 void PortLoads::clear() {
@@ -38,12 +60,12 @@ void PortLoads::add_into(int to, std::span<const double> from, double bytes_each
 double PortLoads::seconds() {
   double longest = 0;
   const ExchangeTier* slowest = nullptr;
-  for (std::size_t p = 0; p < model_->tiers.size(); ++p) {
-    const ExchangeTier& tier = model_->tiers[p];
+  for (std::size_t p = 0; p < tiers_.size(); ++p) {
+    const ExchangeTier& tier = tiers_[p];
     port_out_.assign(tier.out_s_per_byte.size(), 0.0);
     port_in_.assign(tier.in_s_per_byte.size(), 0.0);
-    for (std::size_t t = p; t < model_->tiers.size(); ++t) {
-      if (model_->tiers[t].first_port_tier > static_cast<int>(p)) continue;
+    for (std::size_t t = p; t < tiers_.size(); ++t) {
+      if (tiers_[t].first_port_tier > static_cast<int>(p)) continue;
       for (std::size_t d = 0; d < devices_; ++d) {
         const auto port = static_cast<std::size_t>(tier.port_of_device[d]);
         port_out_[port] += out_[t * devices_ + d];

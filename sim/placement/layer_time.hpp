@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -42,6 +43,16 @@ struct ExpertBytes {
   Bytes optimizer;  // master weights and moments
 };
 
+// Ranks that hold the same experts as the devices of the EP group, where ZeRO has each keep a part (sim/plan/expert_parts.hpp): what
+// moves then goes between all of them. Rank r of the `replicas * devices` is device r % devices of replica r / devices.
+struct CutReplicas {
+  int replicas = 1;
+  std::vector<std::int64_t> matrices;             // numbers of each matrix of an expert; each is cut by itself
+  std::vector<ExchangeTier> tiers;                // of all these ranks
+  std::vector<std::vector<std::int32_t>> groups;  // [tier][rank]: ranks of one group meet there
+  [[nodiscard]] int meeting_tier(int a, int b) const;
+};
+
 struct LayerTimeModel {
   Seconds fixed;      // gate, permutation, launches
   TimeCurve compute;  // from rows to seconds of a device of speed 1
@@ -55,6 +66,7 @@ struct LayerTimeModel {
   std::vector<std::int8_t> meets_at;  // [device][device], tier; -1 with itself
   ExpertBytes expert;
   Seconds shadow;  // of one shadowed expert: weights broadcast, gradients reduced
+  std::optional<CutReplicas> cut = {};
 
   [[nodiscard]] int devices() const { return static_cast<int>(speed.size()); }
   [[nodiscard]] int meeting_tier(int a, int b) const {
@@ -74,8 +86,10 @@ struct LayerTime {
 class PortLoads {
  public:
   explicit PortLoads(const LayerTimeModel& model);
+  // Of what moves between cut replicas; add() takes their ranks.
+  explicit PortLoads(const CutReplicas& replicas);
   void clear();
-  void add(int from, int to, double bytes) { add_at(model_->meeting_tier(from, to), from, to, bytes); }
+  void add(int from, int to, double bytes);
   // Copies into one device from every source.
   void add_into(int to, std::span<const double> from, double bytes_each);
   // Of an exchange of what was added; 0 for nothing.
@@ -84,7 +98,9 @@ class PortLoads {
  private:
   void add_at(int tier, int from, int to, double bytes);
 
-  const LayerTimeModel* model_;
+  const LayerTimeModel* model_ = nullptr;
+  const CutReplicas* replicas_ = nullptr;  // in its place
+  std::span<const ExchangeTier> tiers_;
   std::size_t devices_;
   std::vector<double> out_;  // [meeting tier][device], bytes
   std::vector<double> in_;

@@ -52,6 +52,7 @@ Result<LayerFit> fit_layer_times(CsvReader reader, const std::string& name, cons
   model.row = laws.row;
   model.expert = laws.expert;
   model.shadow = laws.shadow;
+  model.cut = laws.cut;
   return fit;
 }
 

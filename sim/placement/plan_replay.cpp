@@ -31,6 +31,13 @@ Result<LayerTimeModel> layer_model_of(const Plan& plan, const ModelShape& model,
   laws.largest_rows = largest_rows;
   MOESIM_ASSIGN(LayerTimeModel result, layer_time_model(costs, layout.group_at(GroupKind::kEp, 0), laws));
   result.row = Bytes(result.row.count() / esp);
+  if (plan.sizes().edp == 1 || plan.zero_expert == ZeroStage::kNone) return result;
+  std::vector<RankId> ranks;
+  for (const RankId replica : layout.group(GroupKind::kEdp, layout.group_at(GroupKind::kEp, 0).front())) {
+    const auto group = layout.group(GroupKind::kEp, replica);
+    ranks.insert(ranks.end(), group.begin(), group.end());
+  }
+  result.cut = cut_replicas(costs, ranks, plan.sizes().edp, laws);
   return result;
 }
 
@@ -101,7 +108,8 @@ Result<PlanSwitch> switch_of_plan(const Plan& plan, const ExpertSlots& next, con
   sizes.slots_per_device = sizes.least_slots_per_device();
   PlanSwitch result;
   for (const std::vector<double>& shares : stages) {
-    std::vector<Bytes> sent(static_cast<std::size_t>(sizes.devices));
+    std::vector<Bytes> sent(static_cast<std::size_t>(sizes.devices) *
+                            static_cast<std::size_t>(times.cut ? times.cut->replicas : 1));
     Seconds time;
     for (std::size_t layer = 0; layer < shares.size(); ++layer) {
       if (shares[layer] == 0) continue;

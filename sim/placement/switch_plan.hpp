@@ -7,9 +7,14 @@
 // that did so would lose its moments.
 //   serial   sum over transfers of their time                                  (placement of the artifact)
 //   batched  one exchange of all of them: the busiest port decides
+// Where replicas of the EP group each keep a part (ZeRO over EDP; LayerTimeModel::cut), all of them move together, each number of weights
+// and state from the rank whose part it was in to the one whose part it will be in: of the weights too, since the next step gathers whole
+// ones from these parts as after any update. That holds inside a device as well, where an expert takes another of its slots
+// (sim/plan/expert_parts.hpp).
 // Copies: in each iteration every copy sends its gradients home and gets the new weights back, batched.
 // Worked, 1 B/s ports, no start-up, 3 B of weights, 5 B of state: experts 0 and 1 change places between devices 0 and 1: four
-// transfers, serial 3 + 5 + 3 + 5 = 16 s, batched 8 s.
+// transfers, serial 3 + 5 + 3 + 5 = 16 s, batched 8 s. The same with 5 replicas, weights of 10 B: each of the
+// ten ranks sends a fifth of 10 and 5 B, 3 B in 3 s.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +30,7 @@ enum class OptimizerState : std::uint8_t { kMoves, kStays };
 
 struct ExpertTransfer {
   std::int32_t expert = 0;
-  std::int32_t from = 0;  // device
+  std::int32_t from = 0;  // device; with cut replicas a rank of theirs
   std::int32_t to = 0;
   Bytes size;
   bool operator==(const ExpertTransfer&) const = default;
@@ -34,8 +39,8 @@ struct ExpertTransfer {
 struct SwitchPlan {
   std::vector<ExpertTransfer> transfers;  // by expert
   std::vector<std::int32_t> homes;        // [expert], afterwards
-  int moves = 0;                          // copies of weights that reach another device
-  [[nodiscard]] Bytes bytes() const;
+  int moves = 0;                          // copies of weights that reach another device, of one replica
+  [[nodiscard]] Bytes bytes() const;      // of all
 };
 
 // The device of the first slot of each expert.

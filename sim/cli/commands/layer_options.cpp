@@ -184,8 +184,12 @@ Result<LayerCase> layer_case_of(const LayerRequest& request, const LayerScenario
                             : static_cast<int>(std::gcd(moe.experts, std::int64_t{std::max(1, world / request.esp)}));
   sizes.dp = std::max(1, world / sizes.tp);
   sizes.edp = std::max(1, world / (sizes.ep * sizes.esp));
-  MOESIM_ASSIGN(const Layout layout, Layout::make(plan.layout, world));
-  sizes.ep_on_node = ep_members_on_node(layout, *scenario.scenario.view);
+  Result<Layout> layout = Layout::make(plan.layout, world);
+  if (!layout) {
+    layout.error().kind = ErrorKind::kUsage;  // no file has said these sizes
+    return tl::unexpected(std::move(layout.error()));
+  }
+  sizes.ep_on_node = ep_members_on_node(*layout, *scenario.scenario.view);
   plan.micro_batch = static_cast<int>(request.batch);
   plan.seq_length = request.seq;
   plan.precision = request.precision;

@@ -226,11 +226,16 @@ RunResult rewrite(Session& session, RewriteRequest request) {
   MOESIM_ASSIGN(request.topology.fraction, fraction_of(request));
   MOESIM_ASSIGN(LoadedTrace loaded, load_trace(request.from, request.import));
   tell_findings(session, loaded.findings);
-  MOESIM_ASSIGN(const SelectionTrace rewritten, request.gate == "swipe"
-                                                    ? balance_by_swipe(std::move(loaded.trace), {request.topology.ep})
-                                                    : keep_on_node(std::move(loaded.trace), request.topology));
-  MOESIM_TRY(write_trace(rewritten, to));
-  session.say(fmt::format("wrote {} and {}.json (what-if): {}", to, to, rewritten.info.gate));
+  Result<SelectionTrace> rewritten = request.gate == "swipe"
+                                         ? balance_by_swipe(std::move(loaded.trace), {request.topology.ep})
+                                         : keep_on_node(std::move(loaded.trace), request.topology);
+  if (!rewritten) {
+    Error error = rewritten.error();
+    if (error.kind == ErrorKind::kInvalidInput) error.where = request.from;  // not where its numbers come from
+    return tl::unexpected(std::move(error));
+  }
+  MOESIM_TRY(write_trace(*rewritten, to));
+  session.say(fmt::format("wrote {} and {}.json (what-if): {}", to, to, rewritten->info.gate));
   return loaded.findings.worst() == Severity::kError ? static_cast<int>(ErrorKind::kInvalidInput) : kExitOk;
 }
 

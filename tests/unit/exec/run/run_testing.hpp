@@ -83,6 +83,7 @@ struct Trained {
   double first_norm = 0;
   WholeMatrices gradients;  // of the first step
   WholeMatrices weights;    // after the last
+  Bytes most_moved;         // sent by one rank at changes of slots, all together
 };
 
 inline Result<Program> tiny_program(const Plan& plan, const ModelShape& model) {
@@ -132,10 +133,12 @@ inline Result<Trained> train_all(const Plan& plan, const ModelShape& model, int 
       return {};
     };
     const TrainingJob job{program, settings, synthetic_sequences(model.vocab, 7), steps, {}, {}, changes};
-    if (const auto record = train(job, hardware->backend(), hardware->comm(), real_clock(), keep); !record) {
+    const auto record = train(job, hardware->backend(), hardware->comm(), real_clock(), keep);
+    if (!record) {
       comm.abort_all(record.error().what);
       return tl::unexpected(record.error());
     }
+    for (const MoveRecord& move : record->moves) trained.most_moved += move.moves.sent;
     return trained;
   };
   LocalWorld world = local_world(plan.sizes().world(), Seconds(240));
@@ -147,6 +150,7 @@ inline Result<Trained> train_all(const Plan& plan, const ModelShape& model, int 
     if (!rank) return tl::unexpected(rank.error());
     all.losses = rank->losses;
     all.first_norm = rank->first_norm;
+    all.most_moved = std::max(all.most_moved, rank->most_moved);
     all.gradients.add(rank->gradients);
     all.weights.add(rank->weights);
   }

@@ -144,6 +144,46 @@ TEST(SwitchPlan, ACopyComesFromItsOwnNodeAndTheStateStays) {
   EXPECT_EQ(plan.homes.front(), 0);
 }
 
+// Ranks that each have a port of 1 B/s.
+CutReplicas replicas_of(const LayerTimeModel& model, int replicas, std::vector<std::int64_t> matrices) {
+  const LayerTimeModel wide = one_tier_model(model.devices() * replicas);
+  return {replicas, std::move(matrices), wide.tiers, {std::vector<std::int32_t>(wide.speed.size(), 0)}};
+}
+
+TEST(SwitchPlan, EachReplicaSendsItsPart) {
+  LayerTimeModel model = one_tier_model(2);
+  model.cut = replicas_of(model, 5, {5});
+  model.expert.weights = Bytes(10);
+  const ExpertPlacement before = ExpertPlacement::contiguous({2, 2, 1});
+  const ExpertPlacement after = placed({2, 2, 1}, {1, 0});
+  const SwitchPlan plan = plan_switch(model, before, first_homes(before), after, OptimizerState::kMoves);
+  EXPECT_EQ(plan.moves, 2);
+  EXPECT_EQ(plan.bytes(), Bytes(2 * (10 + 5)));
+  EXPECT_EQ(switch_seconds(model, plan, SwitchOrder::kBatched), Seconds(2 + 1));
+  const SwitchPlan light = plan_switch(model, before, first_homes(before), after, OptimizerState::kStays);
+  EXPECT_EQ(light.bytes(), Bytes(2 * 10));
+}
+
+// Experts 0 and 1 of one device change places: 10 B of weights and 5 of state, of 4 + 1 numbers, change replicas.
+TEST(SwitchPlan, PartsMoveInsideADevice) {
+  LayerTimeModel model = one_tier_model(2);
+  model.expert.weights = Bytes(10);
+  model.cut = replicas_of(model, 2, {4, 1});
+  const PlacementSizes sizes{2, 4, 2};
+  const ExpertPlacement before = ExpertPlacement::contiguous(sizes);
+  const SwitchPlan plan =
+      plan_switch(model, before, first_homes(before), placed(sizes, {1, 0, 2, 3}), OptimizerState::kMoves);
+  EXPECT_EQ(plan.transfers, (std::vector<ExpertTransfer>{{0, 0, 2, Bytes(8)},
+                                                         {0, 0, 2, Bytes(2)},
+                                                         {0, 0, 2, Bytes(4)},
+                                                         {0, 0, 2, Bytes(1)},
+                                                         {1, 2, 0, Bytes(8)},
+                                                         {1, 2, 0, Bytes(2)},
+                                                         {1, 2, 0, Bytes(4)},
+                                                         {1, 2, 0, Bytes(1)}}));
+  EXPECT_EQ(plan.moves, 0);
+}
+
 TEST(SwitchPlan, CopiesSumTheirGradientsInEachIteration) {
   const LayerTimeModel model = one_tier_model(3);
   const ExpertPlacement placement = placed({3, 3, 2}, {0, kNone, 1, 0, 2, 0});
