@@ -46,7 +46,7 @@ std::vector<Hop> hops_of(const Program& program, BlockKind kind) {
 }
 
 // 64 tokens, 2 of 16 experts, 4 of them on a member: C(12, 2) / C(16, 2) = 66 / 120 miss it, 28.8 visit it, in all 4 * 29 rows.
-constexpr RowCount kTokens{64};
+constexpr RowCount kTokenRows{64};
 constexpr RowCount kCopies{128, RowSource::kArrivedShards};
 constexpr RowCount kVisiting{116, RowSource::kVisiting};
 constexpr auto kComputed = Stream::kCompute;
@@ -55,19 +55,19 @@ TEST(DeepEp, WithOneHopSendsATokenOnceToARank) {
   const RowCount spread{116, RowSource::kSpread};
   for (const int on_node : {1, 4}) {
     const Program program = lowered(deepep_plan(4, on_node, 0), small_moe());
-    const std::vector<Hop> expected = {{OpKind::kSpread, kTokens, spread, GroupKind::kSelf, kComputed},
+    const std::vector<Hop> expected = {{OpKind::kSpread, kTokenRows, spread, GroupKind::kSelf, kComputed},
                                        {OpKind::kDispatch, spread, kVisiting, GroupKind::kEp, Stream::kEp},
                                        {OpKind::kPermute, kVisiting, kCopies, GroupKind::kSelf, kComputed},
                                        {OpKind::kUnpermute, kCopies, kVisiting, GroupKind::kSelf, kComputed},
                                        {OpKind::kCombine, kVisiting, spread, GroupKind::kEp, Stream::kEp},
-                                       {OpKind::kSumSpread, spread, kTokens, GroupKind::kSelf, kComputed}};
+                                       {OpKind::kSumSpread, spread, kTokenRows, GroupKind::kSelf, kComputed}};
     EXPECT_TRUE(hops_of(program, BlockKind::kForward) == expected);
-    const std::vector<Hop> backward = {{OpKind::kSpread, kTokens, spread, GroupKind::kSelf, kComputed},
+    const std::vector<Hop> backward = {{OpKind::kSpread, kTokenRows, spread, GroupKind::kSelf, kComputed},
                                        {OpKind::kDispatch, spread, kVisiting, GroupKind::kEp, Stream::kEp},
                                        {OpKind::kUnpermuteGrad, kVisiting, kCopies, GroupKind::kSelf, kComputed},
                                        {OpKind::kPermuteGrad, kCopies, kVisiting, GroupKind::kSelf, kComputed},
                                        {OpKind::kCombine, kVisiting, spread, GroupKind::kEp, Stream::kEp},
-                                       {OpKind::kSumSpread, spread, kTokens, GroupKind::kSelf, kComputed}};
+                                       {OpKind::kSumSpread, spread, kTokenRows, GroupKind::kSelf, kComputed}};
     EXPECT_TRUE(hops_of(program, BlockKind::kBackward) == backward);
   }
 }
@@ -78,7 +78,7 @@ TEST(DeepEp, WithTwoHopsCrossesToANodeOnce) {
   const RowCount relayed{98, RowSource::kRelayed};
   const RowCount handed_on{116, RowSource::kRelaySpread};
   const Program program = lowered(deepep_plan(4, 2, 1), small_moe());
-  const std::vector<Hop> expected = {{OpKind::kSpread, kTokens, spread, GroupKind::kSelf, kComputed},
+  const std::vector<Hop> expected = {{OpKind::kSpread, kTokenRows, spread, GroupKind::kSelf, kComputed},
                                      {OpKind::kDispatch, spread, relayed, GroupKind::kEpAcross, Stream::kEp},
                                      {OpKind::kSpread, relayed, handed_on, GroupKind::kSelf, kComputed},
                                      {OpKind::kDispatch, handed_on, kVisiting, GroupKind::kEpInside, Stream::kEpInside},
@@ -87,7 +87,7 @@ TEST(DeepEp, WithTwoHopsCrossesToANodeOnce) {
                                      {OpKind::kCombine, kVisiting, handed_on, GroupKind::kEpInside, Stream::kEpInside},
                                      {OpKind::kSumSpread, handed_on, relayed, GroupKind::kSelf, kComputed},
                                      {OpKind::kCombine, relayed, spread, GroupKind::kEpAcross, Stream::kEp},
-                                     {OpKind::kSumSpread, spread, kTokens, GroupKind::kSelf, kComputed}};
+                                     {OpKind::kSumSpread, spread, kTokenRows, GroupKind::kSelf, kComputed}};
   EXPECT_TRUE(hops_of(program, BlockKind::kForward) == expected);
 }
 
