@@ -98,7 +98,8 @@ Result<const TraceFormat*> format_of(const InputProbe& probe, const std::string&
 // `stream` is null for a folder.
 Result<ImportReport> run_import(InputProbe probe, InputStream* stream, TraceInfo info, const ImportOptions& options,
                                 RowSink& sink, RowSink* tokens) {
-  if (options.sequence_ranks < 1 || options.expert_parallel < 0 || options.top_k < 0)
+  if (options.sequence_ranks < 1 || options.sequences_per_iteration < 0 || options.expert_parallel < 0 ||
+      options.top_k < 0)
     return usage_error("ranks, expert parallelism and top_k of an import cannot be negative");
   ImportReport report;
   report.info = std::move(info);
@@ -152,9 +153,9 @@ Result<ImportReport> import_trace_bytes(std::string_view content, const std::str
   return run_import({name, false, {}, {}}, &stream, {}, options, sink, tokens);
 }
 
-Result<LoadedTrace> load_trace(const std::string& path, const ImportOptions& options) {
+Result<LoadedTrace> load_trace(const std::string& path, const ImportOptions& options, RowSink* tokens) {
   TraceBuilder builder(options.memory_limit_bytes);
-  MOESIM_ASSIGN(ImportReport report, import_trace(path, options, builder));
+  MOESIM_ASSIGN(ImportReport report, import_trace(path, options, builder, tokens));
   Findings findings = std::move(report.findings);
   MOESIM_ASSIGN(SelectionTrace trace, std::move(builder).finish(std::move(report.info), findings));
   return LoadedTrace{std::move(trace), std::move(findings)};

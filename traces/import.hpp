@@ -20,6 +20,8 @@ struct ImportOptions {
   std::int64_t top_k = 0;  // overrides what the input says; 0: as the input says
   // Per-token recordings of sequences (ESFT) name no rank: sequence i is given to source rank i mod this.
   std::int32_t sequence_ranks = 8;
+  // Nor do they name iterations: so many sequences, in their order, are one; 0: all of them are.
+  std::int32_t sequences_per_iteration = 0;
   // Megatron's recording is by receiving rank: how many ranks share one copy of all experts; 0: all that were recorded.
   std::int32_t expert_parallel = 0;
   bool operator==(const ImportOptions&) const = default;
@@ -46,7 +48,8 @@ struct LoadedTrace {
   SelectionTrace trace;
   Findings findings;
 };
-// The whole trace in memory.
-[[nodiscard]] Result<LoadedTrace> load_trace(const std::string& path, const ImportOptions& options = {});
+// The whole trace in memory; `tokens` as for import_trace().
+[[nodiscard]] Result<LoadedTrace> load_trace(const std::string& path, const ImportOptions& options = {},
+                                             RowSink* tokens = nullptr);
 
 }  // namespace moesim

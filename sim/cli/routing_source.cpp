@@ -6,8 +6,8 @@
 
 namespace moesim {
 
-Result<SelectionTrace> load_recording(const RoutingSource& source, std::vector<std::string>& notes) {
-  MOESIM_ASSIGN(LoadedTrace loaded, load_trace(source.trace, source.import));
+Result<SelectionTrace> load_recording(const RoutingSource& source, std::vector<std::string>& notes, RowSink* tokens) {
+  MOESIM_ASSIGN(LoadedTrace loaded, load_trace(source.trace, source.import, tokens));
   for (const Finding& finding : loaded.findings.list())
     if (finding.severity != Severity::kInfo && finding.code != "inference")  // which the mapping tells in any case
       notes.push_back(

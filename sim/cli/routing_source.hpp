@@ -21,7 +21,8 @@ struct RoutingSource {
 // Errors name the trace. What a user should know of it is added to `notes`: findings that matter, that it is synthetic, or of
 // another model.
 [[nodiscard]] Result<LoadMapper> load_routing(const RoutingSource& source, std::vector<std::string>& notes);
-// The recording itself, all its steps; `source.step` is not looked at.
-[[nodiscard]] Result<SelectionTrace> load_recording(const RoutingSource& source, std::vector<std::string>& notes);
+// The recording itself, all its steps; `source.step` is not looked at. Its token rows, if it has any, go to `tokens` besides.
+[[nodiscard]] Result<SelectionTrace> load_recording(const RoutingSource& source, std::vector<std::string>& notes,
+                                                    RowSink* tokens = nullptr);
 
 }  // namespace moesim

@@ -121,6 +121,8 @@ void add_import_options(CLI::App& command, Session& session, ImportOptions& opti
   number("--top-k", options.top_k, "Experts per token, where the trace does not say or says it wrong");
   number("--sequence-ranks", options.sequence_ranks,
          "Source ranks that the sequences of a recording without ranks are dealt to; 8");
+  number("--sequences-per-iteration", options.sequences_per_iteration,
+         "Sequences of such a recording that are one iteration; all of them");
   number("--expert-parallel", options.expert_parallel,
          "Of Megatron's recording: ranks that share one copy of all experts; all");
 }
@@ -128,7 +130,8 @@ void add_import_options(CLI::App& command, Session& session, ImportOptions& opti
 Status check_no_import_options(const ImportOptions& options) {
   if (options == ImportOptions{}) return {};
   return usage_error(
-      "--input-format, --top-k, --sequence-ranks and --expert-parallel say how a trace is read, and there is none",
+      "--input-format, --top-k, --sequence-ranks, --sequences-per-iteration and --expert-parallel say how a trace is "
+      "read, and there is none",
       "name a trace with --trace, or leave them out");
 }
 

@@ -3,27 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sim/placement/fold.hpp"
+
 namespace moesim {
 namespace {
 
 constexpr double kPartsOfACopy = 256;
 constexpr std::int64_t kLeastBusyParts = 128;  // half a row, as for LayerTimer
-
-struct LargestOf {
-  double value = 0;
-  void add(double x) { value = std::max(value, x); }
-  [[nodiscard]] double result() const { return value; }
-};
-
-struct NormOfOrder8 {
-  double sum = 0;
-  void add(double x) {
-    const double square = x * x;
-    const double fourth = square * square;
-    sum += fourth * fourth;
-  }
-  [[nodiscard]] double result() const { return std::sqrt(std::sqrt(std::sqrt(sum))); }
-};
 
 }  // namespace
 

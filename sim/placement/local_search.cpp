@@ -4,47 +4,15 @@
 #include <limits>
 
 #include "sim/placement/incremental_time.hpp"
-#include "traces/random.hpp"
+#include "sim/placement/swap_search.hpp"
 
 namespace moesim {
 
 LocalSearchResult search_placement(const LayerTimeModel& model, const PredictedCounts& counts,
                                    const ExpertPlacement& start, const LocalSearchOptions& options) {
   IncrementalLayerTime layer(model, counts, start);
-  const PlacementSizes& sizes = start.sizes();
-  LocalSearchResult result{start, layer.time()};
-  std::vector<std::int32_t> best(layer.expert_of_slot().begin(), layer.expert_of_slot().end());
-  Pcg32 random(options.seed);
-  const bool order_matters = model.rounds == ExchangeRounds::kPerSlot;
-  const auto slots = static_cast<std::uint32_t>(sizes.slots());
-  const double first = layer.smoothed().value();
-  double now = first;
-  double lowest = first;
-  for (std::int64_t i = 0; i < options.candidates; ++i) {
-    const auto a = static_cast<int>(random.below(slots));
-    const auto b = static_cast<int>(random.below(slots));
-    const std::int32_t expert_a = layer.expert_of_slot()[static_cast<std::size_t>(a)];
-    const std::int32_t expert_b = layer.expert_of_slot()[static_cast<std::size_t>(b)];
-    const bool same_device = a / sizes.slots_per_device == b / sizes.slots_per_device;
-    if (expert_a == expert_b || (same_device && !order_matters)) continue;
-    layer.swap(a, b);
-    const double smoothed = layer.smoothed().value();
-    const double left = 1 - static_cast<double>(i) / static_cast<double>(options.candidates);
-    if (smoothed > now && smoothed > lowest + options.first_margin * left * first) {
-      layer.swap(a, b);
-      continue;
-    }
-    now = smoothed;
-    lowest = std::min(lowest, smoothed);
-    if (const Seconds time = layer.time(); time < result.time) {
-      result.time = time;
-      best.assign(layer.expert_of_slot().begin(), layer.expert_of_slot().end());
-    }
-  }
-  Result<ExpertPlacement> placement = ExpertPlacement::make(sizes, std::move(best));
-  MOESIM_ASSERT(placement.has_value());
-  result.placement = std::move(*placement);
-  return result;
+  const bool in_rounds = model.rounds == ExchangeRounds::kPerSlot;
+  return search_swaps(layer, start, in_rounds ? SlotOrder::kMatters : SlotOrder::kIsIndifferent, options);
 }
 
 Seconds least_time_without_copies(const LayerTimeModel& model, const PredictedCounts& counts) {

@@ -10,9 +10,10 @@
 namespace moesim {
 
 std::span<const PlacementPolicy* const> placement_policies() {
-  static const std::array<const PlacementPolicy*, 9> kPolicies = {
-      &contiguous_policy(),        &greedy_policy(), &local_search_policy(), &shadow_policy(),  &eplb_global_policy(),
-      &eplb_hierarchical_policy(), &flex_policy(),   &laer_policy(),         &lp_split_policy()};
+  static const std::array<const PlacementPolicy*, 10> kPolicies = {
+      &contiguous_policy(), &greedy_policy(),      &local_search_policy(),      &co_activation_policy(),
+      &shadow_policy(),     &eplb_global_policy(), &eplb_hierarchical_policy(), &flex_policy(),
+      &laer_policy(),       &lp_split_policy()};
   return kPolicies;
 }
 

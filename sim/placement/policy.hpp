@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "sim/placement/layer_time.hpp"
+#include "traces/token_sample.hpp"
 
 namespace moesim {
 
@@ -24,6 +25,8 @@ struct PlacementQuestion {
   int micro_batches = 1;  // of an iteration; copies exchange gradients once in it
   // Experts are chosen in so many groups of neighbours (DeepSeek's group-limited gates); 0: in none.
   int expert_groups = 0;
+  // The last tokens before this decision, with what each chose; nullptr where the recording has counts only.
+  const TokenSet* tokens = nullptr;
 };
 
 class PlacementPolicy {
@@ -34,6 +37,8 @@ class PlacementPolicy {
   virtual ~PlacementPolicy() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;
   [[nodiscard]] virtual std::string_view description() const = 0;  // one line
+  // Whether it has nothing to propose without PlacementQuestion::tokens.
+  [[nodiscard]] virtual bool needs_tokens() const { return false; }
   [[nodiscard]] virtual PlacementDecision propose(const PlacementQuestion& question) const = 0;
 };
 

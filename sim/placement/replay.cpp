@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
+#include "sim/placement/co_activation.hpp"
 #include "sim/placement/greedy_placement.hpp"
 #include "sim/placement/oracle.hpp"
 #include "sim/search/parallel.hpp"
@@ -46,6 +48,7 @@ class LayerReplay {
       const std::int64_t now = trace_.iterations()[static_cast<std::size_t>(step)];
       if (step > 0 && !static_policy_ && now - decided >= options_.period) {
         decided = now;
+        take_last_tokens(step);
         decide(now, result, result.steps[static_cast<std::size_t>(step)]);
       }
       play(step, result);
@@ -69,9 +72,11 @@ class LayerReplay {
     ++result.decisions;
     const double middle = static_cast<double>(now) + 0.5 * static_cast<double>(options_.period);
     const PredictedCounts predicted{predictor_.predict(middle), trace_.devices(), trace_.experts()};
-    const LayerTime before = timer_.time(predicted, decision_);
-    std::optional<Change> change = worth_it(
-        predicted, before, policy_.propose({model_, predicted, decision_, micro_batches(), options_.expert_groups}));
+    const LayerTime before = time_of(predicted, decision_);
+    const TokenSet* const tokens = last_tokens_.size() > 0 ? &last_tokens_ : nullptr;
+    std::optional<Change> change =
+        worth_it(predicted, before,
+                 policy_.propose({model_, predicted, decision_, micro_batches(), options_.expert_groups, tokens}));
     if (options_.accept == AcceptRule::kTime && decision_ != static_) {
       std::optional<Change> retreat = worth_it(predicted, before, static_);
       if (retreat && (!change || retreat->gain > change->gain)) change = std::move(retreat);
@@ -90,7 +95,7 @@ class LayerReplay {
   [[nodiscard]] std::optional<Change> worth_it(const PredictedCounts& predicted, const LayerTime& before,
                                                PlacementDecision proposal) {
     if (proposal == decision_) return std::nullopt;
-    const LayerTime after = timer_.time(predicted, proposal);
+    const LayerTime after = time_of(predicted, proposal);
     Change change{std::move(proposal), {}, {}, {}, {}};
     change.plan = plan_switch(model_, decision_.placement, homes_, change.decision.placement, options_.optimizer);
     change.price = switch_seconds(model_, change.plan, options_.switching);
@@ -107,13 +112,17 @@ class LayerReplay {
   void play(int step, PolicyReplay& result) {
     ReplayStep& here = result.steps[static_cast<std::size_t>(step)];
     const double weight = trace_.weight(step);
+    const TokenSet* const tokens = trace_.tokens(step, layer_);
+    const std::optional<TokenExchange> exchange = exchange_of(tokens, decision_);
     for (int micro_batch = 0; micro_batch < trace_.micro_batches(); ++micro_batch) {
-      const LayerTime time = timer_.time(trace_.counts(step, layer_, micro_batch), decision_);
+      const RecordedCounts counts = trace_.counts(step, layer_, micro_batch);
+      const LayerTime time = with_exchange(timer_.time(counts, decision_), counts, tokens, exchange);
       here.iteration += time.total() * options_.repeats;
       here.max_over_mean += time.max_over_mean;
       compute_ += time.compute * (options_.repeats * weight);
       exchange_ += (time.exchange + time.rest) * (options_.repeats * weight);
     }
+    add_spread(step, weight, result);
     here.iteration += copies_;
     all_copies_ += copies_ * weight;
     result.mean_copies += copies_ * weight;
@@ -121,6 +130,59 @@ class LayerReplay {
     int held = 0;
     for (const std::int32_t expert : decision_.placement.expert_of_slot()) held += expert == kEmptySlot ? 0 : 1;
     result.copies += weight * (held - trace_.experts());
+  }
+
+  // Of the last tokens where the counts are predicted.
+  [[nodiscard]] LayerTime time_of(const PredictedCounts& counts, const PlacementDecision& decision) {
+    return with_exchange(timer_.time(counts, decision), counts, &last_tokens_, exchange_of(&last_tokens_, decision));
+  }
+
+  // Of a dispatcher that sends tokens once per node; nothing for one that sends copies.
+  [[nodiscard]] std::optional<TokenExchange> exchange_of(const TokenSet* tokens,
+                                                         const PlacementDecision& decision) const {
+    if (options_.dispatch == TokenDispatch::kCopies) return std::nullopt;
+    MOESIM_ASSERT(tokens != nullptr);
+    return std::optional<TokenExchange>(std::in_place, model_, *tokens, decision);
+  }
+  template <class Count>
+  [[nodiscard]] LayerTime with_exchange(LayerTime time, const CountsView<Count>& counts, const TokenSet* tokens,
+                                        const std::optional<TokenExchange>& exchange) const {
+    if (exchange) time.exchange = Seconds(model_.exchanges * exchange->seconds(tokens_of(counts, *tokens)));
+    return time;
+  }
+
+  // The newest rows of the records before this step.
+  void take_last_tokens(int step) {
+    last_tokens_ = {};
+    for (int past = step - 1; past >= std::max(0, step - kTokenRecords); --past) {
+      const TokenSet* const record = trace_.tokens(past, layer_);
+      if (record == nullptr) return;
+      const std::size_t rows = std::min(record->size(), kTokenWindow - last_tokens_.size());
+      if (rows == 0) continue;
+      last_tokens_.top_k = record->top_k;
+      last_tokens_.seen += record->seen;
+      const auto end = [rows](const std::vector<std::int32_t>& numbers, int each) {
+        return numbers.begin() + static_cast<std::ptrdiff_t>(rows) * each;
+      };
+      last_tokens_.experts.insert(last_tokens_.experts.end(), record->experts.begin(),
+                                  end(record->experts, record->top_k));
+      last_tokens_.sources.insert(last_tokens_.sources.end(), record->sources.begin(), end(record->sources, 1));
+    }
+  }
+
+  // The error at most: the same tokens are kept in all layers, so theirs may go together.
+  void add_spread(int step, double weight, PolicyReplay& result) {
+    const TokenSet* const tokens = trace_.tokens(step, layer_);
+    if (tokens == nullptr || !result.spread) return;
+    if (!decision_.placement.is_permutation()) {
+      result.spread.reset();
+      return;
+    }
+    const TokenSpread here = token_spread(*tokens, decision_, model_.node_of_device);
+    const double share = weight / total_weight(trace_) / trace_.layers();
+    result.spread->devices += share * here.devices;
+    result.spread->nodes += share * here.nodes;
+    result.spread->nodes_error += share * here.nodes_error;
   }
 
   [[nodiscard]] int micro_batches() const { return trace_.micro_batches() * options_.repeats; }  // of an iteration
@@ -153,6 +215,7 @@ class LayerReplay {
   Seconds all_copies_;
   Seconds switching_;
   std::vector<double> mean_;
+  TokenSet last_tokens_;
 };
 
 void finish(const ReplayTrace& trace, PolicyReplay& result) {
@@ -192,6 +255,7 @@ PolicyReplay replay_policy(const ReplayTrace& trace, const LayerTimeModel& model
   MOESIM_ASSERT(model.devices() == trace.devices());
   PolicyReplay result;
   result.policy = policy.name();
+  if (trace.tokens(0, 0) != nullptr) result.spread.emplace();
   ReplayStep nothing;
   nothing.max_over_mean = 0;
   result.steps.assign(static_cast<std::size_t>(trace.steps()), nothing);
@@ -207,7 +271,9 @@ ReplayBounds replay_bounds(const ReplayTrace& trace, const LayerTimeModel& model
   bounds.hot_expert = bounds.contiguous = 0;
   const PlacementSizes sizes = replay_sizes(trace, options);
   const ExpertPlacement contiguous = ExpertPlacement::contiguous(sizes);
-  OracleTimer oracle(model, sizes.slots_per_device);
+  LayerTimeModel bound = model;
+  if (options.dispatch == TokenDispatch::kOncePerNode) bound.exchanges = 0;
+  OracleTimer oracle(bound, sizes.slots_per_device);
   const double weight = total_weight(trace);
   Seconds all;
   for (int step = 0; step < trace.steps(); ++step) {

@@ -9,11 +9,15 @@
 // The layer's time over the recorded counts, from this step on, is that of the placement taken; the switch is added at this step.
 // A step stands for all iterations up to the next record. Times are of the MoE layers of one micro-batch after the other, forward and
 // backward (layer_time.hpp); attention and the rest of a step are not in them.
+// A recording with token rows also tells on how many nodes and devices the experts of a token stand, and can be judged with a
+// dispatcher that sends a token once to each of them (token_exchange.hpp). A decision then sees the last tokens before it: of at most
+// kTokenRecords records, at most kTokenWindow rows.
 // Worked: static 10 s an iteration over 100 iterations; a policy that decides at iteration 50, takes 8 s from then on and 30 s to
 // switch: 500 + 30 + 400 = 930 s, 9.3 s in the mean, 0.3 s of it switching.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -22,11 +26,17 @@
 #include "sim/placement/predictor.hpp"
 #include "sim/placement/replay_trace.hpp"
 #include "sim/placement/switch_plan.hpp"
+#include "sim/placement/token_spread.hpp"
 #include "sim/plan/expert_slots.hpp"
 
 namespace moesim {
 
 enum class AcceptRule : std::uint8_t { kTime, kLoad };
+// What is sent over the network: each copy of a token, or a token once to each node that it visits.
+enum class TokenDispatch : std::uint8_t { kCopies, kOncePerNode };
+
+constexpr int kTokenRecords = 8;
+constexpr std::size_t kTokenWindow = 2048;
 
 struct PlacementReplayOptions {
   std::int64_t period = 10;  // iterations: "dyn.10"
@@ -35,7 +45,8 @@ struct PlacementReplayOptions {
   double hysteresis = 1.02;
   SwitchOrder switching = SwitchOrder::kBatched;
   OptimizerState optimizer = OptimizerState::kMoves;
-  int spare_slots = 0;  // per device, beyond experts / devices
+  TokenDispatch dispatch = TokenDispatch::kCopies;  // once per node: the trace has tokens, and experts have no copies
+  int spare_slots = 0;                              // per device, beyond experts / devices
   int expert_groups = 0;
   // Where experts stand before anything is decided, which is then what "static" means; by default contiguous. Slots of the EP
   // group without spare ones, so devices must divide experts.
@@ -76,11 +87,15 @@ struct PolicyReplay {
   Bytes moved;                 // with the optimizer's state
   double shadowed = 0;         // experts per layer, mean
   double copies = 0;           // beyond one, per layer, mean
+  // Means over tokens, of layers and iterations; nothing without token rows, or where an expert stood more than once.
+  std::optional<TokenSpread> spread;
 };
 
 // What the trace allows, whatever the policy.
 struct ReplayBounds {
-  std::vector<Seconds> oracle;  // [step], of one iteration (oracle.hpp)
+  // [step], of one iteration (oracle.hpp); of a dispatcher that sends a token once per node the computation alone: where all experts of
+  // a token can stand on its own device nothing need be sent.
+  std::vector<Seconds> oracle;
   Seconds mean_oracle;
   double hot_expert = 1;  // least max/mean of a permutation (counts.hpp), mean over steps and layers
   double contiguous = 1;  // max/mean of neighbouring experts, likewise

@@ -93,6 +93,34 @@ void ReplayTrace::weigh_steps() {
   if (weights_.size() > 1) weights_.back() = weights_[weights_.size() - 2];
 }
 
+// Of R ranks the tokens of rank r go in turn to the devices from floor(r * devices / R) on, at least to one; of no rank to all.
+void ReplayTrace::attach(const SelectionTrace& trace, const TokenSample& tokens) {
+  tokens_.clear();
+  if (tokens.empty()) return;
+  recorded_layers_ = trace.dims().layers;
+  const std::vector<std::int32_t>& ranks = trace.source_ranks();
+  const auto count = static_cast<std::int64_t>(ranks.size());
+  for (const std::int64_t iteration : iterations_)
+    for (const std::int32_t layer : trace.layers()) {
+      TokenSet set = tokens.of(iteration, layer);
+      for (std::size_t token = 0; token < set.size(); ++token) {
+        std::int32_t& source = set.sources[token];
+        const auto found = std::lower_bound(ranks.begin(), ranks.end(), source);
+        const std::int64_t place = found == ranks.end() ? 0 : found - ranks.begin();
+        const std::int64_t first = place * devices_ / count;
+        const std::int64_t devices = std::max<std::int64_t>(1, (place + 1) * devices_ / count - first);
+        source = static_cast<std::int32_t>(first + static_cast<std::int64_t>(token) % devices);
+      }
+      tokens_.push_back(std::move(set));
+    }
+}
+
+const TokenSet* ReplayTrace::tokens(int step, int layer) const {
+  if (tokens_.empty()) return nullptr;
+  const auto recorded = static_cast<std::size_t>(std::int64_t{layer} * recorded_layers_ / layers_);
+  return &tokens_[static_cast<std::size_t>(step) * static_cast<std::size_t>(recorded_layers_) + recorded];
+}
+
 Result<ReplayTrace> ReplayTrace::map(const SelectionTrace& trace, const ReplayTraceRequest& request) {
   const TraceDims dims = trace.dims();
   if (dims.steps < 2)

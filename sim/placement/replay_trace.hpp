@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "sim/placement/counts.hpp"
 #include "traces/selection_trace.hpp"
+#include "traces/token_sample.hpp"
 
 namespace moesim {
 
@@ -37,6 +38,11 @@ class ReplayTrace {
   // Iterations that a recorded step stands for: up to the next record; the last as many as the one before it.
   [[nodiscard]] double weight(int step) const { return weights_[static_cast<std::size_t>(step)]; }
   [[nodiscard]] RecordedCounts counts(int step, int layer, int micro_batch) const;
+  // Token rows of the same recording, whose layers and sources are mapped as the counts are: a model's layer takes a recorded one, tokens of a
+  // rank are shared by the devices that stand for it. To be given before a replay looks at which experts tokens chose together.
+  void attach(const SelectionTrace& trace, const TokenSample& tokens);
+  // nullptr where there are none.
+  [[nodiscard]] const TokenSet* tokens(int step, int layer) const;
   // What mapping changed, for people.
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
 
@@ -55,6 +61,8 @@ class ReplayTrace {
   std::vector<std::int64_t> iterations_;
   std::vector<double> weights_;
   std::vector<std::int32_t> counts_;
+  std::vector<TokenSet> tokens_;  // [step][recorded layer]; empty: none
+  int recorded_layers_ = 0;
   std::vector<std::string> notes_;
 };
 

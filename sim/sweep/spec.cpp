@@ -224,6 +224,7 @@ std::string SweepSpec::canonical_text() const {
     json["import"] = {{"format", import_.format},
                       {"top_k", import_.top_k},
                       {"sequence_ranks", import_.sequence_ranks},
+                      {"sequences_per_iteration", import_.sequences_per_iteration},
                       {"expert_parallel", import_.expert_parallel}};
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

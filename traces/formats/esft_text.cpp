@@ -53,7 +53,7 @@ Status read_layer(ImportJob& job, InputStream& stream, std::int32_t layer) {
     MOESIM_ASSIGN(const bool more, stream.next_line(line));
     if (!more) return {};
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
-    const RowKey key{0, layer, 0, static_cast<std::int32_t>(sequence % job.options.sequence_ranks)};
+    const RowKey key = sequence_key(job.options, sequence, layer);
     MOESIM_TRY(read_line(job, line, {stream.name(), stream.line_number()}, key, token, ids));
   }
 }

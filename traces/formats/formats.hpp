@@ -17,5 +17,7 @@ extern const TraceFormat kTokensCsv;
 
 // Shared by recordings of sequences without ranks: says so in the findings, and that they stem from inference.
 void note_sequences_as_ranks(ImportJob& job);
+// Where the tokens of a sequence of such a recording belong.
+[[nodiscard]] RowKey sequence_key(const ImportOptions& options, std::int64_t sequence, std::int32_t layer);
 
 }  // namespace moesim

@@ -1,7 +1,7 @@
 // One row per token, one column per layer: seq,pos,L1,L2,...; a cell holds the token's expert ids separated by blanks.
 //
-// Such recordings name neither iterations nor ranks. All of it becomes iteration 0 and micro-batch 0, and sequence i is
-// given to source rank i mod ImportOptions::sequence_ranks.
+// Such recordings name neither iterations nor ranks: sequence i is given to source rank i mod ImportOptions::sequence_ranks, in micro-batch 0
+// of iteration floor(i / sequences_per_iteration), 0 where that is not given.
 #include <fmt/format.h>
 
 #include "base/text.hpp"
@@ -55,10 +55,10 @@ Status read_sequences(ImportJob& job) {
     std::int64_t sequence = 0;
     if (!parse_integer<std::int64_t>(cells[0], 0, INT64_MAX, sequence))
       return invalid_input(fmt::format("'{}' is not a sequence number", cells[0].substr(0, 40)), stream.place());
-    const auto rank = static_cast<std::int32_t>(sequence % job.options.sequence_ranks);
     for (std::size_t l = 0; l < layers.size(); ++l) {
       MOESIM_TRY(parse_ids(cells[l + 2], ids, stream.place()));
-      MOESIM_TRY(job.sink.token({{0, layers[l], 0, rank}, token, ids, {stream.name(), stream.line_number()}}));
+      MOESIM_TRY(job.sink.token(
+          {sequence_key(job.options, sequence, layers[l]), token, ids, {stream.name(), stream.line_number()}}));
     }
     ++token;
   }
@@ -68,12 +68,18 @@ Status read_sequences(ImportJob& job) {
 
 void note_sequences_as_ranks(ImportJob& job) {
   if (job.info.phase == TracePhase::kUnknown) job.info.phase = TracePhase::kInference;
-  job.findings.add(
-      Severity::kInfo, "sequences-as-ranks",
-      fmt::format("sequences carry no source rank: sequence i is given to source rank i mod {}, all in one "
-                  "iteration and micro-batch",
-                  job.options.sequence_ranks),
-      job.probe.path);
+  const std::int32_t batch = job.options.sequences_per_iteration;
+  job.findings.add(Severity::kInfo, "sequences-as-ranks",
+                   fmt::format("sequences carry no source rank: sequence i is given to source rank i mod {}, {}",
+                               job.options.sequence_ranks,
+                               batch == 0 ? std::string("all in one iteration and micro-batch")
+                                          : fmt::format("{} of them are an iteration of one micro-batch", batch)),
+                   job.probe.path);
+}
+
+RowKey sequence_key(const ImportOptions& options, std::int64_t sequence, std::int32_t layer) {
+  const std::int64_t iteration = options.sequences_per_iteration > 0 ? sequence / options.sequences_per_iteration : 0;
+  return {iteration, layer, 0, static_cast<std::int32_t>(sequence % options.sequence_ranks)};
 }
 
 const TraceFormat kSequenceCsv = {

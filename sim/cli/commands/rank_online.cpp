@@ -69,7 +69,8 @@ MetricTable online_table(const std::vector<OnlinePlan>& plans) {
 void add_online_options(CLI::App& command, Session& session, OnlineRequest& request) {
   constexpr const char* kGroup = "Recording";
   std::vector<std::string> names;
-  for (const PlacementPolicy* policy : placement_policies()) names.emplace_back(policy->name());
+  for (const PlacementPolicy* policy : placement_policies())
+    if (!policy->needs_tokens()) names.emplace_back(policy->name());  // a plan's loads are counts
   CLI::Option* online =
       session
           .add_choice(command, "--online", request.policy, std::move(names),

@@ -51,6 +51,8 @@ std::vector<ReplayRow> play_policies(const ReplayRequest& request, const ReplayS
 
 MetricTable policy_table(const ReplayScenario& scenario, const std::vector<ReplayRow>& rows,
                          const ReplayBounds& bounds) {
+  const bool has_tokens = scenario.trace.tokens(0, 0) != nullptr;
+  const MetricShown shown = has_tokens ? MetricShown::kEverywhere : MetricShown::kMachinesOnly;
   MetricTable table(
       {{"policy", MetricUnit::kNone, "policy", "Of docs/placement.md"},
        {"iteration_s", MetricUnit::kSeconds, "MoE time", "Of the MoE layers in one iteration, switches included; mean"},
@@ -66,6 +68,10 @@ MetricTable policy_table(const ReplayScenario& scenario, const std::vector<Repla
        {"copies", MetricUnit::kNone, "copies", "Of experts beyond one, of a layer, mean"},
        {"copies_s", MetricUnit::kSeconds, "for copies", "Their gradients and weights, of one iteration"},
        {"shadowed", MetricUnit::kNone, "shadowed", "Experts of a layer, mean"},
+       {"nodes_per_token", MetricUnit::kNone, "nodes / token", "On which its experts stand, mean", shown},
+       {"devices_per_token", MetricUnit::kNone, "devices / token", "On which its experts stand, mean", shown},
+       {"nodes_error", MetricUnit::kNone, "", "Standard error of nodes / token, 0 where every row was kept",
+        MetricShown::kMachinesOnly},
        {"period", MetricUnit::kNone, "every", "Iterations between decisions"},
        {"hysteresis", MetricUnit::kNone, "hysteresis", "Of the rule that takes a proposal"}});
   const double weight = [&] {
@@ -80,10 +86,14 @@ MetricTable policy_table(const ReplayScenario& scenario, const std::vector<Repla
   for (const ReplayRow& row : rows) {
     const PolicyReplay& r = row.replay;
     const bool decides = &row != &rows.front();
+    const auto spread = [&r](double TokenSpread::*part) {
+      return r.spread ? MetricValue((*r.spread).*part) : MetricValue();
+    };
     table.add_row(
         {std::string(r.policy), r.mean_iteration.value(), still / r.mean_iteration,
          r.mean_iteration / bounds.mean_oracle - 1, r.max_over_mean, r.changes, r.decisions, r.moves, r.moved.count(),
          r.switching.value(), r.switching / (r.mean_iteration * weight), r.copies, r.mean_copies.value(), r.shadowed,
+         spread(&TokenSpread::nodes), spread(&TokenSpread::devices), spread(&TokenSpread::nodes_error),
          decides ? MetricValue(row.period) : MetricValue(), decides ? MetricValue(row.hysteresis) : MetricValue()},
         &row == &*fastest ? RowTone::kGood : RowTone::kPlain);
   }
@@ -110,28 +120,19 @@ MetricTable replay_step_table(const ReplayScenario& scenario, const std::vector<
   return table;
 }
 
-// Whether moving experts can help at all, and what a copy would do.
-void add_bounds(Report& report, const ReplayScenario& scenario, const ReplayBounds& bounds, Seconds still) {
+// What one policy with copies, in room that may have to be made for them, makes of the recording: no bound, others may beat it.
+void add_with_copies(Report& report, const ReplayScenario& scenario, const ReplayBounds& bounds, Seconds still) {
   PlacementReplayOptions with_copies = scenario.options;
   with_copies.spare_slots = std::max(1, with_copies.spare_slots);
   const Result<const PlacementPolicy*> eplb = find_placement_policy("eplb-global");
   MOESIM_ASSERT(eplb.has_value());
   const PolicyReplay copies = replay_policy(scenario.trace, scenario.model, **eplb, with_copies);
-  report.add_record(
-      "bounds", "What the recording allows, and what a policy with copies makes of it",
-      record_of(
-          {{{"oracle_s", MetricUnit::kSeconds, "oracle", "No placement in these slots takes less, of one iteration"},
-            bounds.mean_oracle.value()},
-           {{"contiguous_max_over_mean", MetricUnit::kFactor, "busiest / mean, static", "Of neighbouring experts"},
-            bounds.contiguous},
-           {{"hot_expert_bound", MetricUnit::kFactor, "hot-expert bound",
-             "No permutation of experts has less of busiest / mean"},
-            bounds.hot_expert},
-           {{"with_copies_max_over_mean", MetricUnit::kFactor, "with copies",
-             "Busiest / mean of eplb-global with at least one spare slot a device"},
-            copies.max_over_mean},
-           {{"with_copies_s", MetricUnit::kSeconds, "with copies, time", "Of one iteration of it"},
-            copies.mean_iteration.value()}}));
+  report.add_record("with_copies", "What copies would make of it",
+                    record_of({{{"max_over_mean", MetricUnit::kFactor, "busiest / mean",
+                                 "Of eplb-global with at least one spare slot a device; other policies may do better"},
+                                copies.max_over_mean},
+                               {{"iteration_s", MetricUnit::kSeconds, "MoE time", "Of one iteration of it"},
+                                copies.mean_iteration.value()}}));
   if (bounds.hot_expert <= kUnevenBound) {
     report.notes.emplace_back("no expert is too hot for one device: a permutation of experts can balance the load");
     return;
@@ -152,6 +153,21 @@ void add_bounds(Report& report, const ReplayScenario& scenario, const ReplayBoun
     report.notes.push_back(fmt::format(
         "{}; copies in {} bring it to {:.2f}x, but with their gradients and moves they take {:.2f}x as long", finding,
         room, copies.max_over_mean, ratio));
+}
+
+// Whether moving experts can help at all.
+void add_bounds(Report& report, const ReplayScenario& scenario, const ReplayBounds& bounds, Seconds still) {
+  report.add_record(
+      "bounds", "What the recording allows",
+      record_of(
+          {{{"oracle_s", MetricUnit::kSeconds, "oracle", "No placement in these slots takes less, of one iteration"},
+            bounds.mean_oracle.value()},
+           {{"contiguous_max_over_mean", MetricUnit::kFactor, "busiest / mean, static", "Of neighbouring experts"},
+            bounds.contiguous},
+           {{"hot_expert_bound", MetricUnit::kFactor, "hot-expert bound",
+             "No permutation of experts has less of busiest / mean"},
+            bounds.hot_expert}}));
+  if (scenario.options.dispatch == TokenDispatch::kCopies) add_with_copies(report, scenario, bounds, still);
 }
 
 void add_fit(Report& report, const ReplayRequest& request, const LayerFit& fit) {
@@ -186,6 +202,7 @@ MetricTable rules_record(const ReplayRequest& request, const ReplayScenario& sce
        {{"switching", MetricUnit::kNone, "switching", "How experts move"}, request.switching},
        {{"optimizer", MetricUnit::kNone, "optimizer", "Whether its state goes where the expert goes"},
         request.optimizer},
+       {{"dispatch", MetricUnit::kNone, "dispatch", "What the network carries of a token"}, request.dispatch},
        {{"spare_slots", MetricUnit::kNone, "spare slots", "Of a device, in each layer"},
         std::int64_t{scenario.options.spare_slots}},
        {{"spare_bytes", MetricUnit::kBytes, "memory for them", "Weights and gradients in the spare slots of a device"},

@@ -28,7 +28,8 @@ void add_replay_decisions(CLI::App& command, Session& session, ReplayRequest& re
   std::vector<std::string> names;
   for (const PlacementPolicy* policy : placement_policies()) names.emplace_back(policy->name());
   session.suggest(policies, std::move(names));
-  for (CLI::Option* option : add_period_options(command, request.options)) option->group(kGroup);
+  const auto given = add_period_options(command, request.options);
+  for (CLI::Option* option : given) option->group(kGroup);
   std::vector<std::string> predictors;
   for (const std::string_view name : predictor_names()) predictors.emplace_back(name);
   session
@@ -51,8 +52,15 @@ void add_replay_decisions(CLI::App& command, Session& session, ReplayRequest& re
       ->default_str(request.optimizer)
       ->group(kGroup);
   command
-      .add_flag("--search", request.search,
-                "For each policy the best period and hysteresis, in place of the given ones")
+      .add_flag("--search", request.search, "For each policy the best period and hysteresis, in place of given ones")
+      ->excludes(given[0])
+      ->excludes(given[1])
+      ->group(kGroup);
+  session
+      .add_choice(
+          command, "--dispatch", request.dispatch, {"copies", "once-per-node"},
+          "What the network carries: each copy of a token, or a token once to each node that it visits (DeepEP)")
+      ->default_str(request.dispatch)
       ->group(kGroup);
 }
 
@@ -104,13 +112,20 @@ void add_replay_layer(CLI::App& command, Session& session, ReplayRequest& reques
       ->group("Layer");
 }
 
-Result<std::vector<const PlacementPolicy*>> chosen_policies(const ReplayRequest& request) {
+// Of a recording without token rows those that look at counts only.
+Result<std::vector<const PlacementPolicy*>> chosen_policies(const ReplayRequest& request, bool has_tokens) {
   const auto all = placement_policies();
-  if (request.policies.empty()) return std::vector<const PlacementPolicy*>(all.begin(), all.end());
   std::vector<const PlacementPolicy*> chosen{all.front()};
+  for (const PlacementPolicy* policy : all.subspan(1))
+    if (request.policies.empty() && (has_tokens || !policy->needs_tokens())) chosen.push_back(policy);
   for (const std::string& name : request.policies) {
     Result<const PlacementPolicy*> policy = find_placement_policy(name);
     if (!policy) return usage_error("--policies: " + policy.error().what, policy.error().hint);
+    if ((*policy)->needs_tokens() && !has_tokens)
+      return usage_error(fmt::format("--policies: {} looks at which experts tokens choose together, and the recording "
+                                     "has counts by expert only",
+                                     name),
+                         "take a recording with a row for each token (docs/traces.md), or another policy");
     if (std::find(chosen.begin(), chosen.end(), *policy) == chosen.end()) chosen.push_back(*policy);
   }
   return chosen;
@@ -173,6 +188,38 @@ Status map_recording(const ReplayRequest& request, const SelectionTrace& recordi
   return {};
 }
 
+Status check_dispatch(const ReplayRequest& request, bool has_tokens) {
+  if (request.dispatch == "copies") return {};
+  if (!has_tokens)
+    return usage_error(
+        "--dispatch once-per-node: on how many nodes a token's experts stand is not known from counts by expert",
+        "take a recording with a row for each token (docs/traces.md), or leave it out");
+  if (request.options.spare_slots > 0)
+    return usage_error("--dispatch once-per-node: which of several copies a token goes to is not modelled there",
+                       "leave --spare-slots out");
+  if (!request.layer_times.empty())
+    return usage_error("--dispatch once-per-node: --layer-times are those of exchanges of copies", "leave one out");
+  return {};
+}
+
+void note_tokens(const TokenSample& tokens, const ReplayTrace& trace, std::vector<std::string>& notes) {
+  if (tokens.empty()) {
+    notes.emplace_back(
+        "the recording has counts by expert only: on how many nodes a token's experts stand, and what co-activation "
+        "would make of it, is not known");
+    return;
+  }
+  std::int64_t seen = 0;
+  std::int64_t kept = 0;
+  for (int step = 0; step < trace.steps(); ++step)
+    for (int layer = 0; layer < trace.layers(); ++layer) {
+      seen += trace.tokens(step, layer)->seen;
+      kept += static_cast<std::int64_t>(trace.tokens(step, layer)->size());
+    }
+  if (kept < seen)
+    notes.push_back(fmt::format("nodes and devices a token are those of an even sample of {} of {} rows", kept, seen));
+}
+
 Status check_sources(const ScenarioSources& sources) {
   if (sources.cluster.empty()) return usage_error("no cluster is named", "give --cluster, or a --plan that names one");
   if (sources.trace.empty()) return usage_error("no recording is named", "give --trace, or a --plan that names one");
@@ -228,7 +275,7 @@ Result<ReplayScenario> load_replay_scenario(const ReplayRequest& request) {
   if ((request.batch > 0) != (request.seq > 0))
     return usage_error("--batch and --seq together say how many tokens a device has", "give both or neither");
   ReplayScenario result;
-  MOESIM_ASSIGN(result.policies, chosen_policies(request));
+  MOESIM_TRY(chosen_policies(request, true));  // before anything is read
   LayerRequest layer = request.layer;
   if (!request.plan.empty()) {
     MOESIM_ASSIGN(result.plan, read_plan_file(request.plan));
@@ -244,15 +291,21 @@ Result<ReplayScenario> load_replay_scenario(const ReplayRequest& request) {
   std::erase(scenario.notes, kBalancedRoutingNote);  // what is played are the recording's counts
 
   const RoutingSource source{trace, -1, request.layer.sources.import, scenario.model.shape.name};
-  MOESIM_ASSIGN(const SelectionTrace recording, load_recording(source, scenario.notes));
+  TokenSample tokens;
+  MOESIM_ASSIGN(const SelectionTrace recording, load_recording(source, scenario.notes, &tokens));
+  MOESIM_ASSIGN(result.policies, chosen_policies(request, !tokens.empty()));
+  MOESIM_TRY(check_dispatch(request, !tokens.empty()));
   result.options = request.options;
   MOESIM_TRY(map_recording(request, recording, result));
+  result.trace.attach(recording, tokens);
+  note_tokens(tokens, result.trace, scenario.notes);
   scenario.notes.insert(scenario.notes.end(), result.trace.notes().begin(), result.trace.notes().end());
   if (!request.layer_times.empty()) {
     MOESIM_ASSIGN(result.fit, fit_layer_times_file(request.layer_times, result.trace, result.model));
     result.model = result.fit->model;
   }
   MOESIM_ASSIGN(result.options.predictor, parse_predictor(request.predictor));
+  result.options.dispatch = request.dispatch == "copies" ? TokenDispatch::kCopies : TokenDispatch::kOncePerNode;
   result.options.accept = request.accept == "load" ? AcceptRule::kLoad : AcceptRule::kTime;
   result.options.switching = request.switching == "serial" ? SwitchOrder::kSerial : SwitchOrder::kBatched;
   result.options.optimizer = request.optimizer == "stays" ? OptimizerState::kStays : OptimizerState::kMoves;

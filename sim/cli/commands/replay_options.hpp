@@ -27,6 +27,7 @@ struct ReplayRequest {
   std::string accept = "time";
   std::string switching = "batched";
   std::string optimizer = "moves";
+  std::string dispatch = "copies";
   PlacementReplayOptions options;
   bool search = false;
   std::string rows = "policies";

@@ -8,6 +8,7 @@ namespace moesim {
 [[nodiscard]] const PlacementPolicy& contiguous_policy();
 [[nodiscard]] const PlacementPolicy& greedy_policy();
 [[nodiscard]] const PlacementPolicy& local_search_policy();
+[[nodiscard]] const PlacementPolicy& co_activation_policy();
 [[nodiscard]] const PlacementPolicy& shadow_policy();
 [[nodiscard]] const PlacementPolicy& eplb_global_policy();
 [[nodiscard]] const PlacementPolicy& eplb_hierarchical_policy();
