@@ -85,11 +85,10 @@ void add_moe(MegatronFlags& out, const Plan& plan) {
     out.notes.push_back(fmt::format("not expressed: token exchange by {}; the dispatcher has one grouped exchange",
                                     exchange_algorithm_name(plan.all_to_all)));
   if (compresses_rows(plan))
-    out.notes.push_back(fmt::format(
-        "not expressed: formats on the wire (dispatch '{}', combine '{}'); --moe-enable-deepep with the flex "
-        "dispatcher "
-        "has an FP8 dispatch of its own, --moe-token-dispatcher-type alltoall sends rows as they are computed",
-        wire_format_name(plan.moe_dispatch_format), wire_format_name(plan.moe_combine_format)));
+    out.notes.push_back(
+        fmt::format("not expressed: formats on the wire (dispatch '{}', combine '{}'); the all-to-all dispatcher sends "
+                    "rows as they are computed",
+                    wire_format_name(plan.moe_dispatch_format), wire_format_name(plan.moe_combine_format)));
   if (plan.comm_sm_share > 0)
     out.notes.push_back(
         fmt::format("not expressed: comm_sm_share {:.4g}; --moe-deepep-num-sms sets it for the flex dispatcher, "

@@ -128,6 +128,20 @@ TEST(Equivalence, ShadowedExpertsUnderEveryPipelineSchedule) {
     }
 }
 
+// Gradients of a weight by blocks of its columns, apart from those of its input, which add up over the blocks.
+TEST(Equivalence, BlocksOfColumnsUnderEveryPipelineSchedule) {
+  for (const PipelineSchedule* schedule : pipeline_schedules())
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kFull}) {
+      Plan plan = tiny_plan({.pp = 2, .vpp = chunks_of(*schedule, 4), .dp = 2, .ep = 2});
+      plan.pipeline = schedule->name();
+      plan.moe_schedule = "comet";
+      plan.recompute = recompute;
+      plan.zero_dense = plan.zero_expert =
+          recompute == Recompute::kNone ? ZeroStage::kGradients : ZeroStage::kParameters;
+      expect_same_training(plan, tiny_moe());
+    }
+}
+
 // Narrow experts: a layer moves them instead of its tokens.
 TEST(Equivalence, ExpertsThatMoveToTheTokens) {
   ModelShape model = tiny_moe();

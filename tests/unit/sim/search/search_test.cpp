@@ -194,6 +194,33 @@ TEST(Search, StoppedSearchIsNotProven) {
   EXPECT_EQ(result.error().kind, ErrorKind::kInterrupted);
 }
 
+// Formats on the wire and what exchanges hold are the same for all plans: with a share above what the law of overlap says of the device,
+// and with one below it.
+TEST(Search, BoundIsNeverAboveTheReplayWithFormatsAndShares) {
+  const ModelShape model = small_model();
+  const ClusterView view = cluster(2);
+  const CostModel costs(view);
+  SearchSpace space = small_space(model, view);
+  space.tp = {1};
+  space.pp = {1, 2};
+  space.esp = {1};
+  space.micro_batch = {1};
+  space.zero_dense = space.zero_expert = {ZeroStage::kOptimizer};
+  space.moe_schedule = {"pipemoe", "schemoe", "fastermoe", "comet"};
+  space.moe_dispatch_format = WireFormat::kFp8;
+  for (const double share : {0.02, 0.4}) {
+    space.comm_sm_share = share;
+    const RankResult all = rank_all(model, costs, space, 1'000'000);
+    ASSERT_GT(all.plans.size(), 50U);
+    for (const RankedPlan& ranked : all.plans) {
+      EXPECT_EQ(ranked.plan.moe_dispatch_format, WireFormat::kFp8);
+      EXPECT_EQ(ranked.plan.comm_sm_share, share);
+      EXPECT_LE(ranked.bound.value(), ranked.metrics.step_time.value() * (1 + 1e-9))
+          << run_name(ranked.plan) << ' ' << ranked.plan.pipeline << ' ' << ranked.plan.moe_schedule;
+    }
+  }
+}
+
 // The algorithm of the token exchange is a dimension: each plan is found with each, the bound holds, and one without partners counts once.
 TEST(Search, LooksAtTheAlgorithmsOfTheTokenExchange) {
   const ModelShape model = small_model();
