@@ -11,6 +11,7 @@
 #include "sim/cli/plan_place.hpp"
 #include "sim/cli/scenario.hpp"
 #include "sim/engine/critical_path.hpp"
+#include "sim/lower/moe_schedule.hpp"
 #include "sim/simulate/moe_choice.hpp"
 #include "sim/simulate/what_if.hpp"
 
@@ -213,6 +214,11 @@ RunResult run_explain(Session& session, const ExplainRequest& request) {
   report.add_rows("token_exchange", "Algorithms of the token exchange", exchange_choice_table(exchanges, file.plan));
   describe_scenario(report, scenario);
   report.notes.insert(report.notes.end(), step.notes.begin(), step.notes.end());
+  const bool visits = std::ranges::any_of(alternatives, [](const MoeAlternative& other) {
+    const auto schedule = find_moe_schedule(other.schedule);
+    return !other.own && schedule && (*schedule)->visits();
+  });
+  if (visits && !visits_are_estimated(file.plan)) report.notes.emplace_back(kVisitsNote);
   MOESIM_TRY(session.emit(report));
   return kExitOk;
 }

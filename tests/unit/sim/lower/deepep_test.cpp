@@ -1,4 +1,4 @@
-// The schedule deepep as a program: its hops, its pieces, what it refuses, and its bytes between nodes.
+// The schedule deepep as a program: its moves, its pieces, what it refuses, and its bytes between nodes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -21,54 +21,56 @@ Plan deepep_plan(int ep, int on_node, int degree) {
   return plan;
 }
 
-struct Hop {
+struct RowMove {
   OpKind kind;
   RowCount in, out;
   GroupKind group;
   Stream stream;
-  bool operator==(const Hop&) const = default;
+  bool operator==(const RowMove&) const = default;
 };
 
 // What moves or makes rows of a layer, without splits and joins of columns and sums of gradients.
-std::vector<Hop> hops_of(const Program& program, BlockKind kind) {
-  std::vector<Hop> hops;
+std::vector<RowMove> row_moves(const Program& program, BlockKind kind) {
+  std::vector<RowMove> moves;
   for (const Block& block : program.blocks) {
     if (block.kind != kind) continue;
     const Chunk& chunk = program.chunks[static_cast<std::size_t>(block.chunk)];
     for (const Op& op : block.ops)
       if (op.layer == LayerId(3) && op.name.starts_with("moe.") && op.kind != OpKind::kSplitColumns &&
           op.kind != OpKind::kJoinColumns && op.kind != OpKind::kAdd)
-        hops.push_back({op.kind, chunk.tensors[op.inputs[0].index()].rows, chunk.tensors[op.outputs[0].index()].rows,
-                        op.group, op.stream});
+        moves.push_back({op.kind, chunk.tensors[op.inputs[0].index()].rows, chunk.tensors[op.outputs[0].index()].rows,
+                         op.group, op.stream});
     break;
   }
-  return hops;
+  return moves;
 }
 
 // 64 tokens, 2 of 16 experts, 4 of them on a member: C(12, 2) / C(16, 2) = 66 / 120 miss it, 28.8 visit it, in all 4 * 29 rows.
-constexpr RowCount kTokenRows{64};
-constexpr RowCount kCopies{128, RowSource::kArrivedShards};
-constexpr RowCount kVisiting{116, RowSource::kVisiting};
-constexpr auto kComputed = Stream::kCompute;
+constexpr RowCount kOwnTokens{64};
+constexpr RowCount kLocalCopies{128, RowSource::kArrivedShards};
+constexpr RowCount kVisitingRows{116, RowSource::kVisiting};
+constexpr auto kOnDevice = Stream::kCompute;
 
 TEST(DeepEp, WithOneHopSendsATokenOnceToARank) {
   const RowCount spread{116, RowSource::kSpread};
   for (const int on_node : {1, 4}) {
     const Program program = lowered(deepep_plan(4, on_node, 0), small_moe());
-    const std::vector<Hop> expected = {{OpKind::kSpread, kTokenRows, spread, GroupKind::kSelf, kComputed},
-                                       {OpKind::kDispatch, spread, kVisiting, GroupKind::kEp, Stream::kEp},
-                                       {OpKind::kPermute, kVisiting, kCopies, GroupKind::kSelf, kComputed},
-                                       {OpKind::kUnpermute, kCopies, kVisiting, GroupKind::kSelf, kComputed},
-                                       {OpKind::kCombine, kVisiting, spread, GroupKind::kEp, Stream::kEp},
-                                       {OpKind::kSumSpread, spread, kTokenRows, GroupKind::kSelf, kComputed}};
-    EXPECT_TRUE(hops_of(program, BlockKind::kForward) == expected);
-    const std::vector<Hop> backward = {{OpKind::kSpread, kTokenRows, spread, GroupKind::kSelf, kComputed},
-                                       {OpKind::kDispatch, spread, kVisiting, GroupKind::kEp, Stream::kEp},
-                                       {OpKind::kUnpermuteGrad, kVisiting, kCopies, GroupKind::kSelf, kComputed},
-                                       {OpKind::kPermuteGrad, kCopies, kVisiting, GroupKind::kSelf, kComputed},
-                                       {OpKind::kCombine, kVisiting, spread, GroupKind::kEp, Stream::kEp},
-                                       {OpKind::kSumSpread, spread, kTokenRows, GroupKind::kSelf, kComputed}};
-    EXPECT_TRUE(hops_of(program, BlockKind::kBackward) == backward);
+    const std::vector<RowMove> expected = {
+        {OpKind::kSpread, kOwnTokens, spread, GroupKind::kSelf, kOnDevice},
+        {OpKind::kDispatch, spread, kVisitingRows, GroupKind::kEp, Stream::kEp},
+        {OpKind::kPermute, kVisitingRows, kLocalCopies, GroupKind::kSelf, kOnDevice},
+        {OpKind::kUnpermute, kLocalCopies, kVisitingRows, GroupKind::kSelf, kOnDevice},
+        {OpKind::kCombine, kVisitingRows, spread, GroupKind::kEp, Stream::kEp},
+        {OpKind::kSumSpread, spread, kOwnTokens, GroupKind::kSelf, kOnDevice}};
+    EXPECT_TRUE(row_moves(program, BlockKind::kForward) == expected);
+    const std::vector<RowMove> backward = {
+        {OpKind::kSpread, kOwnTokens, spread, GroupKind::kSelf, kOnDevice},
+        {OpKind::kDispatch, spread, kVisitingRows, GroupKind::kEp, Stream::kEp},
+        {OpKind::kUnpermuteGrad, kVisitingRows, kLocalCopies, GroupKind::kSelf, kOnDevice},
+        {OpKind::kPermuteGrad, kLocalCopies, kVisitingRows, GroupKind::kSelf, kOnDevice},
+        {OpKind::kCombine, kVisitingRows, spread, GroupKind::kEp, Stream::kEp},
+        {OpKind::kSumSpread, spread, kOwnTokens, GroupKind::kSelf, kOnDevice}};
+    EXPECT_TRUE(row_moves(program, BlockKind::kBackward) == backward);
   }
 }
 
@@ -78,20 +80,21 @@ TEST(DeepEp, WithTwoHopsCrossesToANodeOnce) {
   const RowCount relayed{98, RowSource::kRelayed};
   const RowCount handed_on{116, RowSource::kRelaySpread};
   const Program program = lowered(deepep_plan(4, 2, 1), small_moe());
-  const std::vector<Hop> expected = {{OpKind::kSpread, kTokenRows, spread, GroupKind::kSelf, kComputed},
-                                     {OpKind::kDispatch, spread, relayed, GroupKind::kEpAcross, Stream::kEp},
-                                     {OpKind::kSpread, relayed, handed_on, GroupKind::kSelf, kComputed},
-                                     {OpKind::kDispatch, handed_on, kVisiting, GroupKind::kEpInside, Stream::kEpInside},
-                                     {OpKind::kPermute, kVisiting, kCopies, GroupKind::kSelf, kComputed},
-                                     {OpKind::kUnpermute, kCopies, kVisiting, GroupKind::kSelf, kComputed},
-                                     {OpKind::kCombine, kVisiting, handed_on, GroupKind::kEpInside, Stream::kEpInside},
-                                     {OpKind::kSumSpread, handed_on, relayed, GroupKind::kSelf, kComputed},
-                                     {OpKind::kCombine, relayed, spread, GroupKind::kEpAcross, Stream::kEp},
-                                     {OpKind::kSumSpread, spread, kTokenRows, GroupKind::kSelf, kComputed}};
-  EXPECT_TRUE(hops_of(program, BlockKind::kForward) == expected);
+  const std::vector<RowMove> expected = {
+      {OpKind::kSpread, kOwnTokens, spread, GroupKind::kSelf, kOnDevice},
+      {OpKind::kDispatch, spread, relayed, GroupKind::kEpAcross, Stream::kEp},
+      {OpKind::kSpread, relayed, handed_on, GroupKind::kSelf, kOnDevice},
+      {OpKind::kDispatch, handed_on, kVisitingRows, GroupKind::kEpInside, Stream::kEpInside},
+      {OpKind::kPermute, kVisitingRows, kLocalCopies, GroupKind::kSelf, kOnDevice},
+      {OpKind::kUnpermute, kLocalCopies, kVisitingRows, GroupKind::kSelf, kOnDevice},
+      {OpKind::kCombine, kVisitingRows, handed_on, GroupKind::kEpInside, Stream::kEpInside},
+      {OpKind::kSumSpread, handed_on, relayed, GroupKind::kSelf, kOnDevice},
+      {OpKind::kCombine, relayed, spread, GroupKind::kEpAcross, Stream::kEp},
+      {OpKind::kSumSpread, spread, kOwnTokens, GroupKind::kSelf, kOnDevice}};
+  EXPECT_TRUE(row_moves(program, BlockKind::kForward) == expected);
 }
 
-std::vector<std::string_view> communication_of(const Program& program, BlockKind kind) {
+std::vector<std::string_view> exchanges_of(const Program& program, BlockKind kind) {
   std::vector<std::string_view> names;
   for (const Block& block : program.blocks) {
     if (block.kind != kind) continue;
@@ -105,10 +108,10 @@ std::vector<std::string_view> communication_of(const Program& program, BlockKind
 // Each piece is handed on while the next crosses, and the gate's result goes with the first.
 TEST(DeepEp, TravelsInPiecesOfColumns) {
   const Program program = lowered(deepep_plan(4, 2, 2), small_moe());
-  EXPECT_THAT(communication_of(program, BlockKind::kForward),
+  EXPECT_THAT(exchanges_of(program, BlockKind::kForward),
               testing::ElementsAre("moe.dispatch", "moe.dispatch", "moe.hand_on", "moe.hand_on", "moe.hand_back",
                                    "moe.hand_back", "moe.combine", "moe.combine"));
-  EXPECT_THAT(communication_of(program, BlockKind::kBackward),
+  EXPECT_THAT(exchanges_of(program, BlockKind::kBackward),
               testing::ElementsAre("moe.combine", "moe.combine", "moe.hand_back", "moe.hand_back", "moe.hand_on",
                                    "moe.hand_on", "moe.dispatch", "moe.dispatch"));
   const Block& forward = *std::ranges::find(program.blocks, BlockKind::kForward, &Block::kind);

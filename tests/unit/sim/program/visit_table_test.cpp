@@ -95,7 +95,7 @@ TEST(Visits, AreWorkedOutOnce) {
   EXPECT_EQ(with_visits(loads, {1, 1}, {}, {}), loads);
 }
 
-std::int64_t sum(const Matrix& values) { return std::accumulate(values.begin(), values.end(), std::int64_t{0}); }
+std::int64_t total(const Matrix& values) { return std::accumulate(values.begin(), values.end(), std::int64_t{0}); }
 
 // Each part that is visited gets the token once, what is sent arrives, and there are never more rows than copies, nor than all
 // tokens for all.
@@ -156,7 +156,7 @@ TEST(Visits, AreConserved) {
           EXPECT_LE(all.spread, all.visiting);
           Matrix members;
           group.visit_matrix(layer, variant, GroupKind::kEp, 0, members);
-          EXPECT_EQ(sum(members), all.visiting);
+          EXPECT_EQ(total(members), all.visiting);
         }
     }
 }

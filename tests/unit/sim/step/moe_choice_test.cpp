@@ -34,7 +34,8 @@ TEST(MoeChoice, ThePlanAndEveryOtherScheduleFastestFirst) {
     }
 }
 
-// Tutel in one piece is Parm's S1, which without shards is megatron-a2a; Janus moves tokens here.
+// Tutel in one piece is Parm's S1, which without shards is megatron-a2a; Janus moves tokens here. Two more have programs of their own in
+// one piece.
 TEST(MoeChoice, NoOtherNameOfThePlansProgramIsAnAlternative) {
   const TestCluster cluster(small_nodes(2, 4));
   Plan plan = plan_of({.dp = 8, .ep = 8}, 8);
@@ -45,7 +46,8 @@ TEST(MoeChoice, NoOtherNameOfThePlansProgramIsAnAlternative) {
     ASSERT_GT(found.size(), 1U);
     for (const MoeAlternative& one : found) {
       if (one.own || one.degree > 1) continue;
-      EXPECT_EQ(one.schedule, "megatron-allgather") << "beside " << schedule;
+      EXPECT_TRUE(one.schedule == "megatron-allgather" || one.schedule == "deepep")
+          << one.schedule << " beside " << schedule;
     }
   }
 }
