@@ -28,12 +28,23 @@ namespace moesim {
 namespace {
 
 std::vector<const MoeSchedule*>& schedule_list() {
-  static std::vector<const MoeSchedule*> list = {
-      &megatron_a2a(),     &parm_s1(),      &parm_s2(),      &deepspeed_moe(),
-      &deepspeed_moe_ar(), &deepspeed_v0(), &deepspeed_v1(), &megatron_allgather(),
-      &pipemoe(),          &schemoe(),      &fsmoe(),        &tutel(),
-      &fastmoe(),          &fastermoe(),    &janus(),        &comet(),
-      &deepep()};
+  static std::vector<const MoeSchedule*> list = {&megatron_a2a(),
+                                                 &parm_s1(),
+                                                 &parm_s2(),
+                                                 &deepspeed_moe(),
+                                                 &deepspeed_moe_ar(),
+                                                 &deepspeed_v0(),
+                                                 &deepspeed_v1(),
+                                                 &megatron_allgather(),
+                                                 &pipemoe(),
+                                                 &schemoe(),
+                                                 &fsmoe(),
+                                                 &tutel(),
+                                                 &fastmoe(),
+                                                 &fastermoe(),
+                                                 &janus(),
+                                                 &comet(),
+                                                 &deepep()};
   return list;
 }
 

@@ -170,6 +170,10 @@ Status check_plan(const Plan& plan, const ModelShape& model, int world) {
 }
 
 std::string nodes_note(const ParallelSizes& s) {
+  if (s.ep_on_node == 1)
+    return "deepep: a token is sent to every rank that it visits by itself; with ep_on_node, the members of an EP "
+           "group on a "
+           "node, it would cross to a node once";
   if (s.ep_on_node == s.ep)
     return fmt::format("deepep: all {} members of an EP group stand on one node: one hop", s.ep);
   return fmt::format("deepep: {} of the {} members of an EP group on each node; a token crosses to a node once",
@@ -197,7 +201,7 @@ std::vector<std::string> plan_notes(const Plan& plan, const ModelShape& model) {
                                 s.tp / attention.kv_heads));
     break;
   }
-  if (s.ep_on_node > 1) notes.push_back(nodes_note(s));
+  if (s.ep_on_node > 1 || (plan.moe_schedule == "deepep" && s.ep > 1)) notes.push_back(nodes_note(s));
   if (const std::int64_t padded = padded_vocab(model.vocab, s.tp); padded != model.vocab)
     notes.push_back(fmt::format("vocabulary padded from {} to {} rows (a multiple of 128 x TP)", model.vocab, padded));
   if (model.max_positions > 0 && plan.seq_length > model.max_positions)

@@ -93,5 +93,17 @@ TEST(PlanNotes, TellWhatIsAllowedButWorthKnowing) {
                           "uneven layers per virtual stage: 11 11 10"));
 }
 
+TEST(PlanNotes, SayWhatDeepepTakesForNodes) {
+  Plan plan;
+  plan.layout.sizes = {.dp = 8, .ep = 8};
+  plan.moe_schedule = "deepep";
+  EXPECT_THAT(plan_notes(plan, mixtral_like()), testing::Contains(testing::HasSubstr("it would cross to a node once")));
+  plan.layout.sizes.ep_on_node = 4;
+  EXPECT_THAT(plan_notes(plan, mixtral_like()),
+              testing::Contains(testing::HasSubstr("4 of the 8 members of an EP group on each node")));
+  plan.layout.sizes.ep_on_node = 8;
+  EXPECT_THAT(plan_notes(plan, mixtral_like()), testing::Contains(testing::HasSubstr("stand on one node: one hop")));
+}
+
 }  // namespace
 }  // namespace moesim
