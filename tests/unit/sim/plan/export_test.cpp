@@ -211,7 +211,7 @@ TEST(ExportMegatron, DeepEpIsTheFlexDispatcher) {
   EXPECT_TRUE(parsed_args(text.text).contains("--moe-enable-deepep"));
   EXPECT_THAT(text.notes, Not(Contains(HasSubstr("MoE schedule"))));
   EXPECT_THAT(text.notes, Contains(HasSubstr("--moe-flex-dispatcher-backend deepep")));
-  EXPECT_THAT(text.notes, Not(Contains(HasSubstr("ep_on_node"))));
+  EXPECT_THAT(text.notes, Not(Contains(HasSubstr("not expressed: ep_on_node"))));
   file.plan.layout.sizes.ep_on_node = 2;
   EXPECT_THAT(exported(file, mixtral_like(), MegatronForm::kArgs).notes,
               Contains(HasSubstr("not expressed: ep_on_node 2; DeepEP hands tokens on among the 8 GPUs of a node")));
