@@ -171,9 +171,8 @@ Status check_plan(const Plan& plan, const ModelShape& model, int world) {
 
 std::string nodes_note(const ParallelSizes& s) {
   if (s.ep_on_node == 1)
-    return "deepep: a token is sent to every rank that it visits by itself; with ep_on_node, the members of an EP "
-           "group on a "
-           "node, it would cross to a node once";
+    return "deepep: each rank that a token visits gets it by itself; with ep_on_node (EP members on a node) it would "
+           "cross to a node once";
   if (s.ep_on_node == s.ep)
     return fmt::format("deepep: all {} members of an EP group stand on one node: one hop", s.ep);
   return fmt::format("deepep: {} of the {} members of an EP group on each node; a token crosses to a node once",

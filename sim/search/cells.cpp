@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "sim/lower/ep_nodes.hpp"
-
 #include "sim/lower/shadow_counts.hpp"
 
 namespace moesim {
