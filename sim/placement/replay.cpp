@@ -7,6 +7,7 @@
 #include "sim/placement/co_activation.hpp"
 #include "sim/placement/greedy_placement.hpp"
 #include "sim/placement/oracle.hpp"
+#include "sim/plan/layer_slots.hpp"
 #include "sim/search/parallel.hpp"
 
 namespace moesim {
@@ -14,14 +15,25 @@ namespace {
 
 ExpertPlacement start_of_layer(const PlacementSizes& sizes, const ExpertSlots& start, int layer) {
   if (start.in_order()) return ExpertPlacement::contiguous(sizes);
-  const int used = sizes.experts / sizes.devices;
-  MOESIM_ASSERT(used * sizes.devices == sizes.experts);
+  const auto given = static_cast<int>(start.slots(sizes.experts));
+  const int used = given / sizes.devices;
+  MOESIM_ASSERT(used * sizes.devices == given && used <= sizes.slots_per_device);
   std::vector<std::int32_t> slots(static_cast<std::size_t>(sizes.slots()), kEmptySlot);
-  for (int slot = 0; slot < sizes.experts; ++slot)
+  for (int slot = 0; slot < given; ++slot)
     slots[static_cast<std::size_t>(slot / used * sizes.slots_per_device + slot % used)] = start.expert(layer, slot);
   Result<ExpertPlacement> placement = ExpertPlacement::make(sizes, std::move(slots));
   MOESIM_ASSERT(placement.has_value());
   return std::move(*placement);
+}
+
+// Devices, by expert.
+std::vector<std::int32_t> start_homes(const ExpertPlacement& placement, const ExpertSlots& start, int layer) {
+  if (start.in_order()) return first_homes(placement);
+  const LayerSlots slots(start, layer, placement.experts(), placement.devices());
+  std::vector<std::int32_t> homes;
+  for (std::int32_t expert = 0; expert < placement.experts(); ++expert)
+    homes.push_back(slots.device_of(slots.home(expert)));
+  return homes;
 }
 
 // One layer under one policy, from the first recorded step to the last.
@@ -39,8 +51,12 @@ class LayerReplay {
                    static_cast<std::size_t>(trace.devices()) * static_cast<std::size_t>(trace.experts())),
         static_{start_of_layer(replay_sizes(trace, options), options.start, layer), {}, TokenSplit::kLocality},
         decision_(static_),
-        homes_(first_homes(decision_.placement)),
-        static_policy_(&policy == placement_policies().front()) {}
+        static_policy_(&policy == placement_policies().front()) {
+    if (!static_.placement.is_permutation()) static_.split = TokenSplit::kEven;  // as a plan's copies get theirs
+    decision_ = static_;
+    homes_ = start_homes(static_.placement, options.start, layer);
+    copies_ = copies_seconds(model_, static_.placement, homes_);
+  }
 
   LayerTotals run(PolicyReplay& result) {
     std::int64_t decided = trace_.iterations().front();
