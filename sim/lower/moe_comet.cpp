@@ -39,7 +39,7 @@ class Comet final : public MoeSchedule {
     return pieces;
   }
   std::string_view same_as(const Plan& plan, const MoeShape&) const override {
-    return moe_degree(*this, plan) == 1 ? megatron_a2a().name() : std::string_view{};
+    return is_in_one_piece(*this, plan) ? megatron_a2a().name() : std::string_view{};
   }
 
   TensorId forward(MoeLayerBuilder& b, TensorId x) const override {
@@ -77,7 +77,7 @@ class Comet final : public MoeSchedule {
       activated.push_back(computed);
     }
     const TensorId all = b.join(activated);
-    const TensorId sorted = mixed ? b.sort_by_expert(all) : all;
+    const TensorId sorted = mixed ? b.sort_activated(all) : all;
     b.fuse(Fusion::kNone);
     return sorted;
   }

@@ -48,6 +48,9 @@ void add_moe_schedule(const MoeSchedule& schedule);
 [[nodiscard]] Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape);
 // The plan's number of pieces, or the schedule's own.
 [[nodiscard]] int moe_degree(const MoeSchedule& schedule, const Plan& plan);
+// The same in the backward pass.
+[[nodiscard]] int moe_backward_degree(const MoeSchedule& schedule, const Plan& plan);
+[[nodiscard]] bool is_in_one_piece(const MoeSchedule& schedule, const Plan& plan);  // both passes
 // Whether figures of the plan rest on estimated visits (kVisitsNote).
 [[nodiscard]] bool visits_are_estimated(const Plan& plan);
 // What each rank sends and computes itself under the schedule, of what its own tokens choose.

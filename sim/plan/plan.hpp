@@ -70,6 +70,7 @@ struct Plan {
 
   std::string moe_schedule = "megatron-a2a";  // a name of sim/lower/moe_schedules.hpp
   int moe_degree = 0;                         // pieces that it cuts copies into; 0: what MoeSchedule::degrees has first
+  int moe_backward_degree = 0;                // the same in the backward pass; 0: as many as in the forward pass
   int moe_shadows = 0;                        // shadowed experts of each MoE layer: those with the most copies
   // Of dispatches and of combines, in the forward and in the backward pass: the gradients of combined rows are dispatched.
   WireFormat moe_dispatch_format = WireFormat::kAsComputed;

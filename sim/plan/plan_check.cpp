@@ -65,10 +65,11 @@ Status check_model_fits(const Plan& plan, const ModelShape& model) {
                     "no experts",
                     s.ep, s.esp),
         {}, "a dense model needs ep 1 and esp 1");
-  if (!is_moe(model) && (plan.moe_degree > 1 || plan.moe_shadows > 0))
-    return invalid_input(fmt::format("moe_degree is {} and moe_shadows {}, but the model has no experts",
-                                     plan.moe_degree, plan.moe_shadows),
-                         {}, "leave both out of a dense model's plan");
+  if (!is_moe(model) && (plan.moe_degree > 1 || plan.moe_backward_degree > 1 || plan.moe_shadows > 0))
+    return invalid_input(
+        fmt::format("moe_degree is {}, moe_backward_degree {} and moe_shadows {}, but the model has no experts",
+                    plan.moe_degree, plan.moe_backward_degree, plan.moe_shadows),
+        {}, "leave all three out of a dense model's plan");
   if (!is_moe(model) && plan.grad_placement == GradPlacement::kBetweenExchanges)
     return invalid_input("grad_placement is between-exchanges, but the model has no experts and exchanges nothing", {},
                          "leave it out of a dense model's plan");

@@ -28,6 +28,7 @@ struct SearchSpace {
   std::vector<std::string> pipeline;
   std::vector<std::string> moe_schedule;
   std::vector<int> moe_degree;  // pieces that they cut copies into; empty: all that each can (MoeSchedule::degrees)
+  std::vector<int> moe_backward_degree;  // the same in backward passes; empty: as many as in the forward pass
   std::vector<int> moe_shadows = {0};  // experts of each MoE layer that they shadow, where they can (possible_shadows)
   std::vector<ExchangeAlgorithm> all_to_all = {ExchangeAlgorithm::kLinear};
 

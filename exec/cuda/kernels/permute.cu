@@ -124,8 +124,8 @@ __global__ void weight_grad_kernel(Copies copies, Operand gx, Operand y, Operand
 }
 
 template <int kWidth>
-__global__ void move_rows_kernel(const RowRun* runs, std::int64_t count, Operand x, Operand y) {
-  for (std::int64_t row = blockIdx.x; row < y.rows; row += gridDim.x) {
+__global__ void move_rows_kernel(const RowRun* runs, std::int64_t count, std::int64_t rows, Operand x, Operand y) {
+  for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     std::int64_t low = 0, high = count - 1;  // the last run with first <= row
     while (low < high) {
       const std::int64_t middle = (low + high + 1) / 2;
@@ -182,11 +182,13 @@ void unpermute_grad(Stream stream, const Copies& copies, const Operand& gx, cons
     launch(weight_grad_kernel<1>, warps, stream, copies, gx, y, gp);
 }
 
-void move_rows(Stream stream, const RowRun* runs, std::int64_t count, const Operand& x, const Operand& y) {
+void move_rows(Stream stream, const RowRun* runs, std::int64_t count, std::int64_t rows, const Operand& x,
+               const Operand& y) {
   if (all_wide({x, y}))
-    launch(move_rows_kernel<kWideColumns>, block_per_row(y.rows, y.columns, kWideColumns), stream, runs, count, x, y);
+    launch(move_rows_kernel<kWideColumns>, block_per_row(rows, y.columns, kWideColumns), stream, runs, count, rows, x,
+           y);
   else
-    launch(move_rows_kernel<1>, block_per_row(y.rows, y.columns, 1), stream, runs, count, x, y);
+    launch(move_rows_kernel<1>, block_per_row(rows, y.columns, 1), stream, runs, count, rows, x, y);
 }
 
 }  // namespace moesim::gpu

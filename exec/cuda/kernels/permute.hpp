@@ -26,6 +26,7 @@ void unpermute_grad(Stream stream, const Copies& copies, const Operand& gx, cons
 struct RowRun {
   std::int64_t first, from, to, rows;
 };
-void move_rows(Stream stream, const RowRun* runs, std::int64_t count, const Operand& x, const Operand& y);
+void move_rows(Stream stream, const RowRun* runs, std::int64_t count, std::int64_t rows, const Operand& x,
+               const Operand& y);  // rows: of all runs
 
 }  // namespace moesim::gpu
