@@ -4,6 +4,7 @@
 #include <array>
 #include <set>
 
+#include "sim/layer/degree_pairs.hpp"
 #include "sim/layer/figures.hpp"
 #include "sim/layer/grid_summary.hpp"
 #include "tests/unit/sim/layer/layer_testing.hpp"
