@@ -3,7 +3,8 @@
 // Contract: forward() turns the normed input of a MoE block, [tokens / TP, hidden] on each rank, into the block's output
 // of the same shape (no residual), by calls of MoeLayerBuilder. It describes the forward pass only; the backward pass is
 // derived. It must send every routed token copy to its expert once and bring every result back once; the conservation
-// tests hold every listed schedule to that.
+// tests hold every listed schedule to that. It is called once more where the backward pass has another number of pieces: operations
+// on the same thing have one name in every number of them (ChunkBuilder::Pattern).
 #pragma once
 
 #include <memory>
