@@ -5,6 +5,9 @@
 
 #include "sim/report/svg.hpp"
 
+// What fontconfig reads of the system's fonts it keeps until the program ends; a sanitizer would call it leaked.
+extern "C" const char* __lsan_default_suppressions() { return "leak:libfontconfig"; }
+
 namespace moesim {
 namespace {
 
