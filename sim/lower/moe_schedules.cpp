@@ -63,6 +63,15 @@ Status check_degree(const MoeSchedule& schedule, const Plan& plan, int degree, s
                        fmt::format("set \"{}\" to {}, or to 0 for {}", key, fmt::join(degrees, ", "), what_0_is));
 }
 
+// "a" or "a or b": those of the list that can.
+template <class Can>
+std::string names_of(Can can) {
+  std::vector<std::string_view> names;
+  for (const MoeSchedule* schedule : schedule_list())
+    if (can(*schedule)) names.push_back(schedule->name());
+  return fmt::format("{}", fmt::join(names, " or "));
+}
+
 }  // namespace
 
 std::span<const MoeSchedule* const> moe_schedules() { return schedule_list(); }
@@ -73,11 +82,15 @@ Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const M
   MOESIM_TRY(as_invalid_input(schedule.check(plan, shape)));
   if (plan.moe_shadows > 0 && schedule.shadows(plan, shape) != plan.moe_shadows)
     return invalid_input(fmt::format("{} shadows no experts", schedule.name()), {},
-                         "leave \"moe_shadows\" out, or take fastermoe");
+                         fmt::format("leave \"moe_shadows\" out, or take {}", names_of([&](const MoeSchedule& other) {
+                                       return other.shadows(plan, shape) == plan.moe_shadows;
+                                     })));
   if (plan.sizes().ep_on_node > 1 && !schedule.visits())
     return invalid_input(
         fmt::format("{} knows no nodes of an EP group, but ep_on_node is {}", schedule.name(), plan.sizes().ep_on_node),
-        {}, "leave \"ep_on_node\" out of the layout, or take deepep");
+        {}, fmt::format("leave \"ep_on_node\" out of the layout, or take {}", names_of([](const MoeSchedule& other) {
+                          return other.visits();
+                        })));
   MOESIM_TRY(check_degree(schedule, plan, plan.moe_degree, "moe_degree", "the first of these"));
   return check_degree(schedule, plan, plan.moe_backward_degree, "moe_backward_degree", "as many as forward");
 }

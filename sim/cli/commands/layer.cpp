@@ -313,7 +313,6 @@ Status write_figures(const Session& session, const LayerRequest& request, const 
 }
 
 RunResult run_one_layer(Session& session, const LayerRequest& request) {
-  MOESIM_TRY(check_writable(request.plot, session.overwrite()));
   MOESIM_TRY(prepare_folder(request.figures, session.overwrite()));
   MOESIM_ASSIGN(const LayerScenario scenario, load_layer_scenario(request));
   MOESIM_ASSIGN(const LayerCase layer, layer_case_of(request, scenario));
@@ -358,9 +357,12 @@ RunResult run_one_layer(Session& session, const LayerRequest& request) {
     return outcome.refused.empty() && outcome.program.loads->visits != nullptr;
   });
   if (visits) report.notes.emplace_back(kVisitsNote);
-  if (visits && layer.plan.sizes().ep_on_node > 1) report.notes.push_back(nodes_note(layer.plan.sizes()));
+  for (const ScheduleOutcome& outcome : outcomes) {
+    if (!outcome.refused.empty() || !outcome.same_as.empty()) continue;
+    for (std::string& note : outcome.schedule->notes(outcome.program.plan)) report.notes.push_back(std::move(note));
+  }
   if (!request.plot.empty()) {
-    MOESIM_TRY(write_output(request.plot, timelines_figure(layer_text(layer), outcomes), session.overwrite()));
+    MOESIM_TRY(write_figure(request.plot, timelines_figure(layer_text(layer), outcomes), session.overwrite()));
     session.say(fmt::format("wrote {}", request.plot));
   }
   MOESIM_TRY(write_figures(session, request, layer, outcomes));
@@ -370,7 +372,7 @@ RunResult run_one_layer(Session& session, const LayerRequest& request) {
 
 RunResult run_layer(Session& session, const LayerRequest& request) {
   MOESIM_TRY(session.check_output());
-  if (request.plot == "-") return usage_error("--plot: a figure is written to a file, not to stdout", "name a file");
+  MOESIM_TRY(check_figure(request.plot, session.overwrite()));
   if (request.grid.empty()) return run_one_layer(session, request);
   if (request.names_a_layer())
     return usage_error("a grid names its own clusters, sizes and layouts",

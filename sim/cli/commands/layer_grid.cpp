@@ -25,6 +25,7 @@ struct GridHardware {
   std::vector<std::unique_ptr<const ClusterView>> views;
   std::vector<std::unique_ptr<const CostModel>> costs;
   std::vector<const CostModel*> models;
+  std::vector<std::string> notes;
 };
 
 Result<GridHardware> load_hardware(const LayerGrid& grid, const std::vector<std::string>& more_profiles) {
@@ -32,13 +33,16 @@ Result<GridHardware> load_hardware(const LayerGrid& grid, const std::vector<std:
   names.insert(names.end(), grid.profiles.begin(), grid.profiles.end());
   MOESIM_ASSIGN(const std::vector<Profile> profiles, load_profiles(names));
   GridHardware hardware;
+  std::set<std::string> devices;
   for (const GridCluster& cluster : grid.clusters) {
     MOESIM_ASSIGN(const ClusterSpec spec, load_cluster(cluster.cluster, cluster.nodes));
     MOESIM_ASSIGN(ClusterView view, compile(spec));
     hardware.views.push_back(std::make_unique<const ClusterView>(std::move(view)));
     hardware.costs.push_back(std::make_unique<const CostModel>(make_cost_model(*hardware.views.back(), profiles)));
     hardware.models.push_back(hardware.costs.back().get());
+    devices.merge(device_names(*hardware.views.back()));
   }
+  hardware.notes = notes_of_other_devices(names, profiles, devices, "the grid's clusters");
   return hardware;
 }
 
@@ -193,7 +197,6 @@ MetricTable rule_record(const RuleSummary& rule) {
 }  // namespace
 
 RunResult run_layer_grid(Session& session, const LayerGridRequest& request) {
-  MOESIM_TRY(check_writable(request.plot, session.overwrite()));
   MOESIM_ASSIGN(const LayerGrid grid, load_grid(request.grid));
   MOESIM_ASSIGN(const std::size_t baseline, grid_baseline(request.baseline));
   MOESIM_ASSIGN(const GridHardware hardware, load_hardware(grid, request.profiles));
@@ -229,9 +232,10 @@ RunResult run_layer_grid(Session& session, const LayerGridRequest& request) {
   } else {
     report.notes.emplace_back("Parm's rule is not judged: parm-s1 and parm-s2 are not both listed");
   }
+  report.notes.insert(report.notes.end(), hardware.notes.begin(), hardware.notes.end());
   if (!grid.note.empty()) report.notes.push_back(grid.note);
   if (!request.plot.empty()) {
-    MOESIM_TRY(write_output(request.plot, grid_figure(grid, times, summary, baseline), session.overwrite()));
+    MOESIM_TRY(write_figure(request.plot, grid_figure(grid, times, summary, baseline), session.overwrite()));
     session.say(fmt::format("wrote {}", request.plot));
   }
   MOESIM_TRY(session.emit(report));

@@ -232,8 +232,7 @@ Status write_moved_plan(const Session& session, const ReplayRequest& request, co
 
 RunResult run_replay(Session& session, const ReplayRequest& request) {
   MOESIM_TRY(session.check_output());
-  if (request.plot == "-") return usage_error("--plot: a figure is written to a file, not to stdout", "name a file");
-  MOESIM_TRY(check_writable(request.plot, session.overwrite()));
+  MOESIM_TRY(check_figure(request.plot, session.overwrite()));
   MOESIM_ASSIGN(const ReplayScenario scenario, load_replay_scenario(request));
   MOESIM_TRY(check_plan_out(session, request, scenario));
   const std::vector<ReplayRow> rows = play_policies(request, scenario);
@@ -262,7 +261,7 @@ RunResult run_replay(Session& session, const ReplayRequest& request) {
   if (!request.plot.empty()) {
     std::vector<PolicyReplay> replays;
     for (const ReplayRow& row : rows) replays.push_back(row.replay);
-    MOESIM_TRY(write_output(request.plot, replay_figure(title, trace, replays, bounds), session.overwrite()));
+    MOESIM_TRY(write_figure(request.plot, replay_figure(title, trace, replays, bounds), session.overwrite()));
     session.say(fmt::format("wrote {}", request.plot));
   }
   MOESIM_TRY(write_moved_plan(session, request, scenario, rows.back().replay));

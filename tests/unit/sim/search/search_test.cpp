@@ -38,6 +38,14 @@ SearchSpace small_space(const ModelShape& model, const ClusterView& view) {
   return space;
 }
 
+// 16 nodes of 8 have 128 ranks.
+TEST(DefaultSpace, HasFewMoeSchedulesWhereEachTakesLong) {
+  const ModelShape model = small_model();
+  EXPECT_EQ(default_space(model, cluster(16), 2048, 1024).moe_schedule.size(), moe_schedules().size());
+  EXPECT_EQ(default_space(model, cluster(17), 2048, 1024).moe_schedule,
+            (std::vector<std::string>{"megatron-a2a", "deepep"}));
+}
+
 // Every plan that the search replays, best first: a list longer than the space.
 RankResult rank_all(const ModelShape& model, const CostModel& costs, const SearchSpace& space, int top) {
   SearchOptions options;
