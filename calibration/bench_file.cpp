@@ -102,6 +102,7 @@ struct WorkWriter {
   static void write_collective(Json& to, const CollectiveWork& work) {
     to["operation"] = collective_name(work.kind);
     to["algorithm"] = algorithm_name(work.algorithm);
+    if (work.exchange != ExchangeAlgorithm::kLinear) to["exchange"] = exchange_algorithm_name(work.exchange);
     to["size_bytes"] = work.size.count();
     to["groups"] = Json::array();
     for (const std::vector<RankId>& group : work.groups) {
@@ -179,6 +180,7 @@ Result<CollectiveWork> read_collective(JsonReader& reader, std::size_t ranks) {
   CollectiveWork work;
   MOESIM_ASSIGN(work.kind, read_name(reader, "operation", kCollectiveKinds, collective_name));
   MOESIM_ASSIGN(work.algorithm, read_name(reader, "algorithm", kCollectiveAlgorithms, algorithm_name));
+  MOESIM_ASSIGN(work.exchange, read_exchange(reader, work.kind));
   MOESIM_ASSIGN(const std::int64_t size, read_size(reader, "size_bytes"));
   work.size = Bytes(size);
   MOESIM_ASSIGN(const JsonReader groups, reader.required("groups"));

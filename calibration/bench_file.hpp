@@ -19,6 +19,7 @@
 
 #include "base/error.hpp"
 #include "models/cost/collective.hpp"
+#include "models/cost/exchange/algorithm.hpp"
 #include "models/cost/work.hpp"
 
 namespace moesim {
@@ -46,6 +47,7 @@ struct CollectiveWork {
   CollectiveAlgorithm algorithm = CollectiveAlgorithm::kAuto;
   std::vector<std::vector<RankId>> groups;
   Bytes size;
+  ExchangeAlgorithm exchange = ExchangeAlgorithm::kLinear;  // of an all-to-all
 };
 
 // Several things at once, each collective on a channel of its own. Alone: no compute, or no collectives.

@@ -44,8 +44,8 @@ void CurvePoints::add(const Observation& observation, const std::optional<GroupS
     const std::int64_t bytes = (memory->read + memory->written).count() / memory->kernels;
     memory_[{memory->kernel, memory->type}][bytes].push_back(observation.seconds / memory->kernels);
   } else if (const auto* work = std::get_if<CollectiveWork>(&observation.work); work != nullptr && shape) {
-    const GroupKey key{work->kind,          shape->ranks,   shape->nodes, shape->ranks_per_node,
-                       shape->port_sharers, work->algorithm};
+    const GroupKey key{work->kind,          shape->ranks,    shape->nodes,  shape->ranks_per_node,
+                       shape->port_sharers, work->algorithm, work->exchange};
     collectives_[key][work->size.count()].push_back(observation.seconds);
   }
 }
@@ -65,9 +65,10 @@ MeasuredLaws CurvePoints::fit() const {
   }
   for (const auto& [key, samples] : collectives_) {
     if (samples.size() < kFewestSizes) continue;
-    const auto& [kind, ranks, nodes, per_node, sharers, algorithm] = key;
+    const auto& [kind, ranks, nodes, per_node, sharers, algorithm, exchange] = key;
     const std::vector<TimePoint> points = points_of(samples);
-    measured.collectives.push_back({kind, algorithm, {ranks, nodes, per_node, sharers}, curve_of(points), points});
+    measured.collectives.push_back(
+        {kind, algorithm, {ranks, nodes, per_node, sharers}, curve_of(points), points, exchange});
   }
   return measured;
 }

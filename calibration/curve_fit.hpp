@@ -22,7 +22,7 @@ class CurvePoints {
 
  private:
   using Samples = std::map<std::int64_t, std::vector<double>>;  // bytes -> seconds
-  using GroupKey = std::tuple<CollectiveKind, int, int, int, int, CollectiveAlgorithm>;
+  using GroupKey = std::tuple<CollectiveKind, int, int, int, int, CollectiveAlgorithm, ExchangeAlgorithm>;
   std::map<std::tuple<DType, std::int64_t, std::int64_t, std::int64_t>, std::vector<double>> gemm_;
   std::vector<AttentionPoint> attention_;
   std::map<std::pair<MemoryKernel, DType>, Samples> memory_;

@@ -9,6 +9,8 @@
 
 #include "base/json_reader.hpp"
 #include "base/text.hpp"
+#include "models/cost/collective.hpp"
+#include "models/cost/exchange/algorithm.hpp"
 #include "models/precision.hpp"
 
 namespace moesim {
@@ -32,6 +34,17 @@ template <class Enum>
   Result<DType> type = parse_dtype(name);
   if (!type) return invalid_input(type.error().what, fmt::format("{}/{}", reader.place(), key), type.error().hint);
   return type;
+}
+
+// The algorithm of an all-to-all under "exchange"; linear where it says nothing.
+[[nodiscard]] inline Result<ExchangeAlgorithm> read_exchange(JsonReader& reader, CollectiveKind kind) {
+  MOESIM_ASSIGN(const std::string name, reader.string_or("exchange", "linear"));
+  const std::string place = fmt::format("{}/exchange", reader.place());
+  Result<ExchangeAlgorithm> exchange = find_exchange_algorithm(name);
+  if (!exchange) return invalid_input(exchange.error().what, place, exchange.error().hint);
+  if (*exchange != ExchangeAlgorithm::kLinear && kind != CollectiveKind::kAllToAll)
+    return invalid_input("only an all_to_all has an algorithm of exchange", place, "leave \"exchange\" out");
+  return exchange;
 }
 
 }  // namespace moesim

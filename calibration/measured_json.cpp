@@ -140,6 +140,7 @@ Status read_collectives(JsonReader& section, std::vector<CollectiveSeries>& all)
     CollectiveSeries& series = all.emplace_back();
     MOESIM_ASSIGN(series.kind, read_name(entry, "operation", kCollectiveKinds, collective_name));
     MOESIM_ASSIGN(series.algorithm, read_name(entry, "algorithm", kCollectiveAlgorithms, algorithm_name));
+    MOESIM_ASSIGN(series.exchange, read_exchange(entry, series.kind));
     MOESIM_TRY(count(entry, "ranks", series.shape.ranks));
     MOESIM_TRY(count(entry, "nodes", series.shape.nodes));
     MOESIM_TRY(count(entry, "ranks_per_node", series.shape.ranks_per_node));
@@ -190,6 +191,7 @@ void write_measured(Json& section, std::string_view name, const MeasuredLaws& me
       Json entry;
       entry["operation"] = collective_name(series.kind);
       entry["algorithm"] = algorithm_name(series.algorithm);
+      if (series.exchange != ExchangeAlgorithm::kLinear) entry["exchange"] = exchange_algorithm_name(series.exchange);
       entry["ranks"] = series.shape.ranks;
       entry["nodes"] = series.shape.nodes;
       entry["ranks_per_node"] = series.shape.ranks_per_node;

@@ -22,8 +22,19 @@ struct Question {
 
 using Topology = std::shared_ptr<const GroupTopology>;
 
+// Buffers are cut evenly: one unit of size / n bytes for each member.
 CommCost collective_cost(const CostModel& model, const CollectiveWork& work, const GroupTopology& group) {
-  return model.collective(work.kind, group, work.size, work.algorithm);
+  if (work.exchange == ExchangeAlgorithm::kLinear) return model.collective(work.kind, group, work.size, work.algorithm);
+  const auto n = static_cast<std::size_t>(group.size());
+  const std::vector<std::int64_t> one_to_each(n * n, 1);
+  const ExchangeWork exchange = model.exchange_work(work.exchange, group, {one_to_each, group.size()});
+  return model.exchange(group, exchange, Bytes(work.size.count() / group.size()));
+}
+
+std::string law_of(const CollectiveWork& work) {
+  std::string law(collective_name(work.kind));
+  if (work.exchange != ExchangeAlgorithm::kLinear) law += fmt::format("_{}", exchange_algorithm_name(work.exchange));
+  return law;
 }
 
 // Two operations that start together slow down where they share a port, as the engine lets them; the rest of the longer one
@@ -70,7 +81,7 @@ class Asker {
   }
   Question operator()(const CollectiveWork& work) {
     const Topology group = topology(work);
-    return {std::string(collective_name(work.kind)),
+    return {law_of(work),
             [work, group](const CostModel& model) { return collective_cost(model, work, *group).time.value(); },
             {},
             group->shape()};

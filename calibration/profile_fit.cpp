@@ -43,6 +43,17 @@ const std::set<std::string, std::less<>>& collective_laws() {
   return laws;
 }
 
+// And those by other algorithms of exchange, which have curves but tell nothing of the links' parameters.
+const std::set<std::string, std::less<>>& measured_by_size() {
+  static const std::set<std::string, std::less<>> laws = [] {
+    std::set<std::string, std::less<>> all = collective_laws();
+    for (const ExchangeAlgorithm algorithm : exchange_algorithms().subspan(1))
+      all.insert(fmt::format("all_to_all_{}", exchange_algorithm_name(algorithm)));
+    return all;
+  }();
+  return laws;
+}
+
 std::string_view section_of(LinkClass link) {
   for (const ParameterSection& section : parameter_sections())
     if (section.link == link && section.fields.data() == find_section("nvlink")->fields.data()) return section.name;
@@ -198,7 +209,7 @@ void add_curves(const std::vector<Row>& all, Profile& profile) {
   if (measured.collectives.empty()) return;
   ProfileSection& section = section_named(profile, "collectives");
   section.measured.collectives = std::move(measured.collectives);
-  set_provenance(section, rows_of(all, collective_laws()));
+  set_provenance(section, rows_of(all, measured_by_size()));
 }
 
 // How much longer computation takes for each second that a collective takes alone: nothing where other hardware does the work, all of
@@ -318,7 +329,7 @@ void set_residuals(Profile& profile, const std::vector<Row>& rows, const Cluster
       for (ProfileSection& section : profile.sections)
         if (section.name == name) worst(recipe.laws, section);
   for (ProfileSection& section : profile.sections) {
-    if (section.name == "collectives") worst(collective_laws(), section);
+    if (section.name == "collectives") worst(measured_by_size(), section);
     if (section.name == "overlap") worst({"overlap"}, section);
   }
 }

@@ -11,7 +11,7 @@
 namespace moesim {
 namespace {
 
-constexpr std::array<CaseFamily, 8> kFamilies = {
+constexpr std::array<CaseFamily, 9> kFamilies = {
     {{"gemm", "matrix products, forward and both gradients", gemm_cases},
      {"grouped", "the products of local experts, with even, uneven and empty groups", grouped_cases},
      {"attention", "causal attention with grouped queries, forward and backward", attention_cases},
@@ -19,6 +19,7 @@ constexpr std::array<CaseFamily, 8> kFamilies = {
      {"launch", "a kernel on nothing", launch_cases},
      {"operation", "what the executor does for an operation beside its kernel", operation_cases},
      {"collectives", "every collective over sizes and over the groups of layouts; messages", collective_cases},
+     {"exchanges", "all-to-alls by the algorithms of token exchanges, over the same", exchange_cases},
      {"overlap", "compute beside communication, two collectives together", overlap_cases}}};
 
 }  // namespace

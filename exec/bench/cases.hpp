@@ -16,7 +16,8 @@ namespace moesim {
 
 enum class BenchScale : std::uint8_t { kSmall, kLarge };
 
-// Part of the list: "gemm", "grouped", "attention", "memory", "launch", "operation", "collectives", "overlap".
+// Part of the list: "gemm", "grouped", "attention", "memory", "launch", "operation", "collectives", "exchanges",
+// "overlap".
 struct CaseFamily {
   std::string_view name;
   std::string_view description;
@@ -37,6 +38,7 @@ struct CaseFamily {
 [[nodiscard]] std::vector<PlannedCase> launch_cases(BenchScale scale, const std::vector<std::string>& hosts);
 [[nodiscard]] std::vector<PlannedCase> operation_cases(BenchScale scale, const std::vector<std::string>& hosts);
 [[nodiscard]] std::vector<PlannedCase> collective_cases(BenchScale scale, const std::vector<std::string>& hosts);
+[[nodiscard]] std::vector<PlannedCase> exchange_cases(BenchScale scale, const std::vector<std::string>& hosts);
 [[nodiscard]] std::vector<PlannedCase> overlap_cases(BenchScale scale, const std::vector<std::string>& hosts);
 
 }  // namespace moesim

@@ -45,7 +45,7 @@ Bytes even_size(Bytes wanted, int ranks) {
 }
 
 Result<CollectiveRunner> CollectiveRunner::create(BenchContext& context, const CollectiveWork& work) {
-  CollectiveRunner runner(context, work.kind);
+  CollectiveRunner runner(context, work);
   const auto mine = std::ranges::find_if(work.groups, [&](const std::vector<RankId>& group) {
     return std::ranges::find(group, context.comm.rank()) != group.end();
   });
@@ -58,7 +58,9 @@ Result<CollectiveRunner> CollectiveRunner::create(BenchContext& context, const C
   MOESIM_ASSIGN(runner.whole_, MatricesInTurn::make(context, 1, elements, DType::kFp32));
   MOESIM_ASSIGN(runner.other_, MatricesInTurn::make(context, 1, other, DType::kFp32));
   MOESIM_ASSIGN(runner.made_, matrix(context, 1, std::max(elements, other), DType::kFp32));
-  runner.block_bytes_.assign(static_cast<std::size_t>(n), work.size.count() / n);
+  const auto members = static_cast<std::size_t>(n);
+  runner.block_bytes_.assign(members, work.size.count() / n);
+  runner.all_block_bytes_.assign(members * members, work.size.count() / n);
   return runner;
 }
 
@@ -71,7 +73,9 @@ Request CollectiveRunner::start(Channel channel) const {
     case CollectiveKind::kReduceScatter:
       return comm.reduce_scatter(*group_, channel, kSum, sent(whole_), bytes_of(other_.next()));
     case CollectiveKind::kAllToAll:
-      return comm.all_to_all_v(*group_, channel, {sent(whole_), block_bytes_, bytes_of(other_.next()), block_bytes_});
+      return comm.all_to_all_v(
+          *group_, channel,
+          {sent(whole_), block_bytes_, bytes_of(other_.next()), block_bytes_, exchange_, all_block_bytes_});
     case CollectiveKind::kBroadcast: return comm.broadcast(*group_, channel, group_->member(0), sent(whole_));
     case CollectiveKind::kSendRecv: return message(channel, 0);
   }

@@ -24,17 +24,20 @@ class CollectiveRunner {
   [[nodiscard]] Request start_back(Channel channel) const;
 
  private:
-  CollectiveRunner(BenchContext& context, CollectiveKind kind) : context_(&context), kind_(kind) {}
+  CollectiveRunner(BenchContext& context, const CollectiveWork& work)
+      : context_(&context), kind_(work.kind), exchange_(work.exchange) {}
   [[nodiscard]] Request message(Channel channel, int sender) const;
   [[nodiscard]] std::span<std::byte> sent(const MatricesInTurn& matrices) const;
 
   BenchContext* context_;
   CollectiveKind kind_;
+  ExchangeAlgorithm exchange_;
   std::optional<CommGroup> group_;
   MatricesInTurn whole_;     // buffers of `size` bytes
   MatricesInTurn other_;     // what an exchange receives; one member's block
   DeviceMatrixBuffer made_;  // what a kernel leaves behind
   std::vector<std::int64_t> block_bytes_;
+  std::vector<std::int64_t> all_block_bytes_;  // of every member to every other
 };
 
 // The sets of groups that layouts of this many ranks use: blocks of neighbours and ranks at equal distances, one set for each way

@@ -16,6 +16,13 @@ namespace {
 // By call and operation, of one rank.
 using WaitTable = std::vector<std::vector<Seconds>>;
 
+// The executor runs each piece of a fused kernel as a kernel of its own, and so it is predicted.
+Program with_kernels_apart(Program program) {
+  for (Block& block : program.blocks)
+    for (Op& op : block.ops) op.fusion = Fusion::kNone;
+  return program;
+}
+
 }  // namespace
 
 Seconds seconds_of(Picoseconds time) { return Seconds(static_cast<double>(time) / kPicosecondsPerSecond); }
@@ -41,7 +48,7 @@ Result<Prediction> predict(const PredictionOptions& options, const Job& job, con
   Prediction prediction;
   prediction.view = std::make_unique<const ClusterView>(std::move(view));
   prediction.costs = std::make_unique<const CostModel>(make_cost_model(*prediction.view, profiles));
-  prediction.priced = price(job.program, *prediction.costs, {.folding = Folding::kEveryRank});
+  prediction.priced = price(with_kernels_apart(job.program), *prediction.costs, {.folding = Folding::kEveryRank});
   if (how.compute == "wait") prediction.priced.replay.compute_slowdown = prediction.priced.replay.share_slowdown = 1;
   ReplayResult replayed = replay(prediction.priced.replay, {.record_intervals = true});
   if (!replayed.finished) return fail(ErrorKind::kInternal, "the step that is to be executed cannot finish");

@@ -78,6 +78,8 @@ class Communicator {
 
   [[nodiscard]] virtual Request all_to_all_v(const CommGroup& group, Channel channel,
                                              const ExchangeBuffers& buffers) = 0;
+  // Whether it has this algorithm of exchange; a request for another ends with an error.
+  [[nodiscard]] virtual bool exchanges_by(ExchangeAlgorithm) const { return true; }
   // `all` holds as many bytes of each member as `mine`; `mine` may be its own place in `all`.
   [[nodiscard]] virtual Request all_gather(const CommGroup& group, Channel channel, std::span<const std::byte> mine,
                                            std::span<std::byte> all) = 0;

@@ -115,6 +115,7 @@ struct PermuteArgs {
   std::optional<MatrixView> probabilities;  // needed for the weights
   MatrixView y;
   std::optional<MatrixView> weights;
+  bool decides = false;  // x is what gates chose: whoever gets it finds its experts in it
 };
 // gx: sum over a token's copies. gp [tokens, 2 top_k]: gradient of the weights, 0 for dropped copies and in the ids' columns.
 struct PermuteGradArgs {

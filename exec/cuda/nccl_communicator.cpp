@@ -208,7 +208,7 @@ Request NcclCommunicator::all_to_all_v(const CommGroup& group, Channel channel, 
   if (std::ssize(sent) != group.size() || std::ssize(received) != group.size())
     return start(tl::unexpected(wrong("all_to_all_v: not one count for each member")));
   if (buffers.algorithm == ExchangeAlgorithm::kPairwise) return pairwise_exchange(group, channel, buffers);
-  if (buffers.algorithm != ExchangeAlgorithm::kLinear)
+  if (!exchanges_by(buffers.algorithm))
     return start(fail(ErrorKind::kUsage,
                       fmt::format("the token exchange by {} does not run over NCCL, linear and pairwise do",
                                   exchange_algorithm_name(buffers.algorithm)),

@@ -27,6 +27,9 @@ class NcclCommunicator final : public DeviceCommunicator {
   ~NcclCommunicator() override;
 
   [[nodiscard]] Request all_to_all_v(const CommGroup& group, Channel channel, const ExchangeBuffers& buffers) override;
+  [[nodiscard]] bool exchanges_by(ExchangeAlgorithm algorithm) const override {
+    return algorithm == ExchangeAlgorithm::kLinear || algorithm == ExchangeAlgorithm::kPairwise;
+  }
   [[nodiscard]] Request all_gather(const CommGroup& group, Channel channel, std::span<const std::byte> mine,
                                    std::span<std::byte> all) override;
   [[nodiscard]] Request all_gather_v(const CommGroup& group, Channel channel, std::span<const std::byte> mine,

@@ -1,9 +1,32 @@
 #include "exec/run/compute_wait.hpp"
 
+#include <cstring>
 #include <utility>
+#include <vector>
+
+#include "exec/compute/bf16.hpp"
+#include "traces/random.hpp"
 
 namespace moesim {
 namespace {
+
+// Of 0 to 255, which FP32 and BF16 hold alike; the same at every call, since a repeated pass has to choose the same.
+std::vector<std::byte> independent_logits(const MatrixView& like) {
+  const std::int64_t numbers = like.rows * like.row_stride;
+  std::vector<std::byte> bytes(static_cast<std::size_t>(storage(numbers, like.type).count()));
+  Pcg32 random(1);
+  for (std::int64_t i = 0; i < numbers; ++i) {
+    const auto value = static_cast<float>(random.below(256));
+    const auto at = static_cast<std::size_t>(storage(i, like.type).count());
+    if (like.type == DType::kFp32) {
+      std::memcpy(bytes.data() + at, &value, sizeof value);
+    } else {
+      const std::uint16_t half = float_to_bf16(value);
+      std::memcpy(bytes.data() + at, &half, sizeof half);
+    }
+  }
+  return bytes;
+}
 
 class SkippedKernels final : public ComputeBackend {
  public:
@@ -41,10 +64,13 @@ class SkippedKernels final : public ComputeBackend {
   void reset(DeviceEvent event) override { backend_->reset(event); }
   void cancel_waits() override { backend_->cancel_waits(); }
 
-  // Forced counts decide how many copies each expert gets; equal logits decide nothing.
+  // Forced counts decide how many copies each expert gets; logits that know nothing of each other, which experts a token chooses
+  // together.
   [[nodiscard]] Status top_k(DeviceStream stream, const TopKArgs& args) override {
     const MatrixView& logits = args.logits;
-    MOESIM_TRY(backend_->fill_zero(stream, logits.data, storage(logits.rows * logits.row_stride, logits.type)));
+    const std::vector<std::byte> drawn = independent_logits(logits);
+    MOESIM_TRY(backend_->copy_in(stream, logits.data, drawn.data(), Bytes(std::ssize(drawn))));
+    MOESIM_TRY(backend_->synchronize(stream));
     return backend_->top_k(stream, args);
   }
   [[nodiscard]] Status build_routing(DeviceStream stream, const BuildRoutingArgs& args) override {
@@ -72,7 +98,9 @@ class SkippedKernels final : public ComputeBackend {
   [[nodiscard]] Status loss_sum(DeviceStream, const LossSumArgs&) override { return {}; }
   [[nodiscard]] Status cross_entropy_grad(DeviceStream, const CrossEntropyGradArgs&) override { return {}; }
   [[nodiscard]] Status top_k_grad(DeviceStream, const TopKGradArgs&) override { return {}; }
-  [[nodiscard]] Status permute(DeviceStream, const PermuteArgs&) override { return {}; }
+  [[nodiscard]] Status permute(DeviceStream stream, const PermuteArgs& args) override {
+    return args.decides ? backend_->permute(stream, args) : Status();
+  }
   [[nodiscard]] Status permute_grad(DeviceStream, const PermuteGradArgs&) override { return {}; }
   [[nodiscard]] Status unpermute(DeviceStream, const UnpermuteArgs&) override { return {}; }
   [[nodiscard]] Status unpermute_grad(DeviceStream, const UnpermuteGradArgs&) override { return {}; }

@@ -2,8 +2,8 @@
 //
 // For machines with fewer cores than ranks, where real kernels would measure the fight for cores: what is left to be measured is
 // communication, the order of things, and how both hide behind each other. Kernels whose results decide what happens next still
-// run (the choice of experts and its maps, sums of a few numbers); gates see logits of 0, so the counts must be forced
-// (Gating::kReplay). Losses and gradients mean nothing.
+// run (the choice of experts, its maps and what takes it to others, sums of a few numbers); gates see logits that are drawn, so the
+// counts must be forced (Gating::kReplay). Losses and gradients mean nothing.
 #pragma once
 
 #include <cstdint>

@@ -101,7 +101,9 @@ Status run_spread(const OpContext& c) {
   const RoutingMap& map = (relays ? visits.relay : visits.own).map;
   for (int operand = 0; operand < c.op().inputs.size(); ++operand) {
     MOESIM_ASSIGN(const StoredTensor y, c.out(operand));
-    MOESIM_TRY(c.rank().backend.permute(c.rank().stream, {map, c.in(operand), std::nullopt, y.view, std::nullopt}));
+    const bool of_gate = operand == 1;
+    MOESIM_TRY(
+        c.rank().backend.permute(c.rank().stream, {map, c.in(operand), std::nullopt, y.view, std::nullopt, of_gate}));
   }
   return {};
 }

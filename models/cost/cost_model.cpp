@@ -232,8 +232,7 @@ CommCost CostModel::all_to_all_v(const GroupTopology& group, const ExchangeLoad&
   if (group.size() <= 1) return {};
   const LawParameters& parameters = state_->of(group);
   CommCost cost = all_to_all_v_cost(group, parameters, load, unit);
-  const CollectiveSeries* series =
-      find_series(parameters.measured, CollectiveKind::kAllToAll, group.shape(), CollectiveAlgorithm::kAuto);
+  const CollectiveSeries* series = find_exchange_series(parameters.measured, group.shape(), ExchangeAlgorithm::kLinear);
   if (series == nullptr) return cost;
   take_measured_time(cost, *series, even_exchange_as_long(group, parameters, load, unit).value());
   return cost;
@@ -250,7 +249,11 @@ ExchangeWork CostModel::exchange_work(ExchangeAlgorithm algorithm, const GroupTo
 CommCost CostModel::exchange(const GroupTopology& group, const ExchangeWork& work, Bytes unit) const {
   if (group.size() <= 1 || work.phases.empty()) return {};
   if (work.algorithm == ExchangeAlgorithm::kLinear) return all_to_all_v(group, work.phases.front().load, unit);
-  return exchange_cost(group, state_->of(group), work, unit);
+  const LawParameters& parameters = state_->of(group);
+  CommCost cost = exchange_cost(group, parameters, work, unit);
+  if (const CollectiveSeries* series = find_exchange_series(parameters.measured, group.shape(), work.algorithm))
+    take_measured_time(cost, *series, even_exchange_as_long(group, parameters, work, unit).value());
+  return cost;
 }
 
 double CostModel::compute_slowdown_beside_communication(int device) const {

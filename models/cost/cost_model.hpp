@@ -108,7 +108,7 @@ class CostModel {
   // The same in two steps, for a matrix of units of so many bytes each.
   [[nodiscard]] ExchangeLoad exchange_load(const GroupTopology& group, const ByteMatrix& units) const;
   [[nodiscard]] CommCost all_to_all_v(const GroupTopology& group, const ExchangeLoad& load, Bytes unit) const;
-  // The same under one of the algorithms of an exchange; kLinear is all_to_all_v. Measured times are of that alone.
+  // The same under one of the algorithms of an exchange; kLinear is all_to_all_v.
   [[nodiscard]] ExchangeWork exchange_work(ExchangeAlgorithm algorithm, const GroupTopology& group,
                                            const ByteMatrix& units) const;
   [[nodiscard]] CommCost exchange(const GroupTopology& group, const ExchangeWork& work, Bytes unit) const;

@@ -7,8 +7,16 @@ namespace moesim {
 const CollectiveSeries* find_series(const MeasuredLaws& measured, CollectiveKind kind, const GroupShape& shape,
                                     CollectiveAlgorithm algorithm) {
   const auto found = std::find_if(measured.collectives.begin(), measured.collectives.end(), [&](const auto& series) {
-    return series.kind == kind && series.shape == shape &&
+    return series.kind == kind && series.shape == shape && series.exchange == ExchangeAlgorithm::kLinear &&
            (algorithm == CollectiveAlgorithm::kAuto || algorithm == series.algorithm);
+  });
+  return found == measured.collectives.end() ? nullptr : &*found;
+}
+
+const CollectiveSeries* find_exchange_series(const MeasuredLaws& measured, const GroupShape& shape,
+                                             ExchangeAlgorithm exchange) {
+  const auto found = std::find_if(measured.collectives.begin(), measured.collectives.end(), [&](const auto& series) {
+    return series.kind == CollectiveKind::kAllToAll && series.shape == shape && series.exchange == exchange;
   });
   return found == measured.collectives.end() ? nullptr : &*found;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/cost/collective.hpp"
+#include "models/cost/exchange/algorithm.hpp"
 #include "models/cost/piecewise_time.hpp"
 #include "models/cost/work.hpp"
 
@@ -38,6 +39,7 @@ struct CollectiveSeries {
   GroupShape shape;
   PiecewiseTime time;  // of the buffer's size as collective.hpp defines it
   std::vector<TimePoint> points;
+  ExchangeAlgorithm exchange = ExchangeAlgorithm::kLinear;  // of an all-to-all
 };
 
 struct MeasuredLaws {

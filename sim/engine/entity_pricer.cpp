@@ -194,9 +194,15 @@ Seconds EntityPricer::exchange_start(const Op& op, const Chunk& chunk, int varia
                                        : exchange_over_ep(layer, variant, piece, Bytes(0)).time;
 }
 
+// A sum goes to its owner as a broadcast comes from there, or everybody gets it: what is sooner done.
 CommCost EntityPricer::expert_transfer(const Op& op, const Chunk& chunk) {
   const GroupTopology& group = topology(op.group);
-  CommCost cost = costs_.collective(CollectiveKind::kBroadcast, group, fetched_bytes(op, chunk));
+  const Bytes size = fetched_bytes(op, chunk);
+  CommCost cost = costs_.collective(CollectiveKind::kBroadcast, group, size);
+  if (op.kind == OpKind::kReturnExpertGrads) {
+    const CommCost to_all = costs_.collective(CollectiveKind::kAllReduce, group, size);
+    if (to_all.time < cost.time) cost = to_all;
+  }
   const auto experts = static_cast<double>(fetched_experts(op, chunk));
   cost.time = cost.time * experts;
   for (double& bytes : cost.busiest_rank_bytes) bytes *= experts;

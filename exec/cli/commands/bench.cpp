@@ -81,6 +81,14 @@ Result<std::vector<PlannedCase>> cases_of(const BenchRequest& request, const std
   return cases;
 }
 
+// Without exchanges that run between host buffers alone, where these are not.
+void drop_unknown_exchanges(std::vector<PlannedCase>& cases, const Communicator& comm) {
+  std::erase_if(cases, [&comm](const PlannedCase& one) {
+    const auto* collective = std::get_if<CollectiveWork>(&one.work);
+    return collective != nullptr && !comm.exchanges_by(collective->exchange);
+  });
+}
+
 std::vector<std::string> hosts_of(const Communicator& comm) {
   std::vector<std::string> hosts;
   for (int rank = 0; rank < comm.size(); ++rank) hosts.emplace_back(comm.host_of(RankId(rank)));
@@ -154,7 +162,12 @@ Status measure_rank(const Session& session, const BenchRequest& request, const W
   Communicator& comm = hardware.comm();
   MOESIM_ASSIGN(const DeviceStream stream, backend.create_stream());
   BenchContext context{backend, stream, comm, steady_clock()};
-  MOESIM_ASSIGN(const std::vector<PlannedCase> cases, cases_of(request, hosts_of(comm)));
+  MOESIM_ASSIGN(std::vector<PlannedCase> cases, cases_of(request, hosts_of(comm)));
+  drop_unknown_exchanges(cases, comm);
+  if (cases.empty())
+    return usage_error(fmt::format("--only: nothing of '{}' can be measured on {} rank{}", request.only, comm.size(),
+                                   comm.size() == 1 ? "" : "s"),
+                       "collectives take two ranks and exchanges three: give --ranks, or start it with mpirun");
   std::optional<Keeper> keeper;
   if (comm.rank() == RankId(0))
     keeper.emplace(session, file_head(session, request, world, context, budget, hardware.hardware()), cases.size());

@@ -15,19 +15,25 @@ struct PhaseTime {
   PortTimes ports;
 };
 
+PortTimes port_times(const GroupTopology& group, const LawParameters& parameters, const ExchangeLoad& load,
+                     Bytes unit) {
+  PortTimes ports;
+  for (int t = 0; t < group.tiers(); ++t) {
+    const auto index = static_cast<std::size_t>(t);
+    const double share = parameters.link(group.view().tier(t).link).all_to_all_efficiency;
+    ports.seconds[index] = load.port_seconds[index] * unit.value() / share;
+    if (ports.seconds[index] > ports.longest) ports.longest = ports.seconds[index], ports.bottleneck = t;
+  }
+  if (load.flow_seconds > 0) ports.longest = load.flow_seconds * unit.value();
+  return ports;
+}
+
 PhaseTime phase_time(const GroupTopology& group, const LawParameters& parameters, const ExchangePhase& phase,
                      Bytes unit) {
   PhaseTime time;
   TierBytes bytes{};
-  for (int t = 0; t < group.tiers(); ++t) {
-    const auto index = static_cast<std::size_t>(t);
-    bytes[index] = phase.load.busiest_rank[index] * unit.value();
-    const double share = parameters.link(group.view().tier(t).link).all_to_all_efficiency;
-    time.ports.seconds[index] = phase.load.port_seconds[index] * unit.value() / share;
-    if (time.ports.seconds[index] > time.ports.longest)
-      time.ports.longest = time.ports.seconds[index], time.ports.bottleneck = t;
-  }
-  if (phase.load.flow_seconds > 0) time.ports.longest = phase.load.flow_seconds * unit.value();
+  time.ports = port_times(group, parameters, phase.load, unit);
+  for (std::size_t t = 0; t < bytes.size(); ++t) bytes[t] = phase.load.busiest_rank[t] * unit.value();
   double fixed = 0;
   for (int t = 0; t < group.tiers(); ++t) {
     const int steps = phase.steps[static_cast<std::size_t>(t)];
@@ -41,6 +47,19 @@ PhaseTime phase_time(const GroupTopology& group, const LawParameters& parameters
   }
   time.cost = finish(group, parameters, time.ports, bytes, {.fixed = fixed});
   return time;
+}
+
+// Of the bytes alone: the longest stream, or the busiest port over all phases. Units of one byte.
+double transfer_seconds(const GroupTopology& group, const LawParameters& parameters, const ExchangeWork& work) {
+  std::array<double, ExchangeWork::kStreams> streams{};
+  PortTimes all;
+  for (const ExchangePhase& phase : work.phases) {
+    const PortTimes ports = port_times(group, parameters, phase.load, Bytes(1));
+    streams[static_cast<std::size_t>(phase.stream)] += ports.longest;
+    for (std::size_t t = 0; t < all.seconds.size(); ++t) all.seconds[t] += ports.seconds[t];
+  }
+  return std::max(*std::max_element(streams.begin(), streams.end()),
+                  *std::max_element(all.seconds.begin(), all.seconds.end()));
 }
 
 }  // namespace
@@ -156,6 +175,17 @@ CommCost exchange_cost(const GroupTopology& group, const LawParameters& paramete
     for (int t = 0; t < group.tiers(); ++t)
       cost.port_share[static_cast<std::size_t>(t)] = static_cast<float>(ports[static_cast<std::size_t>(t)] / total);
   return cost;
+}
+
+Bytes even_exchange_as_long(const GroupTopology& group, const LawParameters& parameters, const ExchangeWork& work,
+                            Bytes unit) {
+  const auto n = static_cast<std::size_t>(group.size());
+  const std::vector<std::int64_t> one_to_each(n * n, 1);
+  const ExchangeWork even =
+      exchange_law(work.algorithm).work(group, ByteMatrix{one_to_each, group.size()}, PortLoads());
+  const double of_one = transfer_seconds(group, parameters, even);
+  if (of_one <= 0) return Bytes(0);
+  return round_up_to_bytes(transfer_seconds(group, parameters, work) * unit.value() / of_one * group.size());
 }
 
 }  // namespace moesim

@@ -32,8 +32,10 @@ std::vector<NamedCurve> curves_of(const Profile& profile) {
                         &series.points});
     for (const CollectiveSeries& series : section.measured.collectives) {
       const GroupShape& shape = series.shape;
+      const bool linear = series.exchange == ExchangeAlgorithm::kLinear;
       curves.push_back(
-          {fmt::format("{} {}, {} ranks on {} node{}", collective_name(series.kind), algorithm_name(series.algorithm),
+          {fmt::format("{} {}, {} ranks on {} node{}", collective_name(series.kind),
+                       linear ? algorithm_name(series.algorithm) : exchange_algorithm_name(series.exchange),
                        shape.ranks, shape.nodes, shape.nodes == 1 ? "" : "s"),
            &series.time, &series.points});
     }

@@ -21,7 +21,8 @@ BenchFile every_kind() {
   const CollectiveWork collective{.kind = CollectiveKind::kAllToAll,
                                   .algorithm = CollectiveAlgorithm::kPairwise,
                                   .groups = {{RankId(0), RankId(2)}, {RankId(1), RankId(3)}},
-                                  .size = Bytes(4096)};
+                                  .size = Bytes(4096),
+                                  .exchange = ExchangeAlgorithm::kPipe};
   BenchFile file{.program = "moeexec 1",
                  .date = "2026-11-21T12:00:00Z",
                  .command = "moeexec bench",
@@ -70,6 +71,7 @@ TEST(BenchFile, WhatIsWrittenIsRead) {
   EXPECT_EQ(std::get<MemoryWork>(file->cases[3].work).kernel, MemoryKernel::kPermute);
   EXPECT_TRUE(std::holds_alternative<OperationWork>(file->cases[5].work));
   EXPECT_EQ(std::get<CollectiveWork>(file->cases[6].work).groups[1][0], RankId(1));
+  EXPECT_EQ(std::get<CollectiveWork>(file->cases[6].work).exchange, ExchangeAlgorithm::kPipe);
   EXPECT_EQ(std::get<OverlapWork>(file->cases[7].work).compute_repeats, 8);
   EXPECT_EQ(std::get<OverlapWork>(file->cases[7].work).collective_rounds, 3);
   EXPECT_EQ(file->cases[7].end, SamplesEnd::kBudget);

@@ -148,6 +148,36 @@ TEST(Calibrate, HostsAreNodesInTheirOrder) {
   EXPECT_EQ(placed, (std::vector<RankId>{RankId(0), RankId(2), RankId(1)}));
 }
 
+// Beside a linear exchange at 4 ns/B one by pipe at 9: each is priced as it was measured, through the file.
+TEST(Calibrate, ExchangesByTheirAlgorithm) {
+  Observations file{.source = "made up", .date = "2026-01-02", .hosts = {"a", "b"}, .rows = {}, .left_out = {}};
+  for (std::int64_t bytes = 256; bytes <= 1 << 22; bytes *= 4)
+    for (const auto& [exchange, seconds_per_byte] :
+         {std::pair(ExchangeAlgorithm::kLinear, 4e-9), std::pair(ExchangeAlgorithm::kPipe, 9e-9)})
+      file.rows.push_back({CollectiveWork{.kind = CollectiveKind::kAllToAll,
+                                          .algorithm = CollectiveAlgorithm::kPairwise,
+                                          .groups = {{RankId(0), RankId(1)}},
+                                          .size = Bytes(bytes),
+                                          .exchange = exchange},
+                           20e-6 + seconds_per_byte * static_cast<double>(bytes), "exchange"});
+  const auto view = cluster();
+  const Result<CalibratedProfile> result = calibrate({file}, view);
+  ASSERT_TRUE(result.has_value()) << result.error().what;
+  std::vector<std::string> kinds;
+  for (const KindErrors& errors : result->errors) kinds.push_back(errors.kind);
+  EXPECT_THAT(kinds, testing::ElementsAre("all_to_all", "all_to_all_pipe"));
+  const Result<Profile> profile = parse_profile(profile_json(result->profile), "profile");
+  ASSERT_TRUE(profile.has_value()) << profile.error().where << profile.error().what;
+  const CostModel model = make_cost_model(*view, std::span(&*profile, 1));
+  const GroupTopology across(*view, std::vector<RankId>{RankId(0), RankId(2)});
+  const std::vector<std::int64_t> even = {1, 1, 1, 1};
+  const auto seconds = [&](ExchangeAlgorithm algorithm) {
+    return model.exchange(across, model.exchange_work(algorithm, across, {even, 2}), Bytes(50'000)).time.value();
+  };
+  EXPECT_NEAR(seconds(ExchangeAlgorithm::kLinear) / 420e-6, 1, 0.01);
+  EXPECT_NEAR(seconds(ExchangeAlgorithm::kPipe) / 920e-6, 1, 0.01);
+}
+
 // --- the measured part of profile files
 
 TEST(MeasuredProfile, CurvesOfAnotherDeviceDoNotCount) {
@@ -185,6 +215,9 @@ TEST(MeasuredProfile, BadFiles) {
   fails("memory", norm + R"("pieces": [[1, -2, 1]], "measured": [[2, 1]]}])", "begins with a time below 0");
   fails("memory", norm + R"("pieces": [[0, 1, -1]], "measured": [[2, 1]]}])", "p#/memory/series/0/pieces/0/2");
   fails("collectives", R"("series": [{"operation": "all_gahter"}])", "did you mean 'all_gather'");
+  const std::string gather = R"("series": [{"operation": "all_gather", "algorithm": "ring", "exchange": )";
+  fails("collectives", gather + R"("pipe"}])", "only an all_to_all has an algorithm of exchange");
+  fails("collectives", gather + R"("pip"}])", "did you mean 'pipe'");
 }
 
 TEST(MeasuredJson, ArraysOfNumbersStandOnOneLine) {

@@ -6,6 +6,7 @@
 #include "models/cost/all_to_all_v_law.hpp"
 #include "models/cost/attention_surface.hpp"
 #include "models/cost/cost_model.hpp"
+#include "models/cost/exchange/exchange_law.hpp"
 #include "models/cost/gemm_surface.hpp"
 #include "test_cluster.hpp"
 
@@ -244,6 +245,34 @@ TEST(MeasuredCollectives, AnUnevenExchangeTakesAsLongAsTheEvenOneWithTheSameBusi
   EXPECT_DOUBLE_EQ(model.all_to_all_v(pair, {uneven, 2}).time.value(), 100e-6 + 6e-3);
   EXPECT_EQ(model.all_to_all_v(pair, {even, 2}).time,
             model.collective(CollectiveKind::kAllToAll, pair, Bytes(6'000'000)).time);
+}
+
+// Pipe over three nodes of one: two rounds, of which the first carries 2 GB and the second nothing, as long as both of an even
+// exchange with 1 GB to each: buffers of 3 GB. Linear keeps its own series.
+TEST(MeasuredCollectives, CountForTheAlgorithmOfTheExchangeThatWasMeasured) {
+  const ClusterView view = two_tier_view(3, 1);
+  LawParameters parameters = round_parameters();
+  const GroupShape apart{.ranks = 3, .nodes = 3, .ranks_per_node = 1, .port_sharers = 1};
+  CollectiveSeries by_pipe = exchange_of(apart);
+  by_pipe.exchange = ExchangeAlgorithm::kPipe;
+  by_pipe.time.pieces = {{0, 300e-6, 2e-9}};
+  by_pipe.time.largest_bytes = 1e10;
+  parameters.measured.collectives = {by_pipe};
+  const CostModel model(view, {parameters});
+  const CostModel law(view, {round_parameters()});
+  const GroupTopology group(view, rank_list(3));
+  const std::vector<std::int64_t> one_way = {0, 2, 0, 0, 0, 0, 0, 0, 0};
+  const Bytes giga(1'000'000'000);
+  const auto work_of = [&](ExchangeAlgorithm algorithm) { return model.exchange_work(algorithm, group, {one_way, 3}); };
+  const ExchangeWork pipe = work_of(ExchangeAlgorithm::kPipe);
+  EXPECT_EQ(even_exchange_as_long(group, parameters, pipe, giga), Bytes(3'000'000'000));
+  EXPECT_DOUBLE_EQ(model.exchange(group, pipe, giga).time.value(), 300e-6 + 6.0);
+  for (const ExchangeAlgorithm other : {ExchangeAlgorithm::kLinear, ExchangeAlgorithm::kTwoLevel}) {
+    const ExchangeWork work = work_of(other);
+    EXPECT_EQ(model.exchange(group, work, giga).time, law.exchange(group, work, giga).time);
+  }
+  EXPECT_EQ(model.collective(CollectiveKind::kAllToAll, group, giga).time,
+            law.collective(CollectiveKind::kAllToAll, group, giga).time);
 }
 
 }  // namespace

@@ -79,6 +79,34 @@ TEST(PlanCases, OnlyWhatIsAskedFor) {
   EXPECT_THAT(plan_cases({"overlap", "collectives"}, BenchScale::kSmall, {"alone"}).value(), IsEmpty());
 }
 
+// On 4 hosts of 2: 4 ranks on 2 hosts, 4 on 4 and 8 on 4, by all algorithms but linear, eight sizes each.
+TEST(PlanCases, ExchangesByEveryOtherAlgorithm) {
+  const std::vector<PlannedCase> cases = plan_cases({"exchanges"}, BenchScale::kSmall, hosts_of(4, 2)).value();
+  EXPECT_EQ(cases.size(), 3U * 4U * 8U);
+  for (const PlannedCase& one : cases) {
+    const auto& work = std::get<CollectiveWork>(one.work);
+    EXPECT_EQ(work.kind, CollectiveKind::kAllToAll);
+    EXPECT_NE(work.exchange, ExchangeAlgorithm::kLinear);
+  }
+}
+
+// Those that hand on know what everybody sends.
+TEST(PlanCases, ExchangesRun) {
+  const std::vector<std::string> hosts = hosts_of(2, 2);
+  run_local_ranks({.hosts = hosts, .comm = {.clock = [] { return Seconds(0); }}}, [&](Communicator& comm) {
+    const auto backend = make_cpu_backend();
+    BenchContext context{*backend, {}, comm, [] { return Seconds(0); }};
+    const std::vector<PlannedCase> cases = plan_cases({"exchanges"}, BenchScale::kSmall, hosts).value();
+    for (const PlannedCase& one : cases) {
+      if (std::get<CollectiveWork>(one.work).size > Bytes(5000)) continue;
+      const Result<PreparedCase> prepared = one.prepare(context);
+      ASSERT_TRUE(prepared.has_value()) << one.name << ": " << prepared.error().what;
+      const Status ran = prepared->run();
+      EXPECT_TRUE(ran.has_value()) << one.name << ": " << ran.error().what;
+    }
+  });
+}
+
 // What is measured must at least run; the smallest sizes of everything that needs one rank.
 TEST(PlanCases, EveryKernelRuns) {
   run_local_ranks({.hosts = {"here"}, .comm = {.clock = [] { return Seconds(0); }}}, [](Communicator& comm) {

@@ -116,12 +116,12 @@ TEST(Measure, AskedToStopItKeepsWhatWasFinished) {
   EXPECT_TRUE(measured.stopped);
 }
 
-// Real kernels and real collectives: the first and the last case of every family, on two ranks that agree on each sample.
-TEST(Measure, EveryFamilyRunsOnTwoRanks) {
+// Real kernels and real collectives: the first and the last case of every family, on three ranks that agree on each sample.
+TEST(Measure, EveryFamilyRunsOnThreeRanks) {
   const Clock clock = [] {
     return Seconds(std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count());
   };
-  const std::vector<std::string> hosts = {"here", "here"};
+  const std::vector<std::string> hosts(3, "here");
   std::vector<PlannedCase> cases;
   for (const CaseFamily& family : case_families()) {
     const std::vector<PlannedCase> all = family.plan(BenchScale::kSmall, hosts);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 
 #include "exec/run/common_clock.hpp"
 #include "exec/run/operation_times.hpp"
@@ -175,6 +176,50 @@ TEST(ComputeWait, OperationsTakeWhatTheyAreTold) {
       EXPECT_GT(ran.held, Bytes(0));
     }
     EXPECT_GT(computed, 100U);
+  }
+}
+
+// Of 8 equal experts a token's second is the first one's neighbour in its pair once in 7 times, not always.
+TEST(ComputeWait, ExpertsAreChosenIndependentlyOfEachOther) {
+  constexpr std::int64_t kTokens = 1024, kExperts = 8;
+  const auto backend = without_kernels(make_cpu_backend());
+  std::vector<float> logits(kTokens * kExperts, 0.0F);
+  std::vector<float> chosen(kTokens * 4, 0.0F);
+  const std::vector<std::int32_t> counts(kExperts, kTokens * 2 / kExperts);
+  TopKArgs args;
+  args.gate.top_k = 2;
+  args.logits = {logits.data(), DType::kFp32, kTokens, kExperts, kExperts};
+  args.forced_counts = counts;
+  args.probabilities = {chosen.data(), DType::kFp32, kTokens, 4, 4};
+  ASSERT_TRUE(backend->top_k({}, args).has_value());
+  int neighbours = 0;
+  for (std::size_t t = 0; t < kTokens; ++t) {
+    const auto first = static_cast<int>(chosen[4 * t + 2]);
+    const auto second = static_cast<int>(chosen[4 * t + 3]);
+    if (first / 2 == second / 2) ++neighbours;
+  }
+  EXPECT_NEAR(neighbours, kTokens / 7.0, 4 * std::sqrt(kTokens * 6.0 / 49.0));
+}
+
+// What gates chose goes its way although nothing is computed, whatever takes it there.
+TEST(ComputeWait, EveryMoeScheduleComesToItsEnd) {
+  for (const MoeSchedule* schedule : moe_schedules()) {
+    Plan plan = tiny_plan({.dp = 4, .ep = 4, .ep_on_node = schedule->visits() ? 2 : 1});
+    plan.moe_schedule = schedule->name();
+    const Result<Program> program = tiny_program(plan, tiny_moe());
+    if (!program) continue;  // a layout that the schedule refuses
+    const auto rank_main = [&](Communicator& comm) -> Result<TrainingRecord> {
+      const auto backend = without_kernels(make_cpu_backend());
+      RunSettings settings;
+      settings.gating = Gating::kReplay;
+      const TrainingJob job{.program = *program,
+                            .settings = settings,
+                            .source = synthetic_sequences(program->model.vocab, 7),
+                            .waits = [](std::int32_t, std::int32_t) { return Seconds(1e-6); }};
+      return train(job, *backend, comm, real_clock());
+    };
+    for (const auto& rank : run_local_world<TrainingRecord>(local_world(4), rank_main))
+      ASSERT_TRUE(rank.has_value()) << schedule->name() << ": " << rank.error().what;
   }
 }
 

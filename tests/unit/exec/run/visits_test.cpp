@@ -112,9 +112,10 @@ TEST(Visits, OfOneExpertAreThoseOfTheSimulator) {
           if (member == visits.i) visits.own_counts = of_member;
         }
         rows.push_back(visits.rows());
-        for (const GateChoice& choice : runner.context().choices)
-          if (choice.layer == LayerId(layer))
-            EXPECT_EQ(choice.counts[static_cast<std::size_t>((layer - 1 + visits.i) % 8)], 9);
+        for (const GateChoice& choice : runner.context().choices) {
+          if (choice.layer != LayerId(layer)) continue;
+          EXPECT_EQ(choice.counts[static_cast<std::size_t>((layer - 1 + visits.i) % 8)], 9);
+        }
       }
       return {};
     };
