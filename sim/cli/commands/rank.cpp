@@ -161,6 +161,7 @@ RunResult run_rank(Session& session, const RankRequest& request) {
   MOESIM_TRY(check_online(request.online, request.sources));
   MOESIM_ASSIGN(const Scenario scenario, load_scenario(request.sources));
   MOESIM_ASSIGN(const SearchSpace space, space_for(request.space, scenario));
+  MOESIM_ASSIGN(const OnlineRecording recording, load_online(scenario, request.online));
   const StopToken stop = Session::stop();
   SearchOptions options;
   options.top = request.top;
@@ -177,8 +178,8 @@ RunResult run_rank(Session& session, const RankRequest& request) {
   if (!ranked && stop.stop_requested())
     return fail(ErrorKind::kInterrupted, "interrupted before any plan was replayed");
   if (!ranked) return tl::unexpected(ranked.error());
-  MOESIM_ASSIGN(const std::vector<OnlinePlan> online,
-                order_online(ranked->plans, scenario, request.online, options.threads));
+  const std::vector<OnlinePlan> online =
+      order_online(ranked->plans, scenario, request.online, recording, options.threads);
   Report report = session.new_report();
   report.add_rows("plans", "", plan_table(ranked->plans, online));
   report.add_rows("reasons", "", reason_table(ranked->plans, online)).shown = SectionShown::kPeopleOnly;

@@ -61,6 +61,8 @@ MetricTable policy_table(const ReplayScenario& scenario, const std::vector<Repla
        {"max_over_mean", MetricUnit::kFactor, "busiest / mean", "Rows of devices, mean over layers and micro-batches"},
        {"changes", MetricUnit::kNone, "changes", "Of the placement of a layer"},
        {"decisions", MetricUnit::kNone, "", "Times that a layer was asked about", MetricShown::kMachinesOnly},
+       {"stops", MetricUnit::kNone, "", "Times that a layer went back to static for what it had lost",
+        MetricShown::kMachinesOnly},
        {"moves", MetricUnit::kNone, "moves", "Experts whose weights were sent to another device"},
        {"moved_bytes", MetricUnit::kBytes, "moved", "Weights and optimizer states"},
        {"switching_s", MetricUnit::kSeconds, "switching", "Altogether"},
@@ -89,13 +91,27 @@ MetricTable policy_table(const ReplayScenario& scenario, const std::vector<Repla
     const auto spread = [&r](double TokenSpread::*part) {
       return r.spread ? MetricValue((*r.spread).*part) : MetricValue();
     };
-    table.add_row(
-        {std::string(r.policy), r.mean_iteration.value(), still / r.mean_iteration,
-         r.mean_iteration / bounds.mean_oracle - 1, r.max_over_mean, r.changes, r.decisions, r.moves, r.moved.count(),
-         r.switching.value(), r.switching / (r.mean_iteration * weight), r.copies, r.mean_copies.value(), r.shadowed,
-         spread(&TokenSpread::nodes), spread(&TokenSpread::devices), spread(&TokenSpread::nodes_error),
-         decides ? MetricValue(row.period) : MetricValue(), decides ? MetricValue(row.hysteresis) : MetricValue()},
-        &row == &*fastest ? RowTone::kGood : RowTone::kPlain);
+    table.add_row({std::string(r.policy),
+                   r.mean_iteration.value(),
+                   still / r.mean_iteration,
+                   r.mean_iteration / bounds.mean_oracle - 1,
+                   r.max_over_mean,
+                   r.changes,
+                   r.decisions,
+                   r.stops,
+                   r.moves,
+                   r.moved.count(),
+                   r.switching.value(),
+                   r.switching / (r.mean_iteration * weight),
+                   r.copies,
+                   r.mean_copies.value(),
+                   r.shadowed,
+                   spread(&TokenSpread::nodes),
+                   spread(&TokenSpread::devices),
+                   spread(&TokenSpread::nodes_error),
+                   decides ? MetricValue(row.period) : MetricValue(),
+                   decides ? MetricValue(row.hysteresis) : MetricValue()},
+                  &row == &*fastest ? RowTone::kGood : RowTone::kPlain);
   }
   return table;
 }
