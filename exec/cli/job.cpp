@@ -44,7 +44,7 @@ Status load_switch(Job& job, const JobOptions& options) {
   MOESIM_ASSIGN(PlanFile other, read_plan_file(options.switch_to));
   if (!options.precision.empty()) other.plan.precision = options.precision;
   MOESIM_TRY(in_plan_file(options.switch_to, check_plan(other.plan, job.model.shape, other.plan.sizes().world())));
-  MOESIM_TRY(check_can_move(*job.program.loads));
+  MOESIM_TRY(check_can_move(job.program, other.plan.expert_slots));
   Plan alike = other.plan;
   alike.expert_slots = job.file.plan.expert_slots;
   if (!(alike == job.file.plan))

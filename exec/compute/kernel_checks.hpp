@@ -46,6 +46,7 @@ struct GroupedProduct {
 [[nodiscard]] Status check_operands(const TopKArgs& args);
 [[nodiscard]] Status check_operands(const TopKGradArgs& args);
 [[nodiscard]] Status check_operands(const BuildRoutingArgs& args);
+[[nodiscard]] Status check_operands(const DealRowsArgs& args);
 // `rows`: that the map has; where the map is host memory, the sum of its expert_rows.
 [[nodiscard]] Status check_operands(const PermuteArgs& args, std::int64_t rows);
 [[nodiscard]] Status check_operands(const PermuteGradArgs& args, std::int64_t rows);

@@ -76,6 +76,9 @@ class SkippedKernels final : public ComputeBackend {
   [[nodiscard]] Status build_routing(DeviceStream stream, const BuildRoutingArgs& args) override {
     return backend_->build_routing(stream, args);
   }
+  [[nodiscard]] Status deal_rows(DeviceStream stream, const DealRowsArgs& args) override {
+    return backend_->deal_rows(stream, args);
+  }
 
   [[nodiscard]] Status gemm(DeviceStream, const GemmArgs&) override { return {}; }
   [[nodiscard]] Status gemm_dgrad(DeviceStream, const GemmDgradArgs&) override { return {}; }

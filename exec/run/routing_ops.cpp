@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "exec/run/dealt_rows.hpp"
 #include "exec/run/op_table.hpp"
 #include "exec/run/recut_rows.hpp"
 
@@ -82,7 +83,8 @@ Status make_map(const OpContext& c, RoutingState& state) {
   const MoeShape& moe = *c.layer().moe;
   const Plan& plan = rank.program.plan;
   const MatrixView probabilities = c.in(1);
-  state.experts = moe.experts;
+  const bool spare = rank.slots.has_spare(moe.experts);
+  state.experts = rank.slots.slots(moe.experts);
   state.ep = plan.sizes().ep;
   state.esp = plan.sizes().esp;
   state.i = rank.at.ep;
@@ -119,6 +121,11 @@ Status make_map(const OpContext& c, RoutingState& state) {
   MOESIM_TRY(
       rank.backend.copy_out(rank.stream, state.gated_counts.data(), state.map.expert_rows, state.expert_rows->size()));
   MOESIM_TRY(rank.backend.synchronize(rank.stream));
+  if (spare) {
+    DealtRows dealt = deal_out(rank.layer_slots(c.op().layer), state.gated_counts, loads.turn(rank.load_source));
+    MOESIM_TRY(rank.backend.deal_rows(rank.stream, {state.map, dealt.runs}));
+    state.gated_counts = std::move(dealt.of_slot);
+  }
   if (rank.program.division == CopyDivision::kShareOfEachExpert) {
     state.sharers = plan.sizes().tp;
     state.sharer = rank.at.tp;
@@ -130,7 +137,7 @@ Status make_map(const OpContext& c, RoutingState& state) {
   if (!carries_visits(c)) {
     GateChoice choice{c.op().layer, c.micro_batch(), state.gated_counts};
     if (plan.capacity_factor > 0 || rank.program.division != CopyDivision::kOwnTokens || local ||
-        state.map.slots != nullptr) {
+        state.map.slots != nullptr || spare) {
       MOESIM_ASSIGN(const std::vector<std::int32_t> chosen, chosen_experts(c, own_rows(c, probabilities)));
       choice.counts = counts_of(chosen, moe.experts);
     }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "sim/program/guest_traffic.hpp"
 
 namespace moesim {
 namespace {
@@ -214,6 +215,16 @@ CommCost EntityPricer::expert_transfer(const Op& op, const Chunk& chunk) {
   return cost;
 }
 
+// All weights of the bucket at once, the busiest port decides.
+CommCost EntityPricer::guest_transfer(const Op& op) {
+  const GroupTopology& group = topology(op.group);
+  const std::vector<std::int64_t> bytes = guest_bytes(program_, op);
+  if (std::ranges::all_of(bytes, [](std::int64_t n) { return n == 0; })) return {};  // nobody starts an empty message
+  CommCost cost = costs_.all_to_all_v(group, {bytes, program_.plan.sizes().ep});
+  count_sharers(cost, group);
+  return cost;
+}
+
 PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   if (!is_communication(op.kind)) {
     const Cost cost = compute_cost(costs_, device_, op, chunk, program_.recipe, routed_rows(op, chunk, variant));
@@ -227,6 +238,8 @@ PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
       cost.time = std::max(Seconds(0), cost.time - exchange_start(op, chunk, variant));
   } else if (op.kind == OpKind::kFetchExperts || op.kind == OpKind::kReturnExpertGrads) {
     cost = expert_transfer(op, chunk);
+  } else if (moves_guests(op)) {
+    cost = guest_transfer(op);
   } else if (op.kind == OpKind::kSend || op.kind == OpKind::kReceive) {
     const RankId peer = program_.layout->group(GroupKind::kPp, rank_)[static_cast<std::size_t>(op.peer_stage)];
     const std::array<RankId, 2> pair = {rank_, peer};

@@ -43,6 +43,7 @@ class EntityPricer {
   [[nodiscard]] CommCost exchange_visits(int layer, int variant, GroupKind kind, Bytes row_bytes);
   [[nodiscard]] CommCost exchange_with_shards(int layer, int variant, const RowPiece& piece, Bytes row_bytes);
   [[nodiscard]] CommCost expert_transfer(const Op& op, const Chunk& chunk);
+  [[nodiscard]] CommCost guest_transfer(const Op& op);
   [[nodiscard]] int moe_index(const Op& op) const { return moe_index_[op.layer.index()]; }
 
   const Program& program_;

@@ -18,7 +18,9 @@ class MoeLayerBuilder {
   [[nodiscard]] const Plan& plan() const { return b_.plan(); }
   [[nodiscard]] int degree() const { return degree_; }    // pieces that copies are cut into
   [[nodiscard]] int shadows() const { return shadows_; }  // experts that are shadowed
-  [[nodiscard]] std::int64_t local_experts() const { return shape_.experts / plan().sizes().ep; }
+  [[nodiscard]] std::int64_t local_experts() const {
+    return plan().expert_slots.slots(shape_.experts) / plan().sizes().ep;
+  }
 
   // Tokens of this rank's own out of the layer's input, and the layer's output out of theirs. With sequence parallelism they are
   // the same.
@@ -112,6 +114,7 @@ class MoeLayerBuilder {
     while (columns % pieces != 0) --pieces;
     return pieces;
   }
+  [[nodiscard]] GuestMatrices guests() const;
   [[nodiscard]] LinearShape up_shape() const;
   [[nodiscard]] LinearShape down_shape() const;
   // Rows of the ways there and back, in balance.

@@ -39,6 +39,8 @@ class MoeSchedule {
   // Whether tokens travel once for every rank, or for every node and then every rank of it, that they visit (visit_table.hpp). Then
   // `rank` and its like set ParallelSizes::ep_on_node to the EP members that stand on a node.
   [[nodiscard]] virtual bool visits() const { return false; }
+  // Whether each rank decides for its own copies, by counts, to which slot of an expert they go (layer_slots.hpp).
+  [[nodiscard]] virtual bool deals_copies() const { return !visits(); }
   // What a reader of figures of this plan, or who executes it, should know of the schedule; one line each.
   [[nodiscard]] virtual std::vector<std::string> notes(const Plan&) const { return {}; }
   [[nodiscard]] virtual std::vector<std::string> notes_of_execution(const Plan&) const { return {}; }

@@ -72,6 +72,22 @@ std::string names_of(Can can) {
   return fmt::format("{}", fmt::join(names, " or "));
 }
 
+// Whose copies an expert's token copies can be dealt out over.
+Status check_guests(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape) {
+  constexpr const char* kHint = "let expert_slots have each expert once, or take megatron-a2a";
+  if (!schedule.deals_copies())
+    return invalid_input(
+        fmt::format("{} does not deal a source's token copies out over several slots of an expert", schedule.name()),
+        {}, kHint);
+  if (schedule.shadows(plan, shape) > 0)
+    return invalid_input(
+        fmt::format("{} computes copies for {} experts of each layer where they are; dealing those out over several "
+                    "slots as well is not possible",
+                    schedule.name(), schedule.shadows(plan, shape)),
+        {}, kHint);
+  return {};
+}
+
 }  // namespace
 
 std::span<const MoeSchedule* const> moe_schedules() { return schedule_list(); }
@@ -85,6 +101,9 @@ Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const M
                          fmt::format("leave \"moe_shadows\" out, or take {}", names_of([&](const MoeSchedule& other) {
                                        return other.shadows(plan, shape) == plan.moe_shadows;
                                      })));
+  if (plan.expert_slots.has_spare(shape.experts)) {
+    MOESIM_TRY(check_guests(schedule, plan, shape));
+  }
   if (plan.sizes().ep_on_node > 1 && !schedule.visits())
     return invalid_input(
         fmt::format("{} knows no nodes of an EP group, but ep_on_node is {}", schedule.name(), plan.sizes().ep_on_node),
@@ -115,7 +134,7 @@ bool visits_are_estimated(const Plan& plan) {
 std::shared_ptr<const RoutedLoads> loads_of_schedule(const MoeSchedule& schedule,
                                                      std::shared_ptr<const RoutedLoads> own, const Plan& plan,
                                                      const ModelShape& model, const Layout& layout) {
-  auto divided = by_slot(divide_copies(std::move(own), plan, layout, schedule.division(plan)), plan.expert_slots);
+  auto divided = divide_copies(std::move(own), plan, layout, schedule.division(plan));
   const MoeShape& shape = *model.first_moe();
   if (schedule.visits()) {
     const ParallelSizes& sizes = plan.sizes();

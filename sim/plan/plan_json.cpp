@@ -113,7 +113,7 @@ Result<ExpertSlots> read_expert_slots(JsonReader& root) {
     MOESIM_ASSIGN(const auto elements, layer.elements());
     std::vector<std::int32_t>& experts = slots.expert_at.emplace_back();
     for (const JsonReader& element : elements) {
-      MOESIM_ASSIGN(const std::int64_t expert, element.as_int(0, kMostExpertNumber));
+      MOESIM_ASSIGN(const std::int64_t expert, element.as_int(kNoExpert, kMostExpertNumber));
       experts.push_back(static_cast<std::int32_t>(expert));
     }
   }

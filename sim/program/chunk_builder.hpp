@@ -28,6 +28,7 @@ struct LinearShape {
   std::int64_t in = 0;
   std::int64_t out = 0;
   std::int64_t groups = 1;                // > 1 or expert: one matrix per local expert
+  GuestMatrices guests = {};              // of an expert weight (Tensor)
   GroupKind replicas = GroupKind::kDpCp;  // kEdp marks expert weights
   bool bias = false;
   bool bias_on_every_shard = false;  // added after the shards' sum, so that none of it is cut
@@ -97,6 +98,7 @@ class ChunkBuilder {
   [[nodiscard]] const ModelShape& model() const { return model_; }
   [[nodiscard]] const Layout& layout() const { return layout_; }
   [[nodiscard]] const PrecisionRecipe& recipe() const { return recipe_; }
+  [[nodiscard]] LayerId layer() const { return layer_; }
   [[nodiscard]] const Tensor& tensor(TensorId id) const { return chunk_.tensors[id.index()]; }
 
   // All operations until the next call belong to this layer; its input is kept under full recomputation.

@@ -84,6 +84,16 @@ TEST(EmulatedTraining, PiecesThatAreCutAgain) {
   expect_as_on_cpu(plan, two_layers());
 }
 
+// Rows of maps that are dealt out on the device, weights lent and gradients brought home between its buffers.
+TEST(EmulatedTraining, GuestsOfExperts) {
+  for (const ZeroStage stage : {ZeroStage::kNone, ZeroStage::kGradients}) {
+    Plan plan = small_plan({.dp = 4, .ep = 2, .edp = 2});
+    plan.zero_expert = stage;
+    plan.expert_slots = {{{3, 0, 7, 2, 5, 5, 1, 6, 4, 3}}};
+    expect_as_on_cpu(plan, two_layers());
+  }
+}
+
 TEST(EmulatedTraining, ContextParallelism) { expect_as_on_cpu(small_plan({.cp = 2, .esp = 2}), two_layers()); }
 
 TEST(EmulatedTraining, Pipelines) {

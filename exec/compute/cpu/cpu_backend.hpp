@@ -54,6 +54,7 @@ class CpuBackend final : public ComputeBackend {
   [[nodiscard]] Status top_k(DeviceStream stream, const TopKArgs& args) override;
   [[nodiscard]] Status top_k_grad(DeviceStream stream, const TopKGradArgs& args) override;
   [[nodiscard]] Status build_routing(DeviceStream stream, const BuildRoutingArgs& args) override;
+  [[nodiscard]] Status deal_rows(DeviceStream stream, const DealRowsArgs& args) override;
   [[nodiscard]] Status permute(DeviceStream stream, const PermuteArgs& args) override;
   [[nodiscard]] Status permute_grad(DeviceStream stream, const PermuteGradArgs& args) override;
   [[nodiscard]] Status unpermute(DeviceStream stream, const UnpermuteArgs& args) override;

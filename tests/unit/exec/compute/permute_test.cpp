@@ -338,6 +338,29 @@ TEST_P(PermuteTest, MovesRunsOfRowsAndNothingElse) {
   EXPECT_EQ(y.values(), expected);
 }
 
+TEST(DealRowsTest, ExampleOfTheHeader) {
+  Routing r({{0, 1}, {0, 0}}, 2, 2, 0, CapacityPadding::kNone);
+  EXPECT_EQ(r.row_of_copy(), (Int32s{0, 3, 1, 2}));
+  const MapRun runs[] = {{0, 0, 1}, {1, 2, 2}, {3, 1, 1}};
+  expect_ok(backend().deal_rows(stream(), {r.map(), runs}));
+  EXPECT_EQ(r.copy_of_row(), (Int32s{0, 1, 2, 3}));
+  EXPECT_EQ(r.row_of_copy(), (Int32s{0, 1, 2, 3}));
+}
+
+// Rows of padding move with those of their slot, dropped copies have none.
+TEST(DealRowsTest, PaddingMovesToo) {
+  const Routing r({{0, 1}, {0, 1}, {0, 1}}, 2, 2, 2, CapacityPadding::kFull);
+  EXPECT_EQ(r.copy_of_row(), (Int32s{0, 2, 1, 3}));
+  const MapRun runs[] = {{0, 1, 1}, {1, 3, 1}, {2, 0, 1}, {3, 2, 1}};
+  expect_ok(backend().deal_rows(stream(), {r.map(), runs}));
+  EXPECT_EQ(r.copy_of_row(), (Int32s{1, 0, 3, 2}));
+  EXPECT_EQ(r.row_of_copy(), (Int32s{1, 0, 3, 2, -1, -1}));
+  const MapRun gap[] = {{0, 0, 1}, {2, 1, 2}};
+  EXPECT_THAT(refusal(backend().deal_rows(stream(), {r.map(), gap})), ::testing::HasSubstr("do not follow"));
+  const MapRun outside[] = {{0, 1, 4}};
+  EXPECT_THAT(refusal(backend().deal_rows(stream(), {r.map(), outside})), ::testing::HasSubstr("not inside the map"));
+}
+
 TEST(PermuteErrorTest, RefusesWhatDoesNotFit) {
   const Routing r({{1, 0}, {0, 1}}, 2, 2, 0, CapacityPadding::kNone);
   const DeviceMatrix x(DType::kFp32, 2, 3, random_values(1, 6)), y(DType::kFp32, 4, 3), short_y(DType::kFp32, 3, 3);
