@@ -97,6 +97,7 @@ class ComputeBackend {
   [[nodiscard]] virtual Status unpermute(DeviceStream stream, const UnpermuteArgs& args) = 0;
   [[nodiscard]] virtual Status unpermute_grad(DeviceStream stream, const UnpermuteGradArgs& args) = 0;
   [[nodiscard]] virtual Status sort_rows(DeviceStream stream, const SortRowsArgs& args) = 0;
+  [[nodiscard]] virtual Status move_rows(DeviceStream stream, const MoveRowsArgs& args) = 0;
 
   [[nodiscard]] virtual Status add(DeviceStream stream, const AddArgs& args) = 0;
   [[nodiscard]] virtual Status cast(DeviceStream stream, const CastArgs& args) = 0;

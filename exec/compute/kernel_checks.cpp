@@ -410,4 +410,17 @@ Status check_operands(const SortRowsArgs& args) {
       .status();
 }
 
+Status check_operands(const MoveRowsArgs& args) {
+  const bool fit = std::all_of(args.runs.begin(), args.runs.end(), [&](const RowRun& run) {
+    return run.rows > 0 && run.from >= 0 && run.from + run.rows <= args.x.rows && run.to >= 0 &&
+           run.to + run.rows <= args.y.rows;
+  });
+  return Checks("move_rows")
+      .holds(fit, "a run of rows is empty or leaves its matrix")
+      .matrix("x", args.x, args.x.rows, args.x.columns)
+      .matrix("y", args.y, args.y.rows, args.x.columns)
+      .same_type("y", args.y, args.x)
+      .status();
+}
+
 }  // namespace moesim

@@ -53,6 +53,7 @@ struct GroupedProduct {
 [[nodiscard]] Status check_operands(const UnpermuteArgs& args, std::int64_t rows);
 [[nodiscard]] Status check_operands(const UnpermuteGradArgs& args, std::int64_t rows);
 [[nodiscard]] Status check_operands(const SortRowsArgs& args);
+[[nodiscard]] Status check_operands(const MoveRowsArgs& args);
 
 // Columns of an activation's input.
 [[nodiscard]] constexpr std::int64_t columns_of_input(ActivationKind kind, std::int64_t columns_of_y) {

@@ -167,4 +167,14 @@ struct SortRowsArgs {
   MatrixView x, y;
 };
 
+// Rows [from, from + rows) of x become those of y from `to` on; what no run reaches in y stays as it is. Host memory.
+struct RowRun {
+  std::int64_t from = 0, to = 0, rows = 0;
+  bool operator==(const RowRun&) const = default;
+};
+struct MoveRowsArgs {
+  std::span<const RowRun> runs;
+  MatrixView x, y;
+};
+
 }  // namespace moesim

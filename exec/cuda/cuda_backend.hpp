@@ -78,6 +78,7 @@ class CudaBackend final : public ComputeBackend {
   [[nodiscard]] Status unpermute(DeviceStream stream, const UnpermuteArgs& args) override;
   [[nodiscard]] Status unpermute_grad(DeviceStream stream, const UnpermuteGradArgs& args) override;
   [[nodiscard]] Status sort_rows(DeviceStream stream, const SortRowsArgs& args) override;
+  [[nodiscard]] Status move_rows(DeviceStream stream, const MoveRowsArgs& args) override;
 
   [[nodiscard]] Status add(DeviceStream stream, const AddArgs& args) override;
   [[nodiscard]] Status cast(DeviceStream stream, const CastArgs& args) override;

@@ -108,6 +108,7 @@ class SkippedKernels final : public ComputeBackend {
   [[nodiscard]] Status unpermute(DeviceStream, const UnpermuteArgs&) override { return {}; }
   [[nodiscard]] Status unpermute_grad(DeviceStream, const UnpermuteGradArgs&) override { return {}; }
   [[nodiscard]] Status sort_rows(DeviceStream, const SortRowsArgs&) override { return {}; }
+  [[nodiscard]] Status move_rows(DeviceStream, const MoveRowsArgs&) override { return {}; }
   [[nodiscard]] Status add(DeviceStream, const AddArgs&) override { return {}; }
   [[nodiscard]] Status cast(DeviceStream, const CastArgs&) override { return {}; }
   [[nodiscard]] Status to_fp8(DeviceStream, const ToFp8Args&) override { return {}; }

@@ -1,9 +1,12 @@
 // The gate, and what puts token copies in order.
+#include <fmt/format.h>
+
 #include <utility>
 #include <vector>
 
 #include "exec/run/dealt_rows.hpp"
 #include "exec/run/op_table.hpp"
+#include "exec/run/recut_rows.hpp"
 
 namespace moesim {
 namespace {
@@ -273,6 +276,46 @@ Status run_join_rows(const OpContext& c) {
   return {};
 }
 
+// Of each piece the rows by blocks, one for each source and expert, in the order of its rows.
+RowsByPiece blocks_of_pieces(const OpContext& c, const OperandList& pieces) {
+  RowsByPiece blocks;
+  for (const TensorId id : pieces) {
+    const std::vector<std::int64_t> rows = c.routing().rows_by_source(c.tensor(id).rows.piece);
+    if (c.op().to_source != 0) {
+      blocks.push_back(rows);
+      continue;
+    }
+    std::vector<std::int64_t>& by_expert = blocks.emplace_back();
+    const auto experts = static_cast<std::size_t>(c.routing().local_experts());
+    for (std::size_t expert = 0; expert < experts; ++expert)
+      for (std::size_t block = expert; block < rows.size(); block += experts) by_expert.push_back(rows[block]);
+  }
+  return blocks;
+}
+
+// Rows are moved bit by bit; two numbers of FP8 as one of BF16.
+MatrixView bits_of(const MatrixView& view) {
+  if (view.type != DType::kFp8) return view;
+  return {view.data, DType::kBf16, view.rows, view.columns / 2, view.row_stride / 2};
+}
+
+Status run_recut(const OpContext& c) {
+  if (const Tensor& rows = c.tensor(c.op().inputs[0]); rows.type == DType::kFp8 && rows.columns % 2 != 0)
+    return usage_error(fmt::format("rows of {} numbers in FP8 cannot be cut again, the number is odd", rows.columns),
+                       "leave moe_backward_degree out, or set recompute to none");
+  std::vector<MatrixView> results;
+  for (int piece = 0; piece < c.op().outputs.size(); ++piece) {
+    MOESIM_ASSIGN(const StoredTensor y, c.out(piece));
+    results.push_back(bits_of(y.view));
+  }
+  const auto moves = recut_rows(blocks_of_pieces(c, c.op().inputs), blocks_of_pieces(c, c.op().outputs));
+  for (const RunsBetweenPieces& move : moves) {
+    MOESIM_TRY(c.rank().backend.move_rows(
+        c.rank().stream, {move.runs, bits_of(c.in(move.from)), results[static_cast<std::size_t>(move.to)]}));
+  }
+  return {};
+}
+
 // One part for each rank of the group: the copies whose experts it has a shard of.
 Status run_replicate(const OpContext& c) {
   RankContext& rank = c.rank();
@@ -359,6 +402,7 @@ Status run_routing(const OpContext& c) {
     case OpKind::kJoinColumns: return run_join_columns(c);
     case OpKind::kSplitRows: return run_split_rows(c);
     case OpKind::kJoinRows: return run_join_rows(c);
+    case OpKind::kRecut: return run_recut(c);
     case OpKind::kReplicate: return run_replicate(c);
     case OpKind::kSumReplicas: return run_sum_replicas(c);
     case OpKind::kSpread: return run_spread(c);

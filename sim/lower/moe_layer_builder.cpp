@@ -211,7 +211,20 @@ TensorId MoeLayerBuilder::experts_down(TensorId activated, const ColumnBlock& bl
   return b_.linear("experts.down", activated, down_shape(), down_, block);
 }
 
-TensorId MoeLayerBuilder::sort_by_expert(TensorId x) { return b_.sort_shares_by_expert("moe.sort", x); }
+TensorId MoeLayerBuilder::experts_of_arrived(const RoutedTokens& x) {
+  const bool mixed = local_experts() > 1;
+  const TensorId computed = experts(mixed ? sort_by_expert(x) : x);
+  return mixed ? sort_by_source(computed) : computed;
+}
+
+std::vector<PackedTokens> MoeLayerBuilder::experts_under_way(const std::vector<PackedTokens>& pieces, GroupKind group) {
+  std::vector<PackedTokens> back;
+  for (const PackedTokens& piece : pieces)
+    back.push_back(depart({experts_of_arrived(arrive(piece)), {}}, OpKind::kCombine, group));
+  return back;
+}
+
+TensorId MoeLayerBuilder::sort_activated(TensorId x) { return b_.sort_shares_by_expert("moe.sort_activated", x); }
 
 TensorId MoeLayerBuilder::join_columns(const std::vector<TensorId>& blocks) {
   return b_.join_columns("moe.join_columns", blocks);

@@ -83,10 +83,13 @@ class MoeLayerBuilder {
   RoutedTokens share(const RoutedTokens& x, GroupKind group);  // all-gather: every shard needs every copy
   RoutedTokens sort_by_expert(const RoutedTokens& x);          // needed when a rank holds several experts
   TensorId experts(const RoutedTokens& x);                     // the local experts' (shard of the) FFN, of every piece
+  TensorId experts_of_arrived(const RoutedTokens& x);          // the same between that sort and its reverse
+  // Pieces on their way to the experts, one after the other: each arrives, is computed and departs again over `group`.
+  std::vector<PackedTokens> experts_under_way(const std::vector<PackedTokens>& pieces, GroupKind group);
   // The two halves of them: up to the activation, and what follows of all pieces together, by blocks of the result's columns.
   TensorId experts_up(const RoutedTokens& x);
   TensorId experts_down(TensorId activated, const ColumnBlock& block);
-  TensorId sort_by_expert(TensorId x);
+  TensorId sort_activated(TensorId x);  // by expert
   TensorId join_columns(const std::vector<TensorId>& blocks);
   [[nodiscard]] int column_blocks() const;       // degree(), or the next number below that divides the width
   void fuse(Fusion fusion) { b_.fuse(fusion); }  // operations from here on

@@ -7,6 +7,7 @@
 
 #include "sim/engine/category.hpp"
 #include "sim/engine/join_compute.hpp"
+#include "sim/lower/moe_schedule.hpp"
 #include "sim/memory/memory_walk.hpp"
 
 namespace moesim {
@@ -41,6 +42,13 @@ Bytes spare_bytes(const std::vector<std::vector<double>>& stages, const ExpertBy
   for (const std::vector<double>& shares : stages)
     layers = std::max(layers, std::ranges::count_if(shares, [](double share) { return share > 0; }));
   return (expert.weights + expert.gradients) * (std::int64_t{spare_slots} * layers);
+}
+
+// Which of several copies a token goes to is not modelled where it is sent once.
+Result<TokenDispatch> dispatch_of(const Plan& plan, const TokenSample& tokens, int spare_slots) {
+  MOESIM_ASSIGN(const MoeSchedule* schedule, find_moe_schedule(plan.moe_schedule));
+  const bool once = schedule->visits() && !tokens.empty() && spare_slots == 0;
+  return once ? TokenDispatch::kOncePerNode : TokenDispatch::kCopies;
 }
 
 Status check_spare_memory(const StepMetrics& fixed, Bytes spare, const ClusterView& view) {
@@ -112,10 +120,16 @@ Result<OnlineStep> online_step(const Plan& plan, const StepMetrics& fixed, const
   online.step_time = online.replayed = fixed.step_time;
   if (plan.sizes().ep == 1) return online;
   MOESIM_ASSIGN(const auto stages, layers_of_stages(plan, setting.model));
-  MOESIM_ASSIGN(const PlanReplay replay, replay_of_plan(plan, setting.model, setting.costs, setting.recording));
+  MOESIM_ASSIGN(PlanReplay replay, replay_of_plan(plan, setting.model, setting.costs, setting.recording));
   online.spare = spare_bytes(stages, replay.model.expert, options.spare_slots);
   MOESIM_TRY(check_spare_memory(fixed, online.spare, setting.costs.view()));
   replay.put_into(options);
+  replay.trace.attach(setting.recording, setting.tokens);
+  MOESIM_ASSIGN(options.dispatch, dispatch_of(plan, setting.tokens, options.spare_slots));
+  online.dispatch = options.dispatch;
+  if (options.dispatch == TokenDispatch::kOncePerNode)
+    for (int device = 0; device < replay.model.devices(); ++device)
+      replay.model.node_of_device[static_cast<std::size_t>(device)] = device / plan.sizes().ep_on_node;
   const PolicyReplay still = replay_policy(replay.trace, replay.model, *placement_policies().front(), options);
   const PolicyReplay moving = replay_policy(replay.trace, replay.model, policy, options);
   MOESIM_ASSIGN(const SimulatedStep step, simulate_step(plan, setting.model, setting.costs, &setting.pooled, {}));

@@ -7,6 +7,8 @@
 // (replay.hpp) with the policy over those with experts left where the plan has them. So whatever a schedule hides, a pipeline waits
 // for or recomputation does twice comes out as it does in any step. `copies` and `switching`: of the stage that spends most on
 // gradients and weights of copies, and on moving experts, per step, hidden behind nothing.
+// A plan whose MoE schedule sends a token once to each node (MoeSchedule::visits) is judged by that where the recording has a row for
+// each token and there are no spare slots, over the nodes that the plan counts with; every other plan by copies.
 // Approximate: c and e are of one EP group that stands for all, one recorded step after another, while the simulated step pools
 // them; drops of a capacity are not in c and e.
 // Worked: 100 s of one stage without overlap, 40 s experts and 20 s exchanges in two equal layers; c = e = 0.75 in both, 0.5 s of
@@ -34,10 +36,11 @@ struct MoeLayerScale {
 struct OnlineStep {
   Seconds step_time;
   Seconds replayed;
-  Seconds copies;         // per step
-  Seconds switching;      // per step
-  MoeLayerScale overall;  // of all layers' times together
-  Bytes spare;            // weights and gradients in the spare slots of a rank
+  Seconds copies;                                   // per step
+  Seconds switching;                                // per step
+  MoeLayerScale overall;                            // of all layers' times together
+  Bytes spare;                                      // weights and gradients in the spare slots of a rank
+  TokenDispatch dispatch = TokenDispatch::kCopies;  // what decisions were made and judged by
   double max_over_mean = 1;
   std::int64_t changes = 0;
   std::int64_t moves = 0;
@@ -58,6 +61,7 @@ struct OnlineSetting {
   const CostModel& costs;
   const LoadMapper& pooled;  // of the recording, all steps together
   const SelectionTrace& recording;
+  const TokenSample& tokens;  // of it; empty where it has counts only
 };
 // `fixed`: what simulate_step() says of this plan. Plans with EP 1 have nothing to move: the static step comes back. An error where
 // the spare slots' memory does not fit, and those of replay_of_plan().

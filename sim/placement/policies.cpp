@@ -27,4 +27,12 @@ Result<const PlacementPolicy*> find_placement_policy(std::string_view name) {
                      fmt::format("one of {}", fmt::join(names, ", ")));
 }
 
+Status check_tokens(const PlacementPolicy& policy, bool has_tokens) {
+  if (has_tokens || !policy.needs_tokens()) return {};
+  return usage_error(fmt::format("{} looks at which experts tokens choose together, and the recording has counts by "
+                                 "expert only",
+                                 policy.name()),
+                     "take a recording with a row for each token (docs/traces.md), or another policy");
+}
+
 }  // namespace moesim

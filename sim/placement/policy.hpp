@@ -46,5 +46,7 @@ class PlacementPolicy {
 [[nodiscard]] std::span<const PlacementPolicy* const> placement_policies();
 // An error lists the names.
 [[nodiscard]] Result<const PlacementPolicy*> find_placement_policy(std::string_view name);
+// An error where the policy needs tokens and the recording has none.
+[[nodiscard]] Status check_tokens(const PlacementPolicy& policy, bool has_tokens);
 
 }  // namespace moesim

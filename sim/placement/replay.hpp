@@ -4,7 +4,9 @@
 // every MoE layer. It sees what the predictor makes of the records before this step. A proposal is taken by one rule for all:
 //   time  dwell * (T(current) - T(proposal)) > T(switch) and T(current) > hysteresis * T(proposal)
 //         predicted times of the layer, dwell = period, copies' gradients included; the static placement is a proposal as well,
-//         so that a policy whose copies no longer pay gives them up
+//         so that a policy whose copies no longer pay gives them up; and at every record a layer that has lost more to the static
+//         placement than it gained goes back there, until its decisions on paper have made up for it (static_account.hpp)
+//   promise the same without looking back
 //   load  busiest(current) > hysteresis * busiest(proposal)                       SmartMoE's own rule, blind to cost
 // The layer's time over the recorded counts, from this step on, is that of the placement taken; the switch is added at this step.
 // A step stands for all iterations up to the next record. Times are of the MoE layers of one micro-batch after the other, forward and
@@ -31,7 +33,7 @@
 
 namespace moesim {
 
-enum class AcceptRule : std::uint8_t { kTime, kLoad };
+enum class AcceptRule : std::uint8_t { kTime, kPromise, kLoad };
 // What is sent over the network: each copy of a token, or a token once to each node that it visits.
 enum class TokenDispatch : std::uint8_t { kCopies, kOncePerNode };
 
@@ -82,7 +84,8 @@ struct PolicyReplay {
   Seconds switching;       // altogether
   double max_over_mean = 1;
   std::int64_t decisions = 0;  // layers asked
-  std::int64_t changes = 0;    // proposals taken
+  std::int64_t changes = 0;    // of placements: proposals taken, and what `stops` and returns bring
+  std::int64_t stops = 0;      // times that a layer went back to the static placement for what it had lost
   std::int64_t moves = 0;      // weights of an expert copied to another device
   Bytes moved;                 // with the optimizer's state
   double shadowed = 0;         // experts per layer, mean

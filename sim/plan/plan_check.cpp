@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
+#include "sim/lower/moe_schedule.hpp"
 #include "sim/pipeline/schedules.hpp"
 #include "sim/plan/plan.hpp"
 
@@ -103,10 +105,11 @@ Status check_model_fits(const Plan& plan, const ModelShape& model) {
                     "no experts",
                     s.ep, s.esp),
         {}, "a dense model needs ep 1 and esp 1");
-  if (!is_moe(model) && (plan.moe_degree > 1 || plan.moe_shadows > 0))
-    return invalid_input(fmt::format("moe_degree is {} and moe_shadows {}, but the model has no experts",
-                                     plan.moe_degree, plan.moe_shadows),
-                         {}, "leave both out of a dense model's plan");
+  if (!is_moe(model) && (plan.moe_degree > 1 || plan.moe_backward_degree > 1 || plan.moe_shadows > 0))
+    return invalid_input(
+        fmt::format("moe_degree is {}, moe_backward_degree {} and moe_shadows {}, but the model has no experts",
+                    plan.moe_degree, plan.moe_backward_degree, plan.moe_shadows),
+        {}, "leave all three out of a dense model's plan");
   if (!is_moe(model) && plan.grad_placement == GradPlacement::kBetweenExchanges)
     return invalid_input("grad_placement is between-exchanges, but the model has no experts and exchanges nothing", {},
                          "leave it out of a dense model's plan");
@@ -208,16 +211,6 @@ Status check_plan(const Plan& plan, const ModelShape& model, int world) {
   return {};
 }
 
-std::string nodes_note(const ParallelSizes& s) {
-  if (s.ep_on_node == 1)
-    return "deepep: each rank that a token visits gets it by itself; with ep_on_node (EP members on a node) it would "
-           "cross to a node once";
-  if (s.ep_on_node == s.ep)
-    return fmt::format("deepep: all {} members of an EP group stand on one node: one hop", s.ep);
-  return fmt::format("deepep: {} of the {} members of an EP group on each node; a token crosses to a node once",
-                     s.ep_on_node, s.ep);
-}
-
 std::string wire_note(const Plan& plan) {
   const auto text = [](WireFormat format) {
     return format == WireFormat::kAsComputed ? std::string("as computed")
@@ -239,16 +232,14 @@ std::vector<std::string> plan_notes(const Plan& plan, const ModelShape& model) {
                                 s.tp / attention.kv_heads));
     break;
   }
-  if (s.ep_on_node > 1 || (plan.moe_schedule == "deepep" && s.ep > 1)) notes.push_back(nodes_note(s));
+  if (const auto schedule = find_moe_schedule(plan.moe_schedule); schedule && model.first_moe() != nullptr)
+    for (std::string& note : (*schedule)->notes(plan)) notes.push_back(std::move(note));
   if (const std::int64_t padded = padded_vocab(model.vocab, s.tp); padded != model.vocab)
     notes.push_back(fmt::format("vocabulary padded from {} to {} rows (a multiple of 128 x TP)", model.vocab, padded));
   if (model.max_positions > 0 && plan.seq_length > model.max_positions)
     notes.push_back(
         fmt::format("sequence length {} exceeds the model's {} positions", plan.seq_length, model.max_positions));
   if (compresses_rows(plan)) notes.push_back(wire_note(plan));
-  if (plan.moe_schedule == "comet")
-    notes.emplace_back(
-        "comet is priced as two fused kernels: their pieces pay neither launches nor starts of exchanges of their own");
   if (const auto layers = split_layers(plan, model);
       layers && std::adjacent_find(layers->begin(), layers->end(), std::not_equal_to<>()) != layers->end())
     notes.push_back(fmt::format("uneven layers per virtual stage: {}", fmt::join(*layers, " ")));

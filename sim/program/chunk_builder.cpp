@@ -17,6 +17,7 @@ void ChunkBuilder::end_layer() { layer_ = LayerId(); }
 
 TensorId ChunkBuilder::make(std::string_view name, TensorRole role, DType type, RowCount rows, std::int64_t columns,
                             std::int64_t groups, GroupKind replicas) {
+  if (role == TensorRole::kWeight && pattern_) return weight_of_first(name);
   chunk_.tensors.push_back(Tensor{name, role, type, rows, columns, groups, layer_, replicas});
   return TensorId(static_cast<std::int32_t>(chunk_.tensors.size()) - 1);
 }

@@ -24,7 +24,7 @@ GroupLoads::GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int e
   expert_rows_.assign(slots * experts, 0);
   routed_.assign(slots * sources_.size(), 0);
   arrived_.assign(slots * sources_.size(), 0);
-  const auto repeat_first_layer = [&loads](std::vector<std::int64_t>& table) {
+  const auto repeat_first_layer = [&loads](auto& table) {
     const std::size_t one = table.size() / static_cast<std::size_t>(loads.moe_layers);
     for (std::size_t i = one; i < table.size(); ++i) table[i] = table[i - one];
   };
@@ -60,8 +60,10 @@ GroupLoads::GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int e
       for (std::size_t rank = 0; rank < sources_.size(); ++rank)
         of_rank[rank] = routed[static_cast<std::size_t>(sources_[rank])];
     }
+  if (visited()) count_visits(layers);
   if (!loads.balanced || slots == 0) return;
   for (std::vector<std::int64_t>* table : {&expert_rows_, &routed_, &arrived_}) repeat_first_layer(*table);
+  repeat_first_layer(visits_);
 }
 
 GroupLoads GroupLoads::cut(const RowPiece& piece) const {

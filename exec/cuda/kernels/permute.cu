@@ -137,8 +137,8 @@ __device__ RowRun run_with(const RowRun* runs, std::int64_t count, std::int64_t 
 }
 
 template <int kWidth>
-__global__ void move_rows_kernel(const RowRun* runs, std::int64_t count, Operand x, Operand y) {
-  for (std::int64_t row = blockIdx.x; row < y.rows; row += gridDim.x) {
+__global__ void move_rows_kernel(const RowRun* runs, std::int64_t count, std::int64_t rows, Operand x, Operand y) {
+  for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const RowRun run = run_with(runs, count, row);
     copy_row<kWidth>(x, run.from + row - run.first, y, run.to + row - run.first);
   }
@@ -198,11 +198,13 @@ void unpermute_grad(Stream stream, const Copies& copies, const Operand& gx, cons
     launch(weight_grad_kernel<1>, warps, stream, copies, gx, y, gp);
 }
 
-void move_rows(Stream stream, const RowRun* runs, std::int64_t count, const Operand& x, const Operand& y) {
+void move_rows(Stream stream, const RowRun* runs, std::int64_t count, std::int64_t rows, const Operand& x,
+               const Operand& y) {
   if (all_wide({x, y}))
-    launch(move_rows_kernel<kWideColumns>, block_per_row(y.rows, y.columns, kWideColumns), stream, runs, count, x, y);
+    launch(move_rows_kernel<kWideColumns>, block_per_row(rows, y.columns, kWideColumns), stream, runs, count, rows, x,
+           y);
   else
-    launch(move_rows_kernel<1>, block_per_row(y.rows, y.columns, 1), stream, runs, count, x, y);
+    launch(move_rows_kernel<1>, block_per_row(rows, y.columns, 1), stream, runs, count, rows, x, y);
 }
 
 void deal_rows(Stream stream, const RowRun* runs, std::int64_t count, std::int64_t rows, const std::int32_t* before,

@@ -14,12 +14,6 @@
 namespace moesim {
 namespace {
 
-Result<SelectionTrace> recording_of(const Scenario& scenario) {
-  const ScenarioSources& sources = scenario.sources;
-  std::vector<std::string> told;  // by the scenario, which has read it before
-  return load_recording({sources.trace, -1, sources.import, scenario.model.shape.name}, told);
-}
-
 OnlinePlan ask_online(const RankedPlan& ranked, const OnlineSetting& setting, const PlacementPolicy& policy,
                       const OnlineRequest& request) {
   OnlinePlan result;
@@ -34,13 +28,20 @@ OnlinePlan ask_online(const RankedPlan& ranked, const OnlineSetting& setting, co
 // Faster is positive.
 double gain(Seconds before, Seconds after) { return before / after - 1; }
 
+bool once_per_node(const OnlinePlan& plan) {
+  return plan.online && plan.online->dispatch == TokenDispatch::kOncePerNode;
+}
+
 MetricTable online_table(const std::vector<OnlinePlan>& plans) {
+  const MetricShown shown =
+      std::ranges::any_of(plans, once_per_node) ? MetricShown::kEverywhere : MetricShown::kMachinesOnly;
   MetricTable table(
       {{"rank", MetricUnit::kNone, "rank", ""},
        {"static_rank", MetricUnit::kNone, "static rank", "With the experts where the plan has them"},
        {"replayed_s", MetricUnit::kSeconds, "replayed", "The step without copies' and moves' own time"},
        {"experts_ratio", MetricUnit::kFactor, "experts", "Their time with the policy over that without it"},
        {"exchange_ratio", MetricUnit::kFactor, "exchanges", "The same of token exchanges"},
+       {"dispatch", MetricUnit::kNone, "dispatch", "What is sent of a token, by which the policy is judged", shown},
        {"copies_s", MetricUnit::kSeconds, "for copies", "Their gradients and weights, per step"},
        {"switching_s", MetricUnit::kSeconds, "switching", "Of experts, per step"},
        {"changes", MetricUnit::kNone, "changes", "Of the placement of a layer"},
@@ -53,7 +54,8 @@ MetricTable online_table(const std::vector<OnlinePlan>& plans) {
     std::vector<MetricValue> row{static_cast<std::int64_t>(i + 1), std::int64_t{plan.static_rank}};
     if (plan.online) {
       const OnlineStep& o = *plan.online;
-      row.insert(row.end(), {o.replayed.value(), o.overall.compute, o.overall.exchange, o.copies.value(),
+      row.insert(row.end(), {o.replayed.value(), o.overall.compute, o.overall.exchange,
+                             std::string(once_per_node(plan) ? "once-per-node" : "copies"), o.copies.value(),
                              o.switching.value(), o.changes, o.moves, o.max_over_mean, o.spare.count(), MetricValue()});
     } else {
       row.resize(table.columns().size() - 1);
@@ -69,8 +71,7 @@ MetricTable online_table(const std::vector<OnlinePlan>& plans) {
 void add_online_options(CLI::App& command, Session& session, OnlineRequest& request) {
   constexpr const char* kGroup = "Recording";
   std::vector<std::string> names;
-  for (const PlacementPolicy* policy : placement_policies())
-    if (!policy->needs_tokens()) names.emplace_back(policy->name());  // a plan's loads are counts
+  for (const PlacementPolicy* policy : placement_policies()) names.emplace_back(policy->name());
   CLI::Option* online =
       session
           .add_choice(command, "--online", request.policy, std::move(names),
@@ -94,20 +95,32 @@ Status check_online(const OnlineRequest& request, const ScenarioSources& sources
   return {};
 }
 
-Result<std::vector<OnlinePlan>> order_online(std::vector<RankedPlan>& plans, const Scenario& scenario,
-                                             const OnlineRequest& request, int threads) {
-  if (request.policy.empty()) return std::vector<OnlinePlan>();
+Result<OnlineRecording> load_online(const Scenario& scenario, const OnlineRequest& request) {
+  OnlineRecording result;
+  if (request.policy.empty()) return result;
   if (scenario.model.shape.first_moe() == nullptr)
     return usage_error("--online: the model has no experts to place", "leave it out");
-  MOESIM_ASSIGN(const PlacementPolicy* policy, find_placement_policy(request.policy));
-  MOESIM_ASSIGN(const SelectionTrace recording, recording_of(scenario));
-  if (recording.dims().steps < 2)
-    return invalid_input("--online needs at least two recorded steps, there is one", scenario.sources.trace,
+  MOESIM_ASSIGN(result.policy, find_placement_policy(request.policy));
+  const ScenarioSources& sources = scenario.sources;
+  std::vector<std::string> told;  // by the scenario, which has read it before
+  MOESIM_ASSIGN(result.trace, load_recording({sources.trace, -1, sources.import, scenario.model.shape.name}, told,
+                                             result.tokens.get()));
+  if (const Status good = check_tokens(*result.policy, !result.tokens->empty()); !good)
+    return usage_error("--online: " + good.error().what, good.error().hint);
+  if (result.trace.dims().steps < 2)
+    return invalid_input("--online needs at least two recorded steps, there is one", sources.trace,
                          "a policy decides on past steps and is judged on the next");
-  const OnlineSetting setting{scenario.model.shape, *scenario.costs, *scenario.trace, recording};
+  return result;
+}
+
+std::vector<OnlinePlan> order_online(std::vector<RankedPlan>& plans, const Scenario& scenario,
+                                     const OnlineRequest& request, const OnlineRecording& recording, int threads) {
+  if (recording.policy == nullptr) return {};
+  const OnlineSetting setting{scenario.model.shape, *scenario.costs, *scenario.trace, recording.trace,
+                              *recording.tokens};
   std::vector<OnlinePlan> asked(plans.size());
   parallel_for(plans.size(), threads, [&](std::size_t i) {
-    asked[i] = ask_online(plans[i], setting, *policy, request);
+    asked[i] = ask_online(plans[i], setting, *recording.policy, request);
     asked[i].static_rank = static_cast<int>(i) + 1;
   });
   std::vector<std::size_t> order(plans.size());

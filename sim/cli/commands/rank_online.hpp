@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,12 @@ struct OnlineRequest {
 };
 
 void add_online_options(CLI::App& command, Session& session, OnlineRequest& request);
+// The recording with all its steps; read before a search, so that what is wrong with it is said at once.
+struct OnlineRecording {
+  const PlacementPolicy* policy = nullptr;
+  SelectionTrace trace;
+  std::unique_ptr<TokenSample> tokens = std::make_unique<TokenSample>();
+};
 // Both questions need a recording, the online one all of its steps.
 [[nodiscard]] Status check_online(const OnlineRequest& request, const ScenarioSources& sources);
 
@@ -30,10 +37,14 @@ struct OnlinePlan {
   std::string refusal;  // why there is none
 };
 
+// Empty where no policy is named.
+[[nodiscard]] Result<OnlineRecording> load_online(const Scenario& scenario, const OnlineRequest& request);
+
 // Orders `plans` by their step with the policy; those without one follow in their old order. The answer is in the new order. Does
 // nothing, with an empty answer, where no policy is named.
-[[nodiscard]] Result<std::vector<OnlinePlan>> order_online(std::vector<RankedPlan>& plans, const Scenario& scenario,
-                                                           const OnlineRequest& request, int threads);
+[[nodiscard]] std::vector<OnlinePlan> order_online(std::vector<RankedPlan>& plans, const Scenario& scenario,
+                                                   const OnlineRequest& request, const OnlineRecording& recording,
+                                                   int threads);
 // The columns that a row of the list of plans gets.
 [[nodiscard]] std::vector<Metric> online_metrics(const OnlinePlan& plan, const StepMetrics& fixed);
 // How each of them comes about, and what is approximate.

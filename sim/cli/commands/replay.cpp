@@ -61,6 +61,8 @@ MetricTable policy_table(const ReplayScenario& scenario, const std::vector<Repla
        {"max_over_mean", MetricUnit::kFactor, "busiest / mean", "Rows of devices, mean over layers and micro-batches"},
        {"changes", MetricUnit::kNone, "changes", "Of the placement of a layer"},
        {"decisions", MetricUnit::kNone, "", "Times that a layer was asked about", MetricShown::kMachinesOnly},
+       {"stops", MetricUnit::kNone, "", "Times that a layer went back to static for what it had lost",
+        MetricShown::kMachinesOnly},
        {"moves", MetricUnit::kNone, "moves", "Experts whose weights were sent to another device"},
        {"moved_bytes", MetricUnit::kBytes, "moved", "Weights and optimizer states"},
        {"switching_s", MetricUnit::kSeconds, "switching", "Altogether"},
@@ -89,13 +91,27 @@ MetricTable policy_table(const ReplayScenario& scenario, const std::vector<Repla
     const auto spread = [&r](double TokenSpread::*part) {
       return r.spread ? MetricValue((*r.spread).*part) : MetricValue();
     };
-    table.add_row(
-        {std::string(r.policy), r.mean_iteration.value(), still / r.mean_iteration,
-         r.mean_iteration / bounds.mean_oracle - 1, r.max_over_mean, r.changes, r.decisions, r.moves, r.moved.count(),
-         r.switching.value(), r.switching / (r.mean_iteration * weight), r.copies, r.mean_copies.value(), r.shadowed,
-         spread(&TokenSpread::nodes), spread(&TokenSpread::devices), spread(&TokenSpread::nodes_error),
-         decides ? MetricValue(row.period) : MetricValue(), decides ? MetricValue(row.hysteresis) : MetricValue()},
-        &row == &*fastest ? RowTone::kGood : RowTone::kPlain);
+    table.add_row({std::string(r.policy),
+                   r.mean_iteration.value(),
+                   still / r.mean_iteration,
+                   r.mean_iteration / bounds.mean_oracle - 1,
+                   r.max_over_mean,
+                   r.changes,
+                   r.decisions,
+                   r.stops,
+                   r.moves,
+                   r.moved.count(),
+                   r.switching.value(),
+                   r.switching / (r.mean_iteration * weight),
+                   r.copies,
+                   r.mean_copies.value(),
+                   r.shadowed,
+                   spread(&TokenSpread::nodes),
+                   spread(&TokenSpread::devices),
+                   spread(&TokenSpread::nodes_error),
+                   decides ? MetricValue(row.period) : MetricValue(),
+                   decides ? MetricValue(row.hysteresis) : MetricValue()},
+                  &row == &*fastest ? RowTone::kGood : RowTone::kPlain);
   }
   return table;
 }
@@ -234,8 +250,7 @@ Status write_moved_plan(const Session& session, const ReplayRequest& request, co
 
 RunResult run_replay(Session& session, const ReplayRequest& request) {
   MOESIM_TRY(session.check_output());
-  if (request.plot == "-") return usage_error("--plot: a figure is written to a file, not to stdout", "name a file");
-  MOESIM_TRY(check_writable(request.plot, session.overwrite()));
+  MOESIM_TRY(check_figure(request.plot, session.overwrite()));
   MOESIM_ASSIGN(const ReplayScenario scenario, load_replay_scenario(request));
   MOESIM_TRY(check_plan_out(session, request, scenario));
   const std::vector<ReplayRow> rows = play_policies(request, scenario);
@@ -264,7 +279,7 @@ RunResult run_replay(Session& session, const ReplayRequest& request) {
   if (!request.plot.empty()) {
     std::vector<PolicyReplay> replays;
     for (const ReplayRow& row : rows) replays.push_back(row.replay);
-    MOESIM_TRY(write_output(request.plot, replay_figure(title, trace, replays, bounds), session.overwrite()));
+    MOESIM_TRY(write_figure(request.plot, replay_figure(title, trace, replays, bounds), session.overwrite()));
     session.say(fmt::format("wrote {}", request.plot));
   }
   MOESIM_TRY(write_moved_plan(session, request, scenario, rows.back().replay));

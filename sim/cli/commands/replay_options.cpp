@@ -37,8 +37,9 @@ void add_replay_decisions(CLI::App& command, Session& session, ReplayRequest& re
       ->default_str(request.predictor)
       ->group(kGroup);
   session
-      .add_choice(command, "--accept", request.accept, {"time", "load"},
-                  "Compare times, the switch included, or loads alone as SmartMoE does")
+      .add_choice(command, "--accept", request.accept, {"time", "promise", "load"},
+                  "Compare times, the switch included, and stop where it did not come true; the same without looking "
+                  "back; or loads alone as SmartMoE does")
       ->default_str(request.accept)
       ->group(kGroup);
   session
@@ -121,11 +122,8 @@ Result<std::vector<const PlacementPolicy*>> chosen_policies(const ReplayRequest&
   for (const std::string& name : request.policies) {
     Result<const PlacementPolicy*> policy = find_placement_policy(name);
     if (!policy) return usage_error("--policies: " + policy.error().what, policy.error().hint);
-    if ((*policy)->needs_tokens() && !has_tokens)
-      return usage_error(fmt::format("--policies: {} looks at which experts tokens choose together, and the recording "
-                                     "has counts by expert only",
-                                     name),
-                         "take a recording with a row for each token (docs/traces.md), or another policy");
+    if (const Status good = check_tokens(**policy, has_tokens); !good)
+      return usage_error("--policies: " + good.error().what, good.error().hint);
     if (std::find(chosen.begin(), chosen.end(), *policy) == chosen.end()) chosen.push_back(*policy);
   }
   return chosen;
@@ -256,8 +254,8 @@ void add_replay_options(CLI::App& command, Session& session, ReplayRequest& requ
                   "What CSV and JSON lines hold: a row per policy, or per policy and recorded step")
       ->default_str(request.rows)
       ->group(kGroup);
-  command.add_option("--plot", request.plot, "Write a figure: the time of an iteration over the recording")
-      ->option_text("FILE.svg")
+  command.add_option("--plot", request.plot, "Write a figure, SVG or PNG: the time of an iteration over the recording")
+      ->option_text("FILE.svg|png")
       ->group(kGroup);
   command
       .add_option("--plan-out", request.plan_out,
@@ -306,7 +304,9 @@ Result<ReplayScenario> load_replay_scenario(const ReplayRequest& request) {
   }
   MOESIM_ASSIGN(result.options.predictor, parse_predictor(request.predictor));
   result.options.dispatch = request.dispatch == "copies" ? TokenDispatch::kCopies : TokenDispatch::kOncePerNode;
-  result.options.accept = request.accept == "load" ? AcceptRule::kLoad : AcceptRule::kTime;
+  result.options.accept = request.accept == "load"      ? AcceptRule::kLoad
+                          : request.accept == "promise" ? AcceptRule::kPromise
+                                                        : AcceptRule::kTime;
   result.options.switching = request.switching == "serial" ? SwitchOrder::kSerial : SwitchOrder::kBatched;
   result.options.optimizer = request.optimizer == "stays" ? OptimizerState::kStays : OptimizerState::kMoves;
   return result;

@@ -324,6 +324,20 @@ TEST(SortRowsTest, ExampleOfTheHeader) {
   EXPECT_EQ(y.values(), (Values{0, 3, 4, 5, 1, 2, 6, 7, 8, 9}));
 }
 
+TEST_P(PermuteTest, MovesRunsOfRowsAndNothingElse) {
+  const DeviceMatrix x(GetParam(), 5, 3, random_values(1, 15));
+  const DeviceMatrix y(GetParam(), 4, 3, random_values(2, 12));
+  const Values xs = x.values(), before = y.values();
+  const RowRun runs[] = {{3, 0, 2}, {1, 3, 1}};
+  expect_ok(backend().move_rows(stream(), {runs, x.view(), y.view()}));
+  Values expected(xs.begin() + 9, xs.end());
+  expected.insert(expected.end(), before.begin() + 6, before.begin() + 9);
+  expected.insert(expected.end(), xs.begin() + 3, xs.begin() + 6);
+  EXPECT_EQ(y.values(), expected);
+  expect_ok(backend().move_rows(stream(), {{}, x.view(), y.view()}));
+  EXPECT_EQ(y.values(), expected);
+}
+
 TEST(DealRowsTest, ExampleOfTheHeader) {
   Routing r({{0, 1}, {0, 0}}, 2, 2, 0, CapacityPadding::kNone);
   EXPECT_EQ(r.row_of_copy(), (Int32s{0, 3, 1, 2}));
@@ -366,6 +380,9 @@ TEST(PermuteErrorTest, RefusesWhatDoesNotFit) {
   const std::int64_t negative[] = {5, -1};
   EXPECT_THAT(refusal(backend().sort_rows(stream(), {negative, 2, RowOrder::kByExpert, y.view(), y.view()})),
               ::testing::HasSubstr("negative"));
+  const RowRun too_far[] = {{3, 0, 2}};
+  EXPECT_THAT(refusal(backend().move_rows(stream(), {too_far, y.view(), y.view()})),
+              ::testing::HasSubstr("leaves its matrix"));
   EXPECT_TRUE(y.untouched());
 }
 

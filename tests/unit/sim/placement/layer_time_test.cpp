@@ -68,6 +68,18 @@ TEST(TimeCurve, StraightBetweenPointsAndBeyond) {
   EXPECT_DOUBLE_EQ(curve.at(40), 6);
 }
 
+// One expert has 18 of 20 copies: 18 s on whichever device, or 10 s where it is shadowed or may be copied.
+TEST(Oracle, TheHottestExpertIsOnOneDeviceWithoutRoomForCopies) {
+  LayerTimeModel model = one_tier_model(2);
+  model.exchanges = 0;
+  model.shadow = Seconds(100);
+  const OwnedCounts counts{{9, 1, 9, 1}, 2, 2};
+  EXPECT_EQ(OracleTimer(model, 1).time(counts.view()), Seconds(18));
+  EXPECT_EQ(OracleTimer(model, 2).time(counts.view()), Seconds(10));
+  model.shadow = Seconds(1);
+  EXPECT_EQ(OracleTimer(model, 1).time(counts.view()), Seconds(11));
+}
+
 TEST(Oracle, WorkedExample) {
   LayerTimeModel model = one_tier_model(2);
   model.shadow = Seconds(100);

@@ -5,6 +5,7 @@
 #include "models/cluster/cluster_source.hpp"
 #include "models/shape/model_source.hpp"
 #include "placement_testing.hpp"
+#include "sim/lower/ep_nodes.hpp"
 
 namespace moesim {
 namespace {
@@ -105,9 +106,11 @@ class OnlinePlanTest : public testing::Test {
   }
 
   [[nodiscard]] Result<OnlineStep> asked(const SelectionTrace& trace, std::string_view policy,
-                                         const PlacementReplayOptions& options = {}) const {
+                                         const PlacementReplayOptions& options = {},
+                                         const TokenSample& tokens = TokenSample()) const {
     const Result<LoadMapper> pooled = LoadMapper::create(trace, -1);
-    return online_step(plan_, simulated(trace), {model_, costs_, *pooled, trace}, online_policy(policy), options);
+    return online_step(plan_, simulated(trace), {model_, costs_, *pooled, trace, tokens}, online_policy(policy),
+                       options);
   }
 
   ClusterView view_;
@@ -271,6 +274,52 @@ TEST_F(OnlinePlanTest, SpareSlotsNeedMemory) {
   const Result<OnlineStep> many = asked(trace, "flex", options);
   ASSERT_FALSE(many);
   EXPECT_THAT(many.error().what, HasSubstr("its spare slots take 72.0 GiB"));
+}
+
+// Eight experts that are chosen together stand two on each of four devices, all chosen equally often: counts say nothing. With two such
+// sets on a device a token goes to one device in place of four.
+TEST_F(OnlinePlanTest, DeepEpIsJudgedByTokensThatTravelOnce) {
+  SelectionTrace trace({0, 10, 20}, {0, 1, 2, 3}, {0}, {0, 1, 2, 3}, 64);
+  TokenSample tokens;
+  for (int step = 0; step < 3; ++step)
+    for (std::int32_t layer = 0; layer < 4; ++layer)
+      for (std::int32_t rank = 0; rank < 4; ++rank) {
+        for (std::uint32_t& count : trace.counts(step, layer, 0, rank)) count = 8;
+        for (std::int64_t token = 0; token < 64; ++token) {
+          std::vector<std::int32_t> ids;
+          for (std::int32_t i = 0; i < 8; ++i) ids.push_back(8 * i + static_cast<std::int32_t>(token + i) % 8);
+          ASSERT_TRUE(tokens.token({{10 * step, layer, 0, rank}, token, ids, {"test", 1}}));
+        }
+      }
+  plan_.moe_schedule = "deepep";
+  plan_ = *with_ep_nodes(plan_, view_);
+  const Result<OnlineStep> together = asked(trace, "co-activation", {}, tokens);
+  ASSERT_TRUE(together) << together.error().what;
+  EXPECT_EQ(together->dispatch, TokenDispatch::kOncePerNode);
+  EXPECT_GT(together->changes, 0);
+  EXPECT_LT(together->overall.exchange, 0.9);
+  EXPECT_LT(together->replayed, simulated(trace).step_time);
+  const Result<OnlineStep> greedy = asked(trace, "greedy", {}, tokens);
+  ASSERT_TRUE(greedy) << greedy.error().what;
+  EXPECT_EQ(greedy->dispatch, TokenDispatch::kOncePerNode);
+  EXPECT_EQ(greedy->changes, 0);
+  // Where each copy is sent nothing is gained, and copies of experts are judged by copies of tokens.
+  PlacementReplayOptions spare;
+  spare.spare_slots = 1;
+  const Result<OnlineStep> copied = asked(trace, "eplb-global", spare, tokens);
+  ASSERT_TRUE(copied) << copied.error().what;
+  EXPECT_EQ(copied->dispatch, TokenDispatch::kCopies);
+  plan_.moe_schedule = "megatron-a2a";
+  plan_ = *with_ep_nodes(plan_, view_);
+  const Result<OnlineStep> apart = asked(trace, "co-activation", {}, tokens);
+  ASSERT_TRUE(apart) << apart.error().what;
+  EXPECT_EQ(apart->dispatch, TokenDispatch::kCopies);
+  EXPECT_EQ(apart->changes, 0);
+  plan_.moe_schedule = "deepep";
+  plan_ = *with_ep_nodes(plan_, view_);
+  const Result<OnlineStep> counts = asked(trace, "greedy");
+  ASSERT_TRUE(counts) << counts.error().what;
+  EXPECT_EQ(counts->dispatch, TokenDispatch::kCopies);
 }
 
 // Experts 0 and 16 change places between the first two devices of stage 0, in one layer and in both; 3 * 2048 * 1024 parameters.

@@ -71,16 +71,18 @@ TEST(PlacementPolicies, NothingRoutedIsNoReasonToFail) {
   }
 }
 
-// `steps` records, 10 iterations apart, of 2 layers and 2 micro-batches; each the counts of the seed that `seed_of` gives it.
+// `steps` records, 10 iterations apart, of 2 layers or so and 2 micro-batches; each the counts of the seed that `seed_of` gives it.
 template <class SeedOf>
-SelectionTrace made_trace(const PolicyCase& c, int steps, const SeedOf& seed_of) {
+SelectionTrace made_trace(const PolicyCase& c, int steps, const SeedOf& seed_of, int layers = 2) {
   std::vector<std::int64_t> iterations;
   for (int step = 0; step < steps; ++step) iterations.push_back(1 + 10 * step);
   std::vector<std::int32_t> ranks;
   for (int d = 0; d < c.devices; ++d) ranks.push_back(d);
-  SelectionTrace trace(iterations, {0, 1}, {0, 1}, ranks, c.experts);
+  std::vector<std::int32_t> labels;
+  for (int layer = 0; layer < layers; ++layer) labels.push_back(layer);
+  SelectionTrace trace(iterations, labels, {0, 1}, ranks, c.experts);
   for (int step = 0; step < steps; ++step)
-    for (int layer = 0; layer < 2; ++layer)
+    for (int layer = 0; layer < layers; ++layer)
       for (int micro_batch = 0; micro_batch < 2; ++micro_batch) {
         const OwnedCounts counts = random_counts(c.devices, c.experts, seed_of(step, layer));
         for (int d = 0; d < c.devices; ++d) {
@@ -120,6 +122,51 @@ TEST(PlacementPolicies, NeverWorseThanStaticByMoreThanTheSwitchCost) {
         }
       }
     }
+}
+
+// Where the gate chooses anew all the time a decision may be wrong, which shows one record later. Whatever has been lost to static at any
+// time, switches apart, was lost in single intervals between records: one for each time that the policy was stopped, and the last.
+TEST(PlacementPolicies, DriftCostsOneIntervalForEachStop) {
+  int stopped = 0;
+  int trusted_too_much = 0;
+  for (const PolicyCase& c : kCases)
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+      const auto seeds = [&](int step, int) { return seed * 100 + static_cast<std::uint64_t>(step); };
+      const ReplayTrace trace = mapped(made_trace(c, 12, seeds, 1), c);
+      const LayerTimeModel model = model_of(c);
+      for (const PredictorKind predictor : {PredictorKind::kLast, PredictorKind::kLinear}) {
+        PlacementReplayOptions options;
+        options.spare_slots = c.spare;
+        options.predictor = predictor;
+        const PolicyReplay still = replay_policy(trace, model, *placement_policies().front(), options);
+        const auto lost = [&](const PolicyReplay& replay, std::size_t step) {
+          return 10 * (replay.steps[step].iteration - still.steps[step].iteration).value();
+        };
+        for (const PlacementPolicy* policy : placement_policies()) {
+          options.accept = AcceptRule::kTime;
+          const PolicyReplay watched = replay_policy(trace, model, *policy, options);
+          double sum = 0;
+          double most = 0;
+          for (std::size_t step = 0; step < watched.steps.size(); ++step) {
+            sum += lost(watched, step);
+            most = std::max(most, lost(watched, step));
+            EXPECT_LE(sum, static_cast<double>(watched.stops + 1) * most + 1e-6) << policy->name();
+          }
+          stopped += watched.stops > 0 ? 1 : 0;
+          options.accept = AcceptRule::kPromise;
+          const PolicyReplay trusting = replay_policy(trace, model, *policy, options);
+          double sum_of_trusting = 0;
+          double most_of_trusting = 0;
+          for (std::size_t step = 0; step < trusting.steps.size(); ++step) {
+            sum_of_trusting += lost(trusting, step);
+            most_of_trusting = std::max(most_of_trusting, lost(trusting, step));
+          }
+          trusted_too_much += sum_of_trusting > 2 * most_of_trusting && sum_of_trusting > sum ? 1 : 0;
+        }
+      }
+    }
+  EXPECT_GT(stopped, 0);
+  EXPECT_GT(trusted_too_much, 0);  // without looking back more is lost
 }
 
 TEST(PlacementPolicies, NoneBeatsTheOracle) {
