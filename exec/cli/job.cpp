@@ -11,6 +11,7 @@
 #include "sim/cli/routing_source.hpp"
 #include "sim/cli/sources.hpp"
 #include "sim/lower/lower.hpp"
+#include "sim/lower/moe_schedule.hpp"
 #include "sim/report/metric.hpp"
 #include "sim/report/report.hpp"
 #include "sim/simulate/step.hpp"
@@ -43,7 +44,7 @@ Status load_switch(Job& job, const JobOptions& options) {
   MOESIM_ASSIGN(PlanFile other, read_plan_file(options.switch_to));
   if (!options.precision.empty()) other.plan.precision = options.precision;
   MOESIM_TRY(in_plan_file(options.switch_to, check_plan(other.plan, job.model.shape, other.plan.sizes().world())));
-  MOESIM_TRY(check_can_move(*job.program.loads));
+  MOESIM_TRY(check_can_move(job.program, other.plan.expert_slots));
   Plan alike = other.plan;
   alike.expert_slots = job.file.plan.expert_slots;
   if (!(alike == job.file.plan))
@@ -197,9 +198,8 @@ Result<Job> prepare_job(PlanFile file, std::string plan_path, const JobOptions& 
   MOESIM_ASSIGN(const auto loads, loads_for(plan, job.model.shape, recorded, kMostVariants));
   job.notes.insert(job.notes.end(), loads->notes.begin(), loads->notes.end());
   if (compresses_rows(plan)) job.notes.push_back(wire_note(plan));
-  if (plan.moe_schedule == "comet")
-    job.notes.emplace_back(
-        "comet: its pieces run one by one here, in kernels of their own; the prediction is of fused kernels");
+  if (const auto schedule = find_moe_schedule(plan.moe_schedule); schedule && loads->moe_layers > 0)
+    for (std::string& note : (*schedule)->notes_of_execution(plan)) job.notes.push_back(std::move(note));
   MOESIM_ASSIGN(job.program, lower(plan, job.model.shape, std::make_shared<const Layout>(std::move(layout)), loads));
   MOESIM_TRY(load_switch(job, options));
   job.memory = walk_memory(job.program);

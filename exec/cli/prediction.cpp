@@ -47,6 +47,7 @@ Result<Prediction> predict(const PredictionOptions& options, const Job& job, con
   MOESIM_ASSIGN(const std::vector<Profile> profiles, load_profiles(options.profiles));
   Prediction prediction;
   prediction.view = std::make_unique<const ClusterView>(std::move(view));
+  prediction.notes = notes_of_other_devices(options.profiles, profiles, device_names(*prediction.view), "the cluster");
   prediction.costs = std::make_unique<const CostModel>(make_cost_model(*prediction.view, profiles));
   prediction.priced = price(with_kernels_apart(job.program), *prediction.costs, {.folding = Folding::kEveryRank});
   if (how.compute == "wait") prediction.priced.replay.compute_slowdown = prediction.priced.replay.share_slowdown = 1;

@@ -31,6 +31,7 @@ struct Prediction {
   PricedProgram priced;
   std::vector<Interval> intervals;  // entity: the rank
   Seconds step;
+  std::vector<std::string> notes;
 };
 [[nodiscard]] Result<Prediction> predict(const PredictionOptions& options, const Job& job, const JobOptions& how);
 

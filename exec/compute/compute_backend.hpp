@@ -91,11 +91,13 @@ class ComputeBackend {
   [[nodiscard]] virtual Status top_k(DeviceStream stream, const TopKArgs& args) = 0;
   [[nodiscard]] virtual Status top_k_grad(DeviceStream stream, const TopKGradArgs& args) = 0;
   [[nodiscard]] virtual Status build_routing(DeviceStream stream, const BuildRoutingArgs& args) = 0;
+  [[nodiscard]] virtual Status deal_rows(DeviceStream stream, const DealRowsArgs& args) = 0;
   [[nodiscard]] virtual Status permute(DeviceStream stream, const PermuteArgs& args) = 0;
   [[nodiscard]] virtual Status permute_grad(DeviceStream stream, const PermuteGradArgs& args) = 0;
   [[nodiscard]] virtual Status unpermute(DeviceStream stream, const UnpermuteArgs& args) = 0;
   [[nodiscard]] virtual Status unpermute_grad(DeviceStream stream, const UnpermuteGradArgs& args) = 0;
   [[nodiscard]] virtual Status sort_rows(DeviceStream stream, const SortRowsArgs& args) = 0;
+  [[nodiscard]] virtual Status move_rows(DeviceStream stream, const MoveRowsArgs& args) = 0;
 
   [[nodiscard]] virtual Status add(DeviceStream stream, const AddArgs& args) = 0;
   [[nodiscard]] virtual Status cast(DeviceStream stream, const CastArgs& args) = 0;

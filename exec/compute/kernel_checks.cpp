@@ -351,6 +351,21 @@ Status check_operands(const BuildRoutingArgs& args) {
       .status();
 }
 
+Status check_operands(const DealRowsArgs& args) {
+  std::int64_t rows = 0;
+  bool follow = true;
+  for (const MapRun& run : args.runs) {
+    follow = follow && run.from == rows && run.rows > 0;
+    rows += run.rows;
+  }
+  const bool fit = std::all_of(args.runs.begin(), args.runs.end(),
+                               [&](const MapRun& run) { return run.to >= 0 && run.to + run.rows <= rows; });
+  return Checks("deal_rows")
+      .holds(follow, "the runs do not follow one another")
+      .holds(fit && rows <= args.map.most_rows(), "a run is not inside the map")
+      .status();
+}
+
 Status check_operands(const PermuteArgs& args, std::int64_t rows) {
   return check_map("permute", args.map, rows, "y", args.y, "x", args.x)
       .same_type("y", args.y, args.x)
@@ -391,6 +406,19 @@ Status check_operands(const SortRowsArgs& args) {
       .holds(args.experts > 0 ? blocks % args.experts == 0 : blocks == 0, "the counts are not whole rows of experts")
       .matrix("x", args.x, rows, args.x.columns)
       .matrix("y", args.y, rows, args.x.columns)
+      .same_type("y", args.y, args.x)
+      .status();
+}
+
+Status check_operands(const MoveRowsArgs& args) {
+  const bool fit = std::all_of(args.runs.begin(), args.runs.end(), [&](const RowRun& run) {
+    return run.rows > 0 && run.from >= 0 && run.from + run.rows <= args.x.rows && run.to >= 0 &&
+           run.to + run.rows <= args.y.rows;
+  });
+  return Checks("move_rows")
+      .holds(fit, "a run of rows is empty or leaves its matrix")
+      .matrix("x", args.x, args.x.rows, args.x.columns)
+      .matrix("y", args.y, args.y.rows, args.x.columns)
       .same_type("y", args.y, args.x)
       .status();
 }

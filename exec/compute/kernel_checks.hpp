@@ -46,12 +46,14 @@ struct GroupedProduct {
 [[nodiscard]] Status check_operands(const TopKArgs& args);
 [[nodiscard]] Status check_operands(const TopKGradArgs& args);
 [[nodiscard]] Status check_operands(const BuildRoutingArgs& args);
+[[nodiscard]] Status check_operands(const DealRowsArgs& args);
 // `rows`: that the map has; where the map is host memory, the sum of its expert_rows.
 [[nodiscard]] Status check_operands(const PermuteArgs& args, std::int64_t rows);
 [[nodiscard]] Status check_operands(const PermuteGradArgs& args, std::int64_t rows);
 [[nodiscard]] Status check_operands(const UnpermuteArgs& args, std::int64_t rows);
 [[nodiscard]] Status check_operands(const UnpermuteGradArgs& args, std::int64_t rows);
 [[nodiscard]] Status check_operands(const SortRowsArgs& args);
+[[nodiscard]] Status check_operands(const MoveRowsArgs& args);
 
 // Columns of an activation's input.
 [[nodiscard]] constexpr std::int64_t columns_of_input(ActivationKind kind, std::int64_t columns_of_y) {

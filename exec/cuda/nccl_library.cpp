@@ -1,6 +1,6 @@
 #include "exec/cuda/nccl_library.hpp"
 
-#include "exec/cuda/shared_library.hpp"
+#include "base/shared_library.hpp"
 
 namespace moesim {
 

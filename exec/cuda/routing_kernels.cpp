@@ -55,6 +55,15 @@ std::vector<gpu::RowRun> runs_of(const SortRowsArgs& args) {
   return runs;
 }
 
+Status move_runs(DeviceStream stream, const std::vector<gpu::RowRun>& runs, const MatrixView& x, const MatrixView& y) {
+  if (runs.empty()) return {};
+  Scratch scratch(stream.handle);
+  const auto count = static_cast<std::int64_t>(runs.size());
+  MOESIM_ASSIGN(gpu::RowRun* const on_device, scratch.take_copy(runs.data(), count));
+  gpu::move_rows(stream.handle, on_device, count, runs.back().first + runs.back().rows, operand(x), operand(y));
+  return {};
+}
+
 }  // namespace
 
 Status CudaBackend::top_k(DeviceStream stream, const TopKArgs& args) {
@@ -133,6 +142,25 @@ Status CudaBackend::build_routing(DeviceStream stream, const BuildRoutingArgs& a
   return Checks("build_routing").holds(wrong == 0, "probabilities name an expert that there is not").status();
 }
 
+Status CudaBackend::deal_rows(DeviceStream stream, const DealRowsArgs& args) {
+  MOESIM_TRY(check_operands(args));
+  MOESIM_TRY(select());
+  std::vector<gpu::RowRun> runs;
+  std::int64_t rows = 0;
+  for (const MapRun& run : args.runs) {
+    runs.push_back({rows, run.from, run.to, run.rows});
+    rows += run.rows;
+  }
+  if (rows == 0) return {};
+  Scratch scratch(stream.handle);
+  const auto count = static_cast<std::int64_t>(runs.size());
+  MOESIM_ASSIGN(gpu::RowRun* const on_device, scratch.take_copy(runs.data(), count));
+  MOESIM_ASSIGN(std::int32_t* const before, scratch.take<std::int32_t>(rows));
+  MOESIM_TRY(copy(stream, before, args.map.copy_of_row, storage(rows, DType::kInt32)));
+  gpu::deal_rows(stream.handle, on_device, count, rows, before, args.map.copy_of_row, args.map.row_of_copy);
+  return launched("deal_rows");
+}
+
 Status CudaBackend::permute(DeviceStream stream, const PermuteArgs& args) {
   MOESIM_TRY(check_operands(args, rows_of(args.map, args.y)));
   MOESIM_TRY(select());
@@ -167,12 +195,21 @@ Status CudaBackend::unpermute_grad(DeviceStream stream, const UnpermuteGradArgs&
 Status CudaBackend::sort_rows(DeviceStream stream, const SortRowsArgs& args) {
   MOESIM_TRY(check_operands(args));
   MOESIM_TRY(select());
-  const std::vector<gpu::RowRun> runs = runs_of(args);
-  Scratch scratch(stream.handle);
-  const auto count = static_cast<std::int64_t>(runs.size());
-  MOESIM_ASSIGN(gpu::RowRun* const on_device, scratch.take_copy(runs.data(), count));
-  gpu::move_rows(stream.handle, on_device, count, operand(args.x), operand(args.y));
+  MOESIM_TRY(move_runs(stream, runs_of(args), args.x, args.y));
   return launched("sort_rows");
+}
+
+Status CudaBackend::move_rows(DeviceStream stream, const MoveRowsArgs& args) {
+  MOESIM_TRY(check_operands(args));
+  MOESIM_TRY(select());
+  std::vector<gpu::RowRun> runs;
+  std::int64_t first = 0;
+  for (const RowRun& run : args.runs) {
+    runs.push_back({first, run.from, run.to, run.rows});
+    first += run.rows;
+  }
+  MOESIM_TRY(move_runs(stream, runs, args.x, args.y));
+  return launched("move_rows");
 }
 
 }  // namespace moesim

@@ -330,6 +330,7 @@ Status run_compute(const OpContext& c) {
     case OpKind::kJoinColumns:
     case OpKind::kSplitRows:
     case OpKind::kJoinRows:
+    case OpKind::kRecut:
     case OpKind::kTakeShare: return run_routing(c);
     case OpKind::kAddExpertGrads: return add_expert_grads(c);
     case OpKind::kOptimizerStep: return run_optimizer(c);

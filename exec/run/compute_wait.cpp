@@ -76,6 +76,9 @@ class SkippedKernels final : public ComputeBackend {
   [[nodiscard]] Status build_routing(DeviceStream stream, const BuildRoutingArgs& args) override {
     return backend_->build_routing(stream, args);
   }
+  [[nodiscard]] Status deal_rows(DeviceStream stream, const DealRowsArgs& args) override {
+    return backend_->deal_rows(stream, args);
+  }
 
   [[nodiscard]] Status gemm(DeviceStream, const GemmArgs&) override { return {}; }
   [[nodiscard]] Status gemm_dgrad(DeviceStream, const GemmDgradArgs&) override { return {}; }
@@ -105,6 +108,7 @@ class SkippedKernels final : public ComputeBackend {
   [[nodiscard]] Status unpermute(DeviceStream, const UnpermuteArgs&) override { return {}; }
   [[nodiscard]] Status unpermute_grad(DeviceStream, const UnpermuteGradArgs&) override { return {}; }
   [[nodiscard]] Status sort_rows(DeviceStream, const SortRowsArgs&) override { return {}; }
+  [[nodiscard]] Status move_rows(DeviceStream, const MoveRowsArgs&) override { return {}; }
   [[nodiscard]] Status add(DeviceStream, const AddArgs&) override { return {}; }
   [[nodiscard]] Status cast(DeviceStream, const CastArgs&) override { return {}; }
   [[nodiscard]] Status to_fp8(DeviceStream, const ToFp8Args&) override { return {}; }

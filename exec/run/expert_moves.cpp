@@ -1,5 +1,7 @@
 #include "exec/run/expert_moves.hpp"
 
+#include <fmt/format.h>
+
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -10,22 +12,16 @@
 namespace moesim {
 namespace {
 
-// Where the expert of each slot stood, of one layer.
-class LayerMoves {
- public:
-  LayerMoves(const ExpertSlots& now, const ExpertSlots& next, int moe_layer, std::int64_t slots) {
-    std::vector<std::int64_t> slot_now(static_cast<std::size_t>(slots));
-    for (std::int64_t slot = 0; slot < slots; ++slot)
-      slot_now[static_cast<std::size_t>(now.expert(moe_layer, slot))] = slot;
-    for (std::int64_t slot = 0; slot < slots; ++slot)
-      from_.push_back(slot_now[static_cast<std::size_t>(next.expert(moe_layer, slot))]);
-  }
-  [[nodiscard]] std::int64_t slots() const { return std::ssize(from_); }
-  [[nodiscard]] std::int64_t from(std::int64_t slot) const { return from_[static_cast<std::size_t>(slot)]; }
-
- private:
-  std::vector<std::int64_t> from_;  // [slot]
+// Where the home of each expert was and will be, of one layer. Guests get their weights in the next step anyway.
+struct HomeMove {
+  std::int64_t from = 0, to = 0;  // slots
 };
+std::vector<HomeMove> home_moves(const LayerSlots& now, const LayerSlots& next) {
+  std::vector<HomeMove> moves;
+  for (std::int64_t slot = 0; slot < next.slots(); ++slot)
+    if (next.expert(slot) != kNoExpert && !next.is_guest(slot)) moves.push_back({now.home(next.expert(slot)), slot});
+  return moves;
+}
 
 // The ranks among which a buffer's experts move: those of the EP group, and where replicas have parts of it all of theirs, one
 // replica after the other.
@@ -49,18 +45,17 @@ struct MoveRuns {
 // Whether a rank's buffer has just its part, or room for everything around it.
 enum class BufferOf : std::uint8_t { kPart, kWhole };
 
-MoveRuns runs_of(const LayerMoves& moves, const MoveGroup& among, const CutExperts& cut, BufferOf buffer,
-                 std::int64_t number_bytes) {
+MoveRuns runs_of(const std::vector<HomeMove>& moves, std::int64_t slots_of_device, const MoveGroup& among,
+                 const CutExperts& cut, BufferOf buffer, std::int64_t number_bytes) {
   const auto members = static_cast<std::size_t>(among.group->size());
   const int self = among.group->position();
   MoveRuns runs{std::vector<std::vector<ByteRun>>(members), std::vector<std::vector<ByteRun>>(members)};
-  for (std::int64_t to = 0; to < moves.slots(); ++to) {
-    const std::int64_t from = moves.from(to);
-    const std::int64_t before = from % cut.places;
-    const std::int64_t after = to % cut.places;
+  for (const auto [from, to] : moves) {
+    const std::int64_t before = from % slots_of_device;
+    const std::int64_t after = to % slots_of_device;
     for (const PartRun& run : part_runs(cut, before, after)) {
-      const auto sender = static_cast<int>(run.from * among.devices + from / cut.places);
-      const auto receiver = static_cast<int>(run.to * among.devices + to / cut.places);
+      const auto sender = static_cast<int>(run.from * among.devices + from / slots_of_device);
+      const auto receiver = static_cast<int>(run.to * among.devices + to / slots_of_device);
       const auto run_at = [&](std::int64_t place, int part) -> ByteRun {
         const std::int64_t first = buffer == BufferOf::kPart ? part * cut.part() : 0;
         return {(place * cut.numbers + run.begin - first) * number_bytes, run.count * number_bytes};
@@ -130,14 +125,32 @@ Result<CommGroup> group_of_replicas(RankContext& rank) {
 
 }  // namespace
 
-Status check_can_move(const RoutedLoads& loads) {
-  if (!loads.shadows.empty())
+Status check_can_move(const Program& program, const ExpertSlots& next) {
+  if (!program.loads->shadows.empty())
     return usage_error("experts cannot be moved while some of them are shadowed", "set moe_shadows to 0");
+  const MoeShape* const moe = program.model.first_moe();
+  if (moe == nullptr) return {};
+  const ExpertSlots& now = program.plan.expert_slots;
+  if (now.slots(moe->experts) != next.slots(moe->experts))
+    return usage_error(fmt::format("a layer has {} slots, and {} in the plan that experts are to move to",
+                                   now.slots(moe->experts), next.slots(moe->experts)),
+                       "memory is taken once: give the plan that begins the same spare slots, empty ones as -1");
+  for (int layer = 0; layer < program.model.moe_layer_count(); ++layer) {
+    const auto places = [&](const ExpertSlots& slots) {
+      return LayerSlots(slots, layer, moe->experts, program.plan.sizes().ep).places_with_state();
+    };
+    if (places(now) != places(next))
+      return usage_error(
+          fmt::format("MoE layer {} keeps an optimizer's state in {} slots of a device, and in {} in the plan that "
+                      "experts are to move to",
+                      layer, places(now), places(next)),
+          "memory is taken once: list experts so that as many are at home on a device (docs/plan.md)");
+  }
   return {};
 }
 
 Result<ExpertMoves> move_experts(RankContext& rank, const ExpertSlots& next) {
-  MOESIM_TRY(check_can_move(*rank.program.loads));
+  MOESIM_TRY(check_can_move(rank.program, next));
   const ParallelSizes& sizes = rank.program.plan.sizes();
   MOESIM_ASSIGN(const CommGroup replicas, group_of_replicas(rank));
   const MoveGroup whole{&rank.group(GroupKind::kEp), sizes.ep, 1};
@@ -146,12 +159,16 @@ Result<ExpertMoves> move_experts(RankContext& rank, const ExpertSlots& next) {
   for (Parameter& parameter : rank.parameters.all()) {
     const Tensor& tensor = parameter.tensor();
     if (!tensor.is_expert_weight()) continue;
-    const LayerMoves moves(rank.slots, next, rank.moe_layer_of[tensor.layer.index()], sizes.ep * tensor.groups);
+    const int moe_layer = rank.moe_layer_of[tensor.layer.index()];
+    const std::int64_t experts = rank.program.model.layer(tensor.layer).moe->experts;
+    const std::vector<HomeMove> moves = home_moves(LayerSlots(rank.slots, moe_layer, experts, sizes.ep),
+                                                   LayerSlots(next, moe_layer, experts, sizes.ep));
     const MoveGroup& among = parameter.cut >= ZeroStage::kOptimizer ? in_parts : whole;
-    const CutExperts cut{tensor.elements() / tensor.groups, tensor.groups, among.parts};
+    const CutExperts cut{tensor.elements() / tensor.groups, tensor.groups - tensor.guests.without_state, among.parts};
     const auto move = [&](const BufferPtr& buffer, BufferOf has, std::int64_t number_bytes) -> Status {
       if (!buffer) return {};
-      MOESIM_ASSIGN(const Bytes sent, move_buffer(rank, among, runs_of(moves, among, cut, has, number_bytes), buffer));
+      MOESIM_ASSIGN(const Bytes sent,
+                    move_buffer(rank, among, runs_of(moves, tensor.groups, among, cut, has, number_bytes), buffer));
       result.sent += sent;
       return {};
     };
@@ -165,8 +182,8 @@ Result<ExpertMoves> move_experts(RankContext& rank, const ExpertSlots& next) {
         rank.chunks[static_cast<std::size_t>(parameter.chunk->index)].reader(parameter.weight);
     parameter.pieces = shard_pieces(rank.program, tensor, reader, rank.at, next);
     if (tensor.name != "experts.up") continue;  // each expert once
-    for (std::int64_t place = 0; place < tensor.groups; ++place)
-      if (moves.from(rank.at.ep * tensor.groups + place) / tensor.groups != rank.at.ep) ++result.experts;
+    for (const auto [from, to] : moves)
+      if (to / tensor.groups == rank.at.ep && from / tensor.groups != rank.at.ep) ++result.experts;
   }
   MOESIM_TRY(rank.place_slots(next));
   return result;

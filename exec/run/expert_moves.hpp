@@ -16,8 +16,9 @@ struct ExpertMoves {
   Bytes sent;                // to other ranks
 };
 
-// Between two steps, on all ranks with the same slots. Not while experts are shadowed: their lists name slots.
-[[nodiscard]] Status check_can_move(const RoutedLoads& loads);
+// Between two steps, on all ranks with the same slots. Not while experts are shadowed, whose lists name slots; nor to slots that take
+// other memory than those the program was made for (sim/plan/layer_slots.hpp). What moves are homes, guests follow in the next step.
+[[nodiscard]] Status check_can_move(const Program& program, const ExpertSlots& next);
 [[nodiscard]] Result<ExpertMoves> move_experts(RankContext& rank, const ExpertSlots& next);
 
 }  // namespace moesim

@@ -24,7 +24,8 @@ struct CommTask {
 [[nodiscard]] Result<CommTask> start_exchange(const OpContext& context);         // what moves routed copies
 [[nodiscard]] Result<CommTask> start_synchronisation(const OpContext& context);  // gradients and parameters
 [[nodiscard]] Result<CommTask> start_expert_transfer(
-    const OpContext& context);  // weights of shadowed experts, and back
+    const OpContext& context);                                                  // weights of shadowed experts, and back
+[[nodiscard]] Result<CommTask> start_guest_transfer(const OpContext& context);  // weights of guests, and gradients back
 // Tokens that travel once for every part that they visit: the rows of the next hop, their sum, and the way there and back.
 [[nodiscard]] Status run_spread(const OpContext& context);
 [[nodiscard]] Status run_sum_spread(const OpContext& context);
@@ -42,7 +43,7 @@ struct CommTask {
 using RowsBetween = std::function<std::int64_t(std::size_t, std::size_t)>;
 [[nodiscard]] Status exchange_rows(const OpContext& context, CommTask& task, const RowsBetween& rows);
 
-// Where the experts of the operation's layer stand, by expert; null: in order.
+// Where the experts of the operation's layer stand, by expert; null: in order, or some of them in several slots.
 [[nodiscard]] const std::int32_t* slots_of_layer(const OpContext& context);
 // What the gate chose for these rows of its result: expert ids, [row][choice].
 [[nodiscard]] Result<std::vector<std::int32_t>> chosen_experts(const OpContext& context,

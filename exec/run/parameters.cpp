@@ -28,14 +28,14 @@ Result<Parameter> make_parameter(const Program& program, const Chunk& chunk, Ten
   parameter.cut = replicas > 1 ? program.plan.zero_of(tensor.replicas) : ZeroStage::kNone;
   parameter.gradient_operation = gradient_operation;
   parameter.own = parameter.cut >= ZeroStage::kOptimizer
-                      ? owned_range(tensor.elements(), replicas, layout.index_in_group(tensor.replicas, rank))
-                      : ElementRange{0, tensor.elements()};
+                      ? owned_range(tensor.owned_elements(), replicas, layout.index_in_group(tensor.replicas, rank))
+                      : ElementRange{0, tensor.owned_elements()};
   parameter.counted = is_counted(program, chunk, tensor, parameter.cut, rank);
-  const auto share = [&](ZeroStage from) {  // as large for the last owner as for the others
-    return parameter.cut >= from ? owned_range(tensor.elements(), replicas, 0).count : tensor.elements();
-  };
-  const std::int64_t own = share(ZeroStage::kOptimizer);
-  MOESIM_ASSIGN(parameter.value, memory.allocate(share(ZeroStage::kParameters), tensor.type));
+  // As large for the last owner as for the others.
+  const std::int64_t own =
+      owned_range(tensor.owned_elements(), parameter.cut >= ZeroStage::kOptimizer ? replicas : 1, 0).count;
+  MOESIM_ASSIGN(parameter.value,
+                memory.allocate(parameter.cut >= ZeroStage::kParameters ? own : tensor.elements(), tensor.type));
   if (!parameter.passing_gradient()) {
     MOESIM_ASSIGN(parameter.gradient, memory.allocate(tensor.elements(), DType::kFp32));
   }

@@ -4,7 +4,8 @@
 //   stage 1   of its optimizer state
 //   stage 2   and of its gradient: a whole one is there from the first operation that adds to it until its bucket goes
 //   stage 3   and of its value: a whole one is there while a pass needs it (GatheredWeights)
-// Buffers are those that the memory walk counts. Example: 10 elements on 4 ranks: 3 3 3 1, each in a buffer of 3.
+// Buffers are those that the memory walk counts. Example: 10 elements on 4 ranks: 3 3 3 1, each in a buffer of 3. Guests of experts
+// (sim/plan/layer_slots.hpp) have weights and gradients behind the owned elements, and nothing else.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +39,7 @@ struct Parameter {
 
   [[nodiscard]] const Tensor& tensor() const { return chunk->tensors[weight.index()]; }
   [[nodiscard]] std::int64_t elements() const { return tensor().elements(); }
+  [[nodiscard]] std::int64_t owned_elements() const { return tensor().owned_elements(); }  // of all its replicas
   // Of a model whose head is its embedding table, one of the two.
   [[nodiscard]] bool is_table() const { return tensor().name == kEmbeddingTable || tensor().transposed; }
   // Whether a whole gradient is there only for a while.

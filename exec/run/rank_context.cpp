@@ -59,6 +59,8 @@ Status RankContext::prepare() {
 Status RankContext::place_slots(ExpertSlots next) {
   slots = std::move(next);
   slot_of_expert.clear();
+  const MoeShape* const moe = program.model.first_moe();
+  if (moe != nullptr && slots.has_spare(moe->experts)) return {};
   for (std::size_t layer = 0; layer < slots.expert_at.size(); ++layer) {
     const std::vector<std::int32_t> of_layer = slots.slots_of(static_cast<int>(layer));
     MOESIM_ASSIGN(BufferPtr buffer, staging.allocate(std::ssize(of_layer), DType::kInt32));

@@ -15,6 +15,7 @@
 #include "exec/run/routing_state.hpp"
 #include "exec/run/run_settings.hpp"
 #include "exec/run/tensor_store.hpp"
+#include "sim/plan/layer_slots.hpp"
 
 namespace moesim {
 
@@ -43,6 +44,11 @@ struct RankContext {
   [[nodiscard]] const Call& call(std::int32_t number) const {
     return program.stages[stage.index()].calls[static_cast<std::size_t>(number)];
   }
+  // Where the experts of a MoE layer stand now.
+  [[nodiscard]] LayerSlots layer_slots(LayerId layer) const {
+    return LayerSlots(slots, moe_layer_of[layer.index()], program.model.layer(layer).moe->experts,
+                      program.plan.sizes().ep);
+  }
   // Forgets what a finished micro-batch of a chunk needed beside its tensors.
   void release(const Chunk& chunk, std::int32_t micro_batch);
 
@@ -69,7 +75,7 @@ struct RankContext {
   std::vector<int> moe_layer_of;          // by layer: its number among the MoE layers
   int load_source = 0;                    // of this rank in RoutedLoads
   ExpertSlots slots;                      // where experts stand now; at first where the plan says
-  std::vector<BufferPtr> slot_of_expert;  // [moe layer], INT32; empty: in order
+  std::vector<BufferPtr> slot_of_expert;  // [moe layer], INT32; empty: in order, or there are spare slots
 
   // Of the running step.
   std::int64_t step = 0;  // from 0

@@ -1,8 +1,12 @@
 // The gate, and what puts token copies in order.
+#include <fmt/format.h>
+
 #include <utility>
 #include <vector>
 
+#include "exec/run/dealt_rows.hpp"
 #include "exec/run/op_table.hpp"
+#include "exec/run/recut_rows.hpp"
 
 namespace moesim {
 namespace {
@@ -79,7 +83,8 @@ Status make_map(const OpContext& c, RoutingState& state) {
   const MoeShape& moe = *c.layer().moe;
   const Plan& plan = rank.program.plan;
   const MatrixView probabilities = c.in(1);
-  state.experts = moe.experts;
+  const bool spare = rank.slots.has_spare(moe.experts);
+  state.experts = rank.slots.slots(moe.experts);
   state.ep = plan.sizes().ep;
   state.esp = plan.sizes().esp;
   state.i = rank.at.ep;
@@ -116,6 +121,11 @@ Status make_map(const OpContext& c, RoutingState& state) {
   MOESIM_TRY(
       rank.backend.copy_out(rank.stream, state.gated_counts.data(), state.map.expert_rows, state.expert_rows->size()));
   MOESIM_TRY(rank.backend.synchronize(rank.stream));
+  if (spare) {
+    DealtRows dealt = deal_out(rank.layer_slots(c.op().layer), state.gated_counts, loads.turn(rank.load_source));
+    MOESIM_TRY(rank.backend.deal_rows(rank.stream, {state.map, dealt.runs}));
+    state.gated_counts = std::move(dealt.of_slot);
+  }
   if (rank.program.division == CopyDivision::kShareOfEachExpert) {
     state.sharers = plan.sizes().tp;
     state.sharer = rank.at.tp;
@@ -127,7 +137,7 @@ Status make_map(const OpContext& c, RoutingState& state) {
   if (!carries_visits(c)) {
     GateChoice choice{c.op().layer, c.micro_batch(), state.gated_counts};
     if (plan.capacity_factor > 0 || rank.program.division != CopyDivision::kOwnTokens || local ||
-        state.map.slots != nullptr) {
+        state.map.slots != nullptr || spare) {
       MOESIM_ASSIGN(const std::vector<std::int32_t> chosen, chosen_experts(c, own_rows(c, probabilities)));
       choice.counts = counts_of(chosen, moe.experts);
     }
@@ -266,6 +276,46 @@ Status run_join_rows(const OpContext& c) {
   return {};
 }
 
+// Of each piece the rows by blocks, one for each source and expert, in the order of its rows.
+RowsByPiece blocks_of_pieces(const OpContext& c, const OperandList& pieces) {
+  RowsByPiece blocks;
+  for (const TensorId id : pieces) {
+    const std::vector<std::int64_t> rows = c.routing().rows_by_source(c.tensor(id).rows.piece);
+    if (c.op().to_source != 0) {
+      blocks.push_back(rows);
+      continue;
+    }
+    std::vector<std::int64_t>& by_expert = blocks.emplace_back();
+    const auto experts = static_cast<std::size_t>(c.routing().local_experts());
+    for (std::size_t expert = 0; expert < experts; ++expert)
+      for (std::size_t block = expert; block < rows.size(); block += experts) by_expert.push_back(rows[block]);
+  }
+  return blocks;
+}
+
+// Rows are moved bit by bit; two numbers of FP8 as one of BF16.
+MatrixView bits_of(const MatrixView& view) {
+  if (view.type != DType::kFp8) return view;
+  return {view.data, DType::kBf16, view.rows, view.columns / 2, view.row_stride / 2};
+}
+
+Status run_recut(const OpContext& c) {
+  if (const Tensor& rows = c.tensor(c.op().inputs[0]); rows.type == DType::kFp8 && rows.columns % 2 != 0)
+    return usage_error(fmt::format("rows of {} numbers in FP8 cannot be cut again, the number is odd", rows.columns),
+                       "leave moe_backward_degree out, or set recompute to none");
+  std::vector<MatrixView> results;
+  for (int piece = 0; piece < c.op().outputs.size(); ++piece) {
+    MOESIM_ASSIGN(const StoredTensor y, c.out(piece));
+    results.push_back(bits_of(y.view));
+  }
+  const auto moves = recut_rows(blocks_of_pieces(c, c.op().inputs), blocks_of_pieces(c, c.op().outputs));
+  for (const RunsBetweenPieces& move : moves) {
+    MOESIM_TRY(c.rank().backend.move_rows(
+        c.rank().stream, {move.runs, bits_of(c.in(move.from)), results[static_cast<std::size_t>(move.to)]}));
+  }
+  return {};
+}
+
 // One part for each rank of the group: the copies whose experts it has a shard of.
 Status run_replicate(const OpContext& c) {
   RankContext& rank = c.rank();
@@ -352,6 +402,7 @@ Status run_routing(const OpContext& c) {
     case OpKind::kJoinColumns: return run_join_columns(c);
     case OpKind::kSplitRows: return run_split_rows(c);
     case OpKind::kJoinRows: return run_join_rows(c);
+    case OpKind::kRecut: return run_recut(c);
     case OpKind::kReplicate: return run_replicate(c);
     case OpKind::kSumReplicas: return run_sum_replicas(c);
     case OpKind::kSpread: return run_spread(c);

@@ -45,8 +45,8 @@ struct RoutingState {
   std::vector<Member> members;
   CopyPath path = CopyPath::kOverEp;
   std::vector<ShadowPlace> shadows;  // by expert; empty: none is shadowed
-  std::int64_t experts = 0;
-  VisitState visits;  // where tokens travel once for every part that they visit
+  std::int64_t experts = 0;          // slots, where some experts have several: each is then as good as an expert
+  VisitState visits;                 // where tokens travel once for every part that they visit
 
   [[nodiscard]] bool known() const { return !counts.empty() || path == CopyPath::kNotAtAll; }
   [[nodiscard]] std::int64_t local_experts() const { return experts / ep; }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "exec/run/op_table.hpp"
+#include "sim/program/guest_traffic.hpp"
 
 namespace moesim {
 namespace {
@@ -84,8 +85,14 @@ Bucket bucket_of(const OpContext& c) {
 std::vector<std::int64_t> owned_parts(const Parameter& parameter, int members) {
   std::vector<std::int64_t> parts;
   for (int owner = 0; owner < members; ++owner)
-    parts.push_back(owned_range(parameter.elements(), members, owner).count);
+    parts.push_back(owned_range(parameter.owned_elements(), members, owner).count);
   return parts;
+}
+
+// What is summed over the replicas, without guests.
+std::span<std::byte> owned_gradient(const Parameter& parameter) {
+  return parameter.gradient->bytes().first(
+      static_cast<std::size_t>(storage(parameter.owned_elements(), DType::kFp32).count()));
 }
 
 Result<CommTask> all_reduce_bucket(const OpContext& c) {
@@ -93,7 +100,7 @@ Result<CommTask> all_reduce_bucket(const OpContext& c) {
   const Bucket bucket = bucket_of(c);
   Message message;
   for (const Parameter* parameter : bucket.together)
-    message.add(part_of(parameter->gradient, DType::kFp32, {0, parameter->elements()}), sizeof(float));
+    message.add(part_of(parameter->gradient, DType::kFp32, {0, parameter->owned_elements()}), sizeof(float));
   CommTask task;
   if (message.size() > 0) {
     MOESIM_ASSIGN(task, sum_in_place(c, std::move(message)));
@@ -101,7 +108,7 @@ Result<CommTask> all_reduce_bucket(const OpContext& c) {
   for (const Parameter* parameter : bucket.alone) {
     task.buffers.push_back(parameter->gradient);
     task.requests.push_back(rank.comm.all_reduce(rank.group(c.op().group), channel_of(c.op().stream), kSumFp32,
-                                                 parameter->gradient->bytes()));
+                                                 owned_gradient(*parameter)));
   }
   return task;
 }
@@ -132,8 +139,9 @@ Status scatter_together(const OpContext& c, const std::vector<Parameter*>& param
   for (int owner = 0; owner < group.size(); ++owner) {
     const std::int64_t before = message.size();
     for (const Parameter* parameter : parameters)
-      message.add(part_of(parameter->gradient, DType::kFp32, owned_range(parameter->elements(), group.size(), owner)),
-                  sizeof(float));
+      message.add(
+          part_of(parameter->gradient, DType::kFp32, owned_range(parameter->owned_elements(), group.size(), owner)),
+          sizeof(float));
     elements.push_back((message.size() - before) / static_cast<std::int64_t>(sizeof(float)));
   }
   MOESIM_ASSIGN(BufferPtr all, rank.staging.allocate(Bytes(message.size())));
@@ -171,7 +179,7 @@ Result<CommTask> scatter_bucket(const OpContext& c) {
     MOESIM_ASSIGN(const BufferPtr mine, rank.staging.allocate(parameter->own.count, DType::kFp32));
     task.buffers.insert(task.buffers.end(), {parameter->gradient, mine});
     task.requests.push_back(rank.comm.reduce_scatter_v(group, channel_of(c.op().stream), kSumFp32,
-                                                       parameter->gradient->bytes(), mine->bytes(),
+                                                       owned_gradient(*parameter), mine->bytes(),
                                                        owned_parts(*parameter, group.size())));
     arriving.emplace_back(parameter, mine);
     MOESIM_TRY(hand_over(rank, *parameter));
@@ -265,7 +273,7 @@ Status gather_together(const OpContext& c, const std::vector<Gathered>& paramete
   for (int owner = 0; owner < group.size(); ++owner) {
     const std::int64_t before = all.size();
     for (const auto& [parameter, whole] : parameters)
-      all.add(part_of(whole, parameter->tensor().type, owned_range(parameter->elements(), group.size(), owner)),
+      all.add(part_of(whole, parameter->tensor().type, owned_range(parameter->owned_elements(), group.size(), owner)),
               parameter->element_bytes());
     bytes.push_back(all.size() - before);
   }
@@ -306,7 +314,9 @@ Result<CommTask> gather_parameters(const OpContext& c) {
     for (std::int64_t& part : bytes) part *= parameter.element_bytes();
     const std::span<const std::byte> own{static_cast<const std::byte*>(parameter.own_value().data),
                                          static_cast<std::size_t>(bytes[static_cast<std::size_t>(group.position())])};
-    task.requests.push_back(rank.comm.all_gather_v(group, channel_of(c.op().stream), own, whole->bytes(), bytes));
+    const auto owned = whole->bytes().first(
+        static_cast<std::size_t>(storage(parameter.owned_elements(), parameter.tensor().type).count()));
+    task.requests.push_back(rank.comm.all_gather_v(group, channel_of(c.op().stream), own, owned, bytes));
   }
   if (for_a_pass) rank.gathered.put(place, std::move(weights));
   if (!together.empty()) {
@@ -345,6 +355,7 @@ Result<double> counted_square_sum(RankContext& rank) {
 }
 
 Result<CommTask> start_synchronisation(const OpContext& c) {
+  if (moves_guests(c.op())) return start_guest_transfer(c);
   switch (c.op().kind) {
     case OpKind::kGradNorm: return start_grad_norm(c);
     case OpKind::kGatherParams: return gather_parameters(c);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "sim/plan/layer_slots.hpp"
 #include "traces/random.hpp"
 
 namespace moesim {
@@ -135,18 +136,22 @@ class PieceWriter {
   }
 
   void experts(std::string_view name) {
-    const int moe_layer = program_.model.moe_layers_before(weight_.layer);
+    const LayerSlots slots(slots_, program_.model.moe_layers_before(weight_.layer), layer().moe->experts, sizes_.ep);
     for (std::int64_t local = 0; local < weight_.groups; ++local) {
-      const std::int32_t expert = slots_.expert(moe_layer, at_.ep * weight_.groups + local);
+      const std::int64_t slot = at_.ep * weight_.groups + local;
+      const std::int32_t expert = slots.expert(slot);
+      if (expert == kNoExpert) continue;
+      const std::size_t first = pieces_.size();
       const std::int64_t local_row = local * weight_.rows.count;
       if (name == "experts.up") {
         raised(name, expert, at_.esp, sizes_.esp, layer().moe->expert.gated, local_row);
-        continue;
+      } else {
+        ShardPiece& piece = add(name, expert);
+        piece.local_row = local_row;
+        piece.row = at_.esp * piece.rows;
+        piece.fan_in = piece.rows * sizes_.esp;
       }
-      ShardPiece& piece = add(name, expert);
-      piece.local_row = local_row;
-      piece.row = at_.esp * piece.rows;
-      piece.fan_in = piece.rows * sizes_.esp;
+      for (std::size_t i = first; i < pieces_.size(); ++i) pieces_[i].guest = slots.is_guest(slot);
     }
   }
 
@@ -212,6 +217,7 @@ void WholeMatrices::add(const std::vector<ShardPiece>& pieces, std::int64_t loca
                         const std::vector<float>& values) {
   const std::int64_t end = begin + static_cast<std::int64_t>(values.size());
   for (const ShardPiece& piece : pieces) {
+    if (piece.guest) continue;
     Matrix& matrix = matrices_[piece.matrix];
     for (std::int64_t r = 0; r < piece.rows; ++r)
       for (std::int64_t c = 0; c < piece.columns; ++c) {

@@ -33,6 +33,7 @@ struct ShardPiece {
   std::int64_t local_row = 0, local_column = 0;
   std::int64_t rows = 0, columns = 0;
   std::int64_t row = 0, column = 0;  // where it begins in the matrix
+  bool guest = false;                // of an expert whose home is elsewhere
   std::int64_t fan_in = 1;           // numbers that one output of the matrix sums up; 0: a norm, which starts at 1
 };
 
@@ -61,7 +62,8 @@ class WholeMatrices {
     std::vector<std::vector<std::optional<float>>> values;  // by row and column; not all of a row need be there
     std::int64_t known = 0;                                 // values that are there
   };
-  // Elements [begin, begin + values.size()) of a local weight with `local_columns` columns.
+  // Elements [begin, begin + values.size()) of a local weight with `local_columns` columns. Guests are left out: what counts is the
+  // home's.
   void add(const std::vector<ShardPiece>& pieces, std::int64_t local_columns, std::int64_t begin,
            const std::vector<float>& values);
   void add(const WholeMatrices& other);

@@ -15,6 +15,7 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "sim/report/json_printer.hpp"
+#include "sim/report/png.hpp"
 
 namespace moesim {
 namespace {
@@ -50,6 +51,10 @@ Status write_descriptor(int descriptor, std::string_view content, const std::str
   }
   return {};
 }
+
+constexpr double kPngScale = 2;
+
+bool is_png(const std::string& path) { return to_lower(path).ends_with(".png"); }
 
 enum class Target : std::uint8_t { kAbsent, kRegular, kFolder, kOther };
 
@@ -133,6 +138,18 @@ Status write_output(const std::string& path, std::string_view content, Overwrite
   const Status written = write_descriptor(descriptor, content, path);
   ::close(descriptor);
   return written;
+}
+
+Status check_figure(const std::string& path, Overwrite overwrite) {
+  if (path == "-") return usage_error("--plot: a figure is written to a file, not to stdout", "name a file");
+  MOESIM_TRY(check_writable(path, overwrite));
+  return is_png(path) ? check_png() : Status();
+}
+
+Status write_figure(const std::string& path, std::string_view svg, Overwrite overwrite) {
+  if (!is_png(path)) return write_output(path, svg, overwrite);
+  MOESIM_ASSIGN(const std::string png, png_of(svg, kPngScale));
+  return write_output(path, png, overwrite);
 }
 
 }  // namespace moesim

@@ -41,4 +41,9 @@ enum class Overwrite : std::uint8_t { kRefuse, kAllow };
 // Regular files appear whole or not at all; "-" is stdout.
 [[nodiscard]] Status write_output(const std::string& path, std::string_view content, Overwrite overwrite);
 
+// Whether a figure can be written to this file, asked before anything is worked out for it; empty: none is wanted.
+[[nodiscard]] Status check_figure(const std::string& path, Overwrite overwrite);
+// As a PNG of twice the size, for sharp text, where the name ends with .png; else as the SVG that it is.
+[[nodiscard]] Status write_figure(const std::string& path, std::string_view svg, Overwrite overwrite);
+
 }  // namespace moesim

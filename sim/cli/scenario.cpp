@@ -37,19 +37,6 @@ Status add_routing(Scenario& scenario) {
   return {};
 }
 
-// A profile of a device that the cluster does not have says little about it, and perhaps nothing.
-void note_other_devices(Scenario& scenario, const std::vector<Profile>& profiles) {
-  for (std::size_t i = 0; i < profiles.size(); ++i) {
-    const auto devices = scenario.view->devices();
-    if (std::any_of(devices.begin(), devices.end(),
-                    [&](const DeviceSpec& device) { return device.name == profiles[i].device; }))
-      continue;
-    scenario.notes.push_back(
-        fmt::format("{} is a profile of {}, which is not in the cluster; at most estimates follow from it",
-                    scenario.sources.profiles[i], profiles[i].device));
-  }
-}
-
 MetricTable calibration_table(const CostModel& costs) {
   MetricTable table({{"law", MetricUnit::kNone, "law", "Of cost"},
                      {"device", MetricUnit::kNone, "device", "That it is for"},
@@ -132,7 +119,9 @@ Result<Scenario> load_scenario(const ScenarioSources& sources, LoadedModel model
   }
   scenario.costs = std::move(costs);
   scenario.notes = scenario.model.notes;
-  note_other_devices(scenario, profiles);
+  for (std::string& note :
+       notes_of_other_devices(sources.profiles, profiles, device_names(*scenario.view), "the cluster"))
+    scenario.notes.push_back(std::move(note));
   MOESIM_TRY(add_routing(scenario));
   return scenario;
 }

@@ -103,6 +103,23 @@ Result<std::vector<Profile>> load_profiles(const std::vector<std::string>& names
   return profiles;
 }
 
+std::vector<std::string> notes_of_other_devices(const std::vector<std::string>& names,
+                                                std::span<const Profile> profiles, const std::set<std::string>& devices,
+                                                std::string_view place) {
+  std::vector<std::string> notes;
+  for (std::size_t i = 0; i < profiles.size(); ++i)
+    if (!devices.contains(profiles[i].device))
+      notes.push_back(fmt::format("{} is a profile of {}, which is not in {}; at most estimates follow from it",
+                                  names[i], profiles[i].device, place));
+  return notes;
+}
+
+std::set<std::string> device_names(const ClusterView& view) {
+  std::set<std::string> names;
+  for (const DeviceSpec& device : view.devices()) names.insert(device.name);
+  return names;
+}
+
 CLI::Option* add_nodes(CLI::App& command, int& target) {
   return command.add_option("--nodes", target, "Nodes of the cluster; without it as many as its file says")
       ->option_text("N")

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <set>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "calibration/profile.hpp"
+#include "models/cluster/cluster_view.hpp"
 #include "sim/cli/session.hpp"
 #include "traces/import.hpp"
 
@@ -22,6 +26,13 @@ CLI::Option* add_profile_option(CLI::App& command, std::vector<std::string>& tar
 CLI::Option* add_profile_argument(CLI::App& command, Session& session, const std::string& name, std::string& target);
 [[nodiscard]] Result<Profile> load_named_profile(const std::string& name);
 [[nodiscard]] Result<std::vector<Profile>> load_profiles(const std::vector<std::string>& names);
+// A note for each profile that is of none of these devices: it says little about them, and perhaps nothing. `place`: where they
+// are, "the cluster".
+[[nodiscard]] std::vector<std::string> notes_of_other_devices(const std::vector<std::string>& names,
+                                                              std::span<const Profile> profiles,
+                                                              const std::set<std::string>& devices,
+                                                              std::string_view place);
+[[nodiscard]] std::set<std::string> device_names(const ClusterView& view);
 
 CLI::Option* add_nodes(CLI::App& command, int& target);
 // What an importer cannot read from the trace itself (docs/traces.md).

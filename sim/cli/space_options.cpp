@@ -41,6 +41,7 @@ std::vector<int>* numbers_of(SearchSpace& space, SweepField field) {
     case SweepField::kEsp: return &space.esp;
     case SweepField::kMicroBatch: return &space.micro_batch;
     case SweepField::kMoeDegree: return &space.moe_degree;
+    case SweepField::kMoeBackwardDegree: return &space.moe_backward_degree;
     case SweepField::kMoeShadows: return &space.moe_shadows;
     default: return nullptr;
   }
@@ -55,9 +56,11 @@ Status narrow(SearchSpace& space, SweepField field, const std::string& text) {
   const Result<SweepAxis> axis = parse_axis(field, text);
   if (std::vector<int>* numbers = numbers_of(space, field)) {
     MOESIM_ASSIGN(*numbers, whole_numbers(option, axis));
-    if (field == SweepField::kMoeDegree && std::ranges::find(*numbers, 0) != numbers->end())
+    const bool pieces = field == SweepField::kMoeDegree || field == SweepField::kMoeBackwardDegree;
+    if (pieces && std::ranges::find(*numbers, 0) != numbers->end())
       return usage_error(fmt::format("{}: a search names numbers of pieces, and 0 is none", option),
-                         "leave it out to search all that each schedule can");
+                         field == SweepField::kMoeDegree ? "leave it out to search all that each schedule can"
+                                                         : "leave it out for as many as in the forward pass");
     return {};
   }
   if (!axis) return usage_error(fmt::format("{}: {}", option, axis.error().what), axis.error().hint);

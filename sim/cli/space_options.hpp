@@ -13,11 +13,11 @@
 namespace moesim {
 
 // Dimensions of the space that can be narrowed, in the grammar that sweeps have (docs/sweep.md).
-inline constexpr std::array kSpaceFilters = {SweepField::kTp,          SweepField::kCp,        SweepField::kPp,
-                                             SweepField::kVpp,         SweepField::kEp,        SweepField::kEsp,
-                                             SweepField::kMicroBatch,  SweepField::kPipeline,  SweepField::kRecompute,
-                                             SweepField::kMoeSchedule, SweepField::kMoeDegree, SweepField::kMoeShadows,
-                                             SweepField::kAllToAll};
+inline constexpr std::array kSpaceFilters = {
+    SweepField::kTp,         SweepField::kCp,          SweepField::kPp,         SweepField::kVpp,
+    SweepField::kEp,         SweepField::kEsp,         SweepField::kMicroBatch, SweepField::kPipeline,
+    SweepField::kRecompute,  SweepField::kMoeSchedule, SweepField::kMoeDegree,  SweepField::kMoeBackwardDegree,
+    SweepField::kMoeShadows, SweepField::kAllToAll};
 
 // --moe-dispatch-format, --moe-combine-format and --comm-sm-share, as a plan has them.
 struct WireOptions {

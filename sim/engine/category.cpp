@@ -67,6 +67,7 @@ Category category_of(const Op& op) {
     case OpKind::kJoinColumns:
     case OpKind::kSplitRows:
     case OpKind::kJoinRows:
+    case OpKind::kRecut:
     case OpKind::kCompress:
     case OpKind::kDecompress:
     case OpKind::kTakeShare: return Category::kRouting;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "sim/program/guest_traffic.hpp"
 
 namespace moesim {
 namespace {
@@ -126,33 +127,37 @@ CommCost EntityPricer::exchange_over_ep(int layer, int variant, const RowPiece& 
   return worst;
 }
 
-// Between the members of an EP group, of a run of it or of one place in its runs: the slowest of these groups counts where one entity
-// stands for all.
-CommCost EntityPricer::exchange_visits(int layer, int variant, GroupKind kind, Bytes row_bytes) {
+// The groups of the kind that divide an EP group among them: itself, its runs or its places in them.
+EntityPricer::VisitExchanges& EntityPricer::visit_exchanges(GroupKind kind) {
+  VisitExchanges& exchanges = visits_[kind];
+  if (!exchanges.groups.empty()) return exchanges;
   const int on_node = program_.plan.sizes().ep_on_node;
-  const int ep = loads_->ep();
-  // The first member of each group of the kind, how far the next ones are and how many there are.
   const bool across = kind == GroupKind::kEpAcross;
   const bool inside = kind == GroupKind::kEpInside;
-  const int groups = across ? on_node : inside ? ep / on_node : 1;
-  const int size = ep / groups;
-  const int apart = across ? on_node : 1;
-  ExchangeLoads& works = visits_[kind];
-  if (works.empty()) works.resize(busiest_.size() * static_cast<std::size_t>(groups));
-  CommCost worst;
+  const int groups = across ? on_node : inside ? loads_->ep() / on_node : 1;
   for (int g = 0; g < groups; ++g) {
-    const int first = inside ? g * on_node : g;
     if (member_ && (across ? *member_ % on_node : inside ? *member_ / on_node : 0) != g) continue;
+    VisitExchanges::Group group{inside ? g * on_node : g, nullptr, {}};
     std::vector<RankId> ranks;
-    for (int k = 0; k < size; ++k) ranks.push_back(rank(first + k * apart, 0));
-    const GroupTopology& group = costs_.topology(ranks);
-    auto& known = works[static_cast<std::size_t>((layer * loads_->variants() + variant) * groups + g)];
+    for (int k = 0; k < loads_->ep() / groups; ++k) ranks.push_back(rank(group.first + k * (across ? on_node : 1), 0));
+    group.topology = &costs_.topology(ranks);
+    group.works.resize(busiest_.size());
+    exchanges.groups.push_back(std::move(group));
+  }
+  return exchanges;
+}
+
+// The slowest of the groups counts where one entity stands for all.
+CommCost EntityPricer::exchange_visits(int layer, int variant, GroupKind kind, Bytes row_bytes) {
+  CommCost worst;
+  for (VisitExchanges::Group& group : visit_exchanges(kind).groups) {
+    std::optional<ExchangeWork>& known = group.works[static_cast<std::size_t>(layer * loads_->variants() + variant)];
     if (!known) {
-      loads_->visit_matrix(layer, variant, kind, first, rows_);
-      known = costs_.exchange_work(program_.plan.all_to_all, group, {rows_, size});
+      loads_->visit_matrix(layer, variant, kind, group.first, rows_);
+      known = costs_.exchange_work(program_.plan.all_to_all, *group.topology, {rows_, group.topology->size()});
     }
-    CommCost cost = costs_.exchange(group, *known, row_bytes);
-    count_sharers(cost, group);
+    CommCost cost = costs_.exchange(*group.topology, *known, row_bytes);
+    count_sharers(cost, *group.topology);
     if (cost.time > worst.time) worst = cost;
   }
   return worst;
@@ -210,6 +215,16 @@ CommCost EntityPricer::expert_transfer(const Op& op, const Chunk& chunk) {
   return cost;
 }
 
+// All weights of the bucket at once, the busiest port decides.
+CommCost EntityPricer::guest_transfer(const Op& op) {
+  const GroupTopology& group = topology(op.group);
+  const std::vector<std::int64_t> bytes = guest_bytes(program_, op);
+  if (std::ranges::all_of(bytes, [](std::int64_t n) { return n == 0; })) return {};  // nobody starts an empty message
+  CommCost cost = costs_.all_to_all_v(group, {bytes, program_.plan.sizes().ep});
+  count_sharers(cost, group);
+  return cost;
+}
+
 PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
   if (!is_communication(op.kind)) {
     const Cost cost = compute_cost(costs_, device_, op, chunk, program_.recipe, routed_rows(op, chunk, variant));
@@ -223,6 +238,8 @@ PricedOp EntityPricer::price(const Op& op, const Chunk& chunk, int variant) {
       cost.time = std::max(Seconds(0), cost.time - exchange_start(op, chunk, variant));
   } else if (op.kind == OpKind::kFetchExperts || op.kind == OpKind::kReturnExpertGrads) {
     cost = expert_transfer(op, chunk);
+  } else if (moves_guests(op)) {
+    cost = guest_transfer(op);
   } else if (op.kind == OpKind::kSend || op.kind == OpKind::kReceive) {
     const RankId peer = program_.layout->group(GroupKind::kPp, rank_)[static_cast<std::size_t>(op.peer_stage)];
     const std::array<RankId, 2> pair = {rank_, peer};

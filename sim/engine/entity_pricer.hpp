@@ -43,6 +43,7 @@ class EntityPricer {
   [[nodiscard]] CommCost exchange_visits(int layer, int variant, GroupKind kind, Bytes row_bytes);
   [[nodiscard]] CommCost exchange_with_shards(int layer, int variant, const RowPiece& piece, Bytes row_bytes);
   [[nodiscard]] CommCost expert_transfer(const Op& op, const Chunk& chunk);
+  [[nodiscard]] CommCost guest_transfer(const Op& op);
   [[nodiscard]] int moe_index(const Op& op) const { return moe_index_[op.layer.index()]; }
 
   const Program& program_;
@@ -75,9 +76,20 @@ class EntityPricer {
   using ExchangeLoads = std::vector<std::optional<ExchangeWork>>;
   std::map<RowPiece, ExchangeLoads> loads_of_shards_;  // [moe_layer][variant][shard]
   std::map<RowPiece, ExchangeLoads> loads_to_shards_;  // [moe_layer][variant]
-  std::map<GroupKind, ExchangeLoads> visits_;          // [moe_layer][variant][group of the kind]
-  std::vector<std::int64_t> shadow_rows_;              // of the operation that is being priced
-  std::vector<std::int64_t> rows_;                     // a matrix of copies from rank to rank
+  // Groups of one kind, in which tokens travel once for every part that they visit.
+  struct VisitExchanges {
+    struct Group {
+      int first;  // EP member
+      const GroupTopology* topology;
+      ExchangeLoads works;  // [moe_layer][variant]
+    };
+    std::vector<Group> groups;
+  };
+  [[nodiscard]] VisitExchanges& visit_exchanges(GroupKind kind);
+
+  std::map<GroupKind, VisitExchanges> visits_;
+  std::vector<std::int64_t> shadow_rows_;  // of the operation that is being priced
+  std::vector<std::int64_t> rows_;         // a matrix of copies from rank to rank
 };
 
 }  // namespace moesim

@@ -91,6 +91,7 @@ MemoryKernel memory_kernel(OpKind kind) {
     case OpKind::kUnpermute: return MemoryKernel::kUnpermute;
     case OpKind::kPermuteGrad: return MemoryKernel::kPermuteGrad;
     case OpKind::kUnpermuteGrad: return MemoryKernel::kUnpermuteGrad;
+    case OpKind::kRecut:
     case OpKind::kSortByExpert: return MemoryKernel::kSortByExpert;
     case OpKind::kRotary: return MemoryKernel::kRotary;
     case OpKind::kRotaryGrad: return MemoryKernel::kRotaryGrad;
@@ -113,6 +114,7 @@ bool scatters_rows(OpKind kind) {
     case OpKind::kSpread:
     case OpKind::kSumSpread:
     case OpKind::kSortByExpert:
+    case OpKind::kRecut:
     case OpKind::kEmbedding:
     case OpKind::kEmbeddingGrad: return true;
     default: return false;
@@ -142,7 +144,9 @@ Cost traffic_cost(const CostModel& costs, int device, const Op& op, const Chunk&
   if (op.kind == OpKind::kTakeShare) work.read = work.written;
   if (op.kind == OpKind::kSplitRows) work.written = work.read;
   if (op.kind == OpKind::kJoinRows) work.read = work.written;
-  if (op.kind == OpKind::kAddExpertGrads) {  // of a rank that owns all of them
+  if (op.kind == OpKind::kRecut)
+    work.read = work.written = bytes_of(operand(chunk, op.inputs[0]), rows);  // of all pieces
+  if (op.kind == OpKind::kAddExpertGrads) {                                   // of a rank that owns all of them
     work.written = bytes_of(operand(chunk, op.inputs[0]), rows);
     work.read = work.written * 2;
   }
@@ -181,6 +185,10 @@ std::int64_t rows_of(const Tensor& tensor, const RoutedRows& rows) {
 
 RowPiece piece_of(const Op& op, const Chunk& chunk) {
   if (op.kind == OpKind::kSplitRows || op.kind == OpKind::kJoinRows) return {};
+  if (op.kind == OpKind::kRecut) {  // all of what is cut; of a cut by distance that is without the copies that stay
+    const RowPiece& from = operand(chunk, op.inputs[0]).rows.piece;
+    return {from.whole() ? operand(chunk, op.outputs[0]).rows.piece.by : from.by, 0, 1};
+  }
   for (const OperandList* list : {&op.inputs, &op.outputs})
     for (const TensorId id : *list)
       if (!operand(chunk, id).rows.piece.whole()) return operand(chunk, id).rows.piece;
@@ -208,6 +216,7 @@ int kernels_of(const Op& op) {
     case OpKind::kSortByExpert: return 2;               // places of the rows, copy of the rows
     case OpKind::kSplitRows: return op.outputs.size();  // a copy of each piece
     case OpKind::kJoinRows: return op.inputs.size();
+    case OpKind::kRecut: return std::max(op.inputs.size(), op.outputs.size());  // rows from one piece to another
     case OpKind::kCrossEntropy: return 3;      // maximum, exponentials and their sum, logit of the label
     case OpKind::kCrossEntropyGrad: return 2;  // probabilities less the label, conversion from FP32
     default: return 1;  // GEMMs (also grouped: the law is of one grouped kernel), fused element-wise kernels

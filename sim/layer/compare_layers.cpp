@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "calibration/piecewise_fit.hpp"
+#include "sim/layer/degree_pairs.hpp"
 #include "sim/lower/shadow_counts.hpp"
 
 namespace moesim {
@@ -28,9 +29,10 @@ bool is_better(const LayerResult& a, const LayerResult& b) {
   return a.fits != b.fits ? a.fits : a.times.total() < b.times.total();
 }
 
-Status play_degree(const LayerCase& layer, Plan plan, int degree, const CostModel& costs, const LayerOptions& options,
-                   ScheduleOutcome& outcome) {
-  plan.moe_degree = degree;
+Status play_degrees(const LayerCase& layer, Plan plan, int forward, int backward, const CostModel& costs,
+                    const LayerOptions& options, ScheduleOutcome& outcome) {
+  plan.moe_degree = forward;
+  plan.moe_backward_degree = backward == forward ? 0 : backward;
   const bool first = outcome.degrees.empty();
   DegreeOutcome& played = outcome.degrees.emplace_back();
   LayerResult best;
@@ -39,14 +41,32 @@ Status play_degree(const LayerCase& layer, Plan plan, int degree, const CostMode
     MOESIM_ASSIGN(Program program, lower_layer(layer, plan, options));
     MOESIM_ASSIGN(LayerResult result, play_layer(program, costs));
     if (shadows > 0 && !is_better(result, best)) continue;
-    played = {degree, shadows, result.times, result.exposed_communication(), result.memory.peak, result.fits};
+    played = {forward,    backward, shadows, result.times, result.exposed_communication(), result.memory.peak,
+              result.fits};
     best = result;
     if (!first && !is_better(result, outcome.result)) continue;
-    outcome.degree = degree;
+    outcome.degree = forward;
+    outcome.backward_degree = backward;
     outcome.shadows = shadows;
     outcome.same_as = outcome.schedule->same_as(plan, *layer.model.first_moe());
     outcome.result = std::move(result);
     outcome.program = std::move(program);
+  }
+  return {};
+}
+
+// In every number of pieces, and in two where they may be faster.
+Status play_schedule(const LayerCase& layer, const Plan& plan, const CostModel& costs, const LayerOptions& options,
+                     ScheduleOutcome& outcome) {
+  for (const int degree : outcome.schedule->degrees(plan)) {
+    MOESIM_TRY(play_degrees(layer, plan, degree, degree, costs, options, outcome));
+  }
+  std::vector<AlikeTimes> alike;
+  for (const DegreeOutcome& one : outcome.degrees)
+    if (one.fits == outcome.result.fits) alike.push_back({one.degree, one.times.forward, one.times.backward});
+  for (const DegreePair& pair : promising_pairs(alike, outcome.result.times.total())) {
+    if (pair.least >= outcome.result.times.total()) break;
+    MOESIM_TRY(play_degrees(layer, plan, pair.forward, pair.backward, costs, options, outcome));
   }
   return {};
 }
@@ -69,9 +89,7 @@ Result<std::vector<ScheduleOutcome>> compare_schedules(const LayerCase& layer, c
       outcome.refused = plan.error().what;
       continue;
     }
-    for (const int degree : schedule->degrees(*plan)) {
-      MOESIM_TRY(play_degree(layer, *plan, degree, costs, options, outcome));
-    }
+    MOESIM_TRY(play_schedule(layer, *plan, costs, options, outcome));
   }
   return outcomes;
 }

@@ -13,9 +13,10 @@
 
 namespace moesim {
 
-// What one number of pieces makes of a layer (MoeSchedule::degrees).
+// What numbers of pieces make of a layer (MoeSchedule::degrees).
 struct DegreeOutcome {
   int degree = 1;
+  int backward_degree = 1;
   int shadows = 0;  // the best number of shadowed experts with it (shadow_counts.hpp)
   LayerTimes times;
   Seconds exposed_communication;
@@ -25,16 +26,19 @@ struct DegreeOutcome {
 
 struct ScheduleOutcome {
   const MoeSchedule* schedule = nullptr;
-  std::string refused;                 // why it cannot run this layer; empty: it can
-  std::vector<DegreeOutcome> degrees;  // all that it can run it in, in the schedule's order
-  int degree = 1;                      // the fastest of those that fit, or of all where none does
-  int shadows = 0;                     // with it
-  std::string_view same_as;            // another schedule whose program is the same here; empty: none
-  LayerResult result;                  // where it can, in this degree
+  std::string refused;  // why it cannot run this layer; empty: it can
+  // All numbers that it can run it in, in the schedule's order, the same for both passes; then the pairs that could be faster
+  // (degree_pairs.hpp).
+  std::vector<DegreeOutcome> degrees;
+  int degree = 1;  // the fastest of those that fit, or of all where none does
+  int backward_degree = 1;
+  int shadows = 0;           // with it
+  std::string_view same_as;  // another schedule whose program is the same here; empty: none
+  LayerResult result;        // where it can, in this degree
   Program program;
 };
 
-// In the order of `schedules`, each in all its degrees. An error only where a schedule is at fault.
+// In the order of `schedules`. An error only where a schedule is at fault.
 [[nodiscard]] Result<std::vector<ScheduleOutcome>> compare_schedules(const LayerCase& layer, const CostModel& costs,
                                                                      std::span<const MoeSchedule* const> schedules,
                                                                      const LayerOptions& options);

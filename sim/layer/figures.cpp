@@ -40,6 +40,11 @@ std::vector<Stream> lanes_of(const ScheduleOutcome& outcome) {
   return lanes;
 }
 
+std::string pieces_text(int forward, int backward) {
+  if (backward != forward) return fmt::format(", {} and {} pieces", forward, backward);
+  return forward > 1 ? fmt::format(", {} pieces", forward) : std::string();
+}
+
 void draw_category_legend(SvgSheet& sheet, std::span<const ScheduleOutcome> outcomes, double y) {
   double x = field_left();
   for (int c = 0; c < kCategories; ++c) {
@@ -59,8 +64,9 @@ void draw_category_legend(SvgSheet& sheet, std::span<const ScheduleOutcome> outc
 double draw_timeline(SvgSheet& sheet, const ScheduleOutcome& outcome, double y, double pixels_per_second) {
   const LayerResult& result = outcome.result;
   const std::vector<Stream> lanes = lanes_of(outcome);
-  const std::string pieces = outcome.degree > 1 ? fmt::format(", {} pieces", outcome.degree) : std::string();
-  sheet.text(kMargin, y + 12, fmt::format("{}{}", outcome.schedule->name(), pieces), {.size = 13});
+  sheet.text(kMargin, y + 12,
+             fmt::format("{}{}", outcome.schedule->name(), pieces_text(outcome.degree, outcome.backward_degree)),
+             {.size = 13});
   sheet.text(kMargin, y + 28, humanize(result.times.total()), {.size = 12, .colour = "#555555"});
   for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
     const double top = y + static_cast<double>(lane) * kLane;
@@ -153,8 +159,8 @@ void draw_winners(SvgSheet& sheet, const LayerGrid& grid, const GridTimes& times
     const bool dropped = !times.timed(layer, baseline) || !winner;
     std::string title = fmt::format("{}: {}", point_text(grid_point(grid, layer)),
                                     dropped ? "dropped" : times.schedules[*winner]->name());
-    if (const int degree = dropped ? 1 : times.degrees[times.place(layer, *winner)]; degree > 1)
-      title += fmt::format(", {} pieces", degree);
+    if (const std::size_t place = dropped ? 0 : times.place(layer, *winner); !dropped)
+      title += pieces_text(times.degrees[place], times.backward_degrees[place]);
     sheet.rectangle({x + static_cast<double>(i % columns) * square, y + static_cast<double>(i / columns) * square,
                      square - 1, square - 1},
                     dropped ? kGrey : figure_colour(*winner), title);

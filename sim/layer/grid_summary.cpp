@@ -68,30 +68,38 @@ std::optional<RuleSummary> summarize_rule(const GridTimes& times) {
 std::vector<DegreeCount> count_degrees(const GridTimes& times) {
   std::vector<DegreeCount> counts;
   for (std::size_t s = 0; s < times.schedules.size(); ++s) {
-    std::map<int, int> layers;
+    std::map<std::pair<int, int>, int> layers;
     for (std::size_t layer = 0; layer < times.layers(); ++layer)
-      if (times.timed(layer, s)) ++layers[times.degrees[times.place(layer, s)]];
-    for (const auto& [degree, count] : layers) counts.push_back({s, degree, count});
+      if (const std::size_t place = times.place(layer, s); times.timed(layer, s))
+        ++layers[{times.degrees[place], times.backward_degrees[place]}];
+    for (const auto& [degrees, count] : layers) counts.push_back({s, degrees.first, degrees.second, count});
   }
   return counts;
+}
+
+// Over all layers that the schedule has a time for.
+TwoNumbers gain_of(const GridTimes& times, std::size_t schedule, const std::vector<Seconds>& with_two) {
+  TwoNumbers sum;
+  for (std::size_t layer = 0; layer < times.layers(); ++layer) {
+    const std::size_t place = times.place(layer, schedule);
+    if (!times.timed(layer, schedule) || with_two[place] >= times.alike[place]) continue;
+    const double gain = times.alike[place] / with_two[place] - 1;
+    ++sum.layers;
+    sum.mean_gain += gain;
+    sum.most_gain = std::max(sum.most_gain, gain);
+  }
+  if (sum.layers > 0) sum.mean_gain /= sum.layers;
+  return sum;
 }
 
 std::vector<ApartSummary> summarize_apart(const GridTimes& times) {
   std::vector<ApartSummary> all;
   for (std::size_t s = 0; s < times.schedules.size(); ++s) {
-    ApartSummary sum{s, 0, 0, 0, 0};
-    for (std::size_t layer = 0; layer < times.layers(); ++layer) {
-      if (!times.timed(layer, s)) continue;
-      const std::size_t place = times.place(layer, s);
-      ++sum.layers;
-      if (times.passes_apart[place] >= times.seconds[place]) continue;
-      const double gain = times.seconds[place] / times.passes_apart[place] - 1;
-      ++sum.differ;
-      sum.mean_gain += gain;
-      sum.most_gain = std::max(sum.most_gain, gain);
-    }
-    if (sum.differ > 0) sum.mean_gain /= sum.differ;
-    all.push_back(sum);
+    ApartSummary& sum = all.emplace_back();
+    sum.schedule = s;
+    for (std::size_t layer = 0; layer < times.layers(); ++layer) sum.layers += times.timed(layer, s) ? 1 : 0;
+    sum.differ = gain_of(times, s, times.seconds);
+    sum.for_free = gain_of(times, s, times.passes_apart);
   }
   return all;
 }

@@ -28,20 +28,27 @@ struct CellSummary {
   std::vector<SpeedUps> schedules;  // as GridTimes::schedules
 };
 
-// Of how many layers a number of pieces is a schedule's best.
+// Of how many layers numbers of pieces are a schedule's best.
 struct DegreeCount {
   std::size_t schedule = 0;
   int degree = 1;
+  int backward_degree = 1;
   int layers = 0;
+};
+
+// Layers for which two numbers of pieces are faster than one.
+struct TwoNumbers {
+  int layers = 0;
+  double mean_gain = 0;  // of these: time with one number over that with two, less 1
+  double most_gain = 0;
 };
 
 // Of a schedule, whether forward and backward pass want the same.
 struct ApartSummary {
   std::size_t schedule = 0;
-  int layers = 0;        // that it has a time for
-  int differ = 0;        // of which two numbers would be faster than one
-  double mean_gain = 0;  // of these: time with one number over that with two, less 1
-  double most_gain = 0;
+  int layers = 0;       // that it has a time for
+  TwoNumbers differ;    // as they are
+  TwoNumbers for_free;  // if nothing had to be cut again between the passes
 };
 
 // Over the layers that S1 and S2 both have a time for.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sim/layer/compare_layers.hpp"
+#include "sim/layer/degree_pairs.hpp"
 #include "sim/layer/play_layer.hpp"
 #include "sim/lower/ep_nodes.hpp"
 #include "sim/memory/memory_walk.hpp"
@@ -83,6 +84,8 @@ class GridPlayer {
     times_.seconds.assign(grid.size() * schedules.size(), Seconds(0));
     times_.passes_apart.assign(grid.size() * schedules.size(), Seconds(0));
     times_.degrees.assign(grid.size() * schedules.size(), 1);
+    times_.backward_degrees.assign(grid.size() * schedules.size(), 1);
+    times_.alike.assign(grid.size() * schedules.size(), Seconds(0));
     times_.rule.assign(grid.size(), ParmChoice::kS1);
   }
 
@@ -134,49 +137,71 @@ class GridPlayer {
     const Result<LayerCase> layer = case_of(grid_, point, cell);
     if (!layer) return blame(layer.error());
     times_.rule[index] = choose_schedule(cell.rule->times(*layer, options_.passes));
-    std::vector<PlayedDegree> played;
+    std::vector<Played> played;
     for (std::size_t s = 0; s < times_.schedules.size(); ++s) {
       const MoeSchedule& schedule = *times_.schedules[s];
       const std::size_t place = times_.place(index, s);
       const Result<Plan> plan = plan_of_schedule(*layer, schedule.name(), options_.boundary);
       if (!plan) continue;  // refused
       times_.outcomes[place] = GridOutcome::kDoesNotFit;
-      LayerTimes fastest;
+      const auto play_in = [&](int forward, int backward) -> Result<std::optional<LayerTimes>> {
+        Plan in_pieces = *plan;
+        in_pieces.moe_degree = forward;
+        in_pieces.moe_backward_degree = backward == forward ? 0 : backward;
+        MOESIM_ASSIGN(const std::optional<LayerTimes> time, play_pieces(*layer, cell, schedule, in_pieces, played));
+        if (time) take(place, *time, forward, backward);
+        return time;
+      };
+      std::vector<AlikeTimes> alike;
       for (const int degree : schedule.degrees(*plan)) {
-        const Result<std::optional<LayerTimes>> time = play_degree(*layer, cell, schedule, *plan, degree, played);
+        const Result<std::optional<LayerTimes>> time = play_in(degree, degree);
         if (!time) return blame(time.error());
-        if (!time->has_value()) continue;
-        const LayerTimes& times = **time;
-        const bool first = times_.outcomes[place] != GridOutcome::kTimed;
-        fastest.forward = first ? times.forward : std::min(fastest.forward, times.forward);
-        fastest.backward = first ? times.backward : std::min(fastest.backward, times.backward);
-        if (!first && times.total() >= times_.seconds[place]) continue;
-        times_.outcomes[place] = GridOutcome::kTimed;
-        times_.seconds[place] = times.total();
-        times_.degrees[place] = degree;
+        if (*time) alike.push_back({degree, (*time)->forward, (*time)->backward});
       }
-      times_.passes_apart[place] = fastest.total();
+      if (alike.empty()) continue;
+      times_.alike[place] = times_.seconds[place];
+      const auto fastest = [&](Seconds AlikeTimes::*pass) {
+        Seconds least = alike.front().*pass;
+        for (const AlikeTimes& one : alike) least = std::min(least, one.*pass);
+        return least;
+      };
+      times_.passes_apart[place] = fastest(&AlikeTimes::forward) + fastest(&AlikeTimes::backward);
+      for (const DegreePair& pair : promising_pairs(alike, times_.seconds[place])) {
+        if (pair.least >= times_.seconds[place]) break;
+        const Result<std::optional<LayerTimes>> time = play_in(pair.forward, pair.backward);
+        if (!time) return blame(time.error());
+      }
     }
     return {};
   }
 
-  // A layer under one schedule in one number of pieces; nullopt: no memory for it.
-  struct PlayedDegree {
+  void take(std::size_t place, const LayerTimes& times, int forward, int backward) {
+    const bool first = times_.outcomes[place] != GridOutcome::kTimed;
+    if (!first && times.total() >= times_.seconds[place]) return;
+    times_.outcomes[place] = GridOutcome::kTimed;
+    times_.seconds[place] = times.total();
+    times_.degrees[place] = forward;
+    times_.backward_degrees[place] = backward;
+  }
+
+  // A layer under one schedule in so many pieces; nullopt: no memory for it.
+  struct Played {
     std::string_view schedule;
     int degree = 1;
+    int backward_degree = 0;  // as a plan's
     bool sequence_parallel = false;
     std::optional<LayerTimes> time;
   };
 
   // Where the schedule says that another's program is the same, the other's time is its own.
-  Result<std::optional<LayerTimes>> play_degree(const LayerCase& layer, const GridCell& cell,
-                                                const MoeSchedule& schedule, Plan plan, int degree,
-                                                std::vector<PlayedDegree>& played) const {
-    plan.moe_degree = degree;
+  Result<std::optional<LayerTimes>> play_pieces(const LayerCase& layer, const GridCell& cell,
+                                                const MoeSchedule& schedule, const Plan& plan,
+                                                std::vector<Played>& played) const {
     const std::string_view same = schedule.same_as(plan, *layer.model.first_moe());
     std::optional<LayerTimes> time;
-    const auto known = std::find_if(played.begin(), played.end(), [&](const PlayedDegree& one) {
-      return one.schedule == same && one.degree == degree && one.sequence_parallel == plan.sequence_parallel;
+    const auto known = std::find_if(played.begin(), played.end(), [&](const Played& one) {
+      return one.schedule == same && one.degree == plan.moe_degree && one.backward_degree == plan.moe_backward_degree &&
+             one.sequence_parallel == plan.sequence_parallel;
     });
     if (known != played.end()) {
       time = known->time;
@@ -186,7 +211,7 @@ class GridPlayer {
         MOESIM_ASSIGN(time, time_layer(program, *cell.costs));
       }
     }
-    played.push_back({schedule.name(), degree, plan.sequence_parallel, time});
+    played.push_back({schedule.name(), plan.moe_degree, plan.moe_backward_degree, plan.sequence_parallel, time});
     return time;
   }
 

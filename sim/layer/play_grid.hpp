@@ -1,4 +1,4 @@
-// Every layer of a grid under every schedule, each in the number of pieces that suits it best, and what follows: speed-ups,
+// Every layer of a grid under every schedule, each in the numbers of pieces that suit it best, and what follows: speed-ups,
 // winners, and how well Parm's rule chose.
 //
 // Layers are independent jobs on a few threads that write to their own places, so the result does not depend on how many. A
@@ -30,8 +30,9 @@ struct GridTimes {
   std::vector<GridOutcome> outcomes;  // [layer * schedules + schedule]
   std::vector<Seconds> seconds;       // the same; forward and backward, or forward alone
   std::vector<int> degrees;           // the same: in how many pieces it took that
-  // The same: what the fastest forward and the fastest backward pass add up to, if each could have a number of pieces of its own
-  // at no cost. Below `seconds` where they want different ones.
+  std::vector<int> backward_degrees;  // and its backward pass
+  std::vector<Seconds> alike;         // the same: with the best number of pieces that is one for both passes
+  // The same: what the fastest forward and the fastest backward pass add up to, if nothing had to be cut again between them.
   std::vector<Seconds> passes_apart;
   std::vector<ParmChoice> rule;  // by layer
 

@@ -25,6 +25,14 @@ Op bucket_op(OpKind kind, GroupKind replicas, std::int64_t elements, DType type,
   return op;
 }
 
+// Guests of a bucket's experts come from their homes, or their gradients go there. How many numbers that is between whom stands in the
+// plan's slots, not in the payload.
+Op guest_op(OpKind kind, DType type, std::int32_t after) {
+  Op op = bucket_op(kind, GroupKind::kEp, 0, type, after);
+  op.name = kind == OpKind::kReduceGrads ? "sync.guest_grads" : "sync.guest_params";
+  return op;
+}
+
 std::int32_t add_bucket(std::vector<WeightBucket>& buckets, const Chunk& chunk, std::vector<TensorId> weights) {
   buckets.push_back({chunk.index, std::move(weights)});
   return static_cast<std::int32_t>(buckets.size()) - 1;
@@ -96,9 +104,9 @@ struct WeightPart {
   DType type = DType::kBf16;  // that of the largest tensor: norms may be kept in a wider format than matrices
   std::int64_t largest = 0;
   void add(const Tensor& tensor) {
-    elements += tensor.elements();
-    if (tensor.elements() <= largest) return;
-    largest = tensor.elements();
+    elements += tensor.owned_elements();
+    if (tensor.owned_elements() <= largest) return;
+    largest = tensor.owned_elements();
     type = tensor.type;
   }
 };
@@ -125,6 +133,18 @@ std::vector<LayerWeights> weights_by_layer(const Chunk& chunk, TiedTables tied) 
   return layers;
 }
 
+// Those with room for guests, of a list.
+std::vector<TensorId> with_guests(const Chunk& chunk, std::vector<TensorId> weights) {
+  std::erase_if(weights, [&](TensorId id) { return !chunk.tensors[id.index()].guests.room; });
+  return weights;
+}
+
+// Guests' gradients go home before those are reduced: in every pass where that is done in every pass, else once.
+bool returns_in(const Plan& plan, const Layout& layout, WhichPass pass) {
+  const ZeroStage zero = layout.group_size(GroupKind::kEdp) > 1 ? plan.zero_expert : ZeroStage::kNone;
+  return layout.group_size(GroupKind::kEp) > 1 && reduces_in(zero, pass, plan.overlap_grad_reduce);
+}
+
 // Whether the run of compute operations of one layer that starts at `start` reads any of these weights.
 bool run_reads(const std::vector<Op>& ops, std::size_t start, const LayerWeights& weights) {
   for (std::size_t i = start; i < ops.size(); ++i) {
@@ -142,7 +162,7 @@ LocalParameters local_parameters(const Chunk& chunk) {
   LocalParameters sum;
   for (const Tensor& tensor : chunk.tensors) {
     if (tensor.role != TensorRole::kWeight || tensor.tied) continue;
-    (tensor.is_expert_weight() ? sum.expert : sum.dense) += tensor.elements();
+    (tensor.is_expert_weight() ? sum.expert : sum.dense) += tensor.owned_elements();
   }
   return sum;
 }
@@ -177,6 +197,14 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
   std::vector<Op> result;
   std::vector<std::int32_t> moved_to(ops.size());
   std::int32_t last_gradient = -1;
+  // What a reduction of these weights waits for.
+  const auto return_guests = [&](const std::vector<TensorId>& weights) {
+    std::vector<TensorId> guests = with_guests(chunk, weights);
+    if (guests.empty() || !returns_in(plan, layout, pass)) return last_gradient;
+    result.push_back(guest_op(OpKind::kReduceGrads, type, last_gradient));
+    result.back().bucket = add_bucket(lists, chunk, std::move(guests));
+    return static_cast<std::int32_t>(result.size()) - 1;
+  };
   for (std::size_t i = 0; i < ops.size(); ++i) {
     Op op = ops[i];
     if (op.after >= 0) op.after = moved_to[static_cast<std::size_t>(op.after)];
@@ -194,13 +222,14 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
       const Tensor& gradient = chunk.tensors[op.outputs[0].index()];
       if (gradient.replicas != bucket.replicas) continue;
       if (gradient.tied) continue;  // adds to the gradient of the embedding, which comes later
-      bucket.ready += gradient.elements();
+      bucket.ready += chunk.tensors[gradient.gradient_of.index()].owned_elements();
       bucket.weights.push_back(gradient.gradient_of);
       // A full bucket goes; the vectors that have no gradient operation of their own (norms, biases) go with the last.
       if (bucket.ready < plan.grad_bucket_elements) continue;
+      const std::int32_t complete = return_guests(bucket.weights);
       if (layout.group_size(bucket.replicas) > 1 &&
           reduces_in(plan.zero_of(bucket.replicas), pass, plan.overlap_grad_reduce)) {
-        result.push_back(bucket_op(OpKind::kReduceGrads, bucket.replicas, bucket.ready, type, last_gradient));
+        result.push_back(bucket_op(OpKind::kReduceGrads, bucket.replicas, bucket.ready, type, complete));
         result.back().bucket = add_bucket(lists, chunk, bucket.weights);
         if (plan.zero_of(bucket.replicas) >= ZeroStage::kGradients)
           passing.gone(bucket.replicas, static_cast<std::int32_t>(result.size()) - 1);
@@ -212,12 +241,14 @@ void add_grad_reductions(std::vector<Op>& ops, const Chunk& chunk, const Plan& p
     }
   }
   for (const Bucket& bucket : buckets) {
-    if (*bucket.left == 0 || layout.group_size(bucket.replicas) == 1 ||
-        !reduces_in(plan.zero_of(bucket.replicas), pass, plan.overlap_grad_reduce))
-      continue;
+    if (*bucket.left == 0) continue;
     std::vector<TensorId> rest = weights_of(chunk, bucket.replicas, 0, chunk.tensors.size());
     std::erase_if(rest, [&](TensorId id) { return std::ranges::find(bucket.full, id) != bucket.full.end(); });
-    result.push_back(bucket_op(OpKind::kReduceGrads, bucket.replicas, *bucket.left, type, last_gradient));
+    const std::int32_t complete = return_guests(rest);
+    if (layout.group_size(bucket.replicas) == 1 ||
+        !reduces_in(plan.zero_of(bucket.replicas), pass, plan.overlap_grad_reduce))
+      continue;
+    result.push_back(bucket_op(OpKind::kReduceGrads, bucket.replicas, *bucket.left, type, complete));
     result.back().bucket = add_bucket(lists, chunk, std::move(rest));
   }
   ops = std::move(result);
@@ -231,7 +262,10 @@ void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& pla
     if (zero == ZeroStage::kParameters) return true;
     return pass == WhichPass::kFirstForward && plan.overlap_param_gather && zero >= ZeroStage::kOptimizer;
   };
-  if (!gathers(GroupKind::kDpCp) && !gathers(GroupKind::kEdp)) return;
+  const bool fetches = pass == WhichPass::kFirstForward && plan.overlap_param_gather &&
+                       layout.group_size(GroupKind::kEp) > 1 &&
+                       !with_guests(chunk, weights_of(chunk, GroupKind::kEdp, 0, chunk.tensors.size())).empty();
+  if (!gathers(GroupKind::kDpCp) && !gathers(GroupKind::kEdp) && !fetches) return;
   const TiedTables tied =
       plan.zero_of(GroupKind::kDpCp) == ZeroStage::kParameters ? TiedTables::kAsWell : TiedTables::kLeftOut;
   const std::vector<LayerWeights> layers = weights_by_layer(chunk, tied);
@@ -240,6 +274,8 @@ void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& pla
   std::vector<std::int32_t> moved_to(ops.size());
   LayerId current(-2);
   std::int32_t layer_start = -1;
+  std::map<TensorId, std::int32_t>
+      fetched;  // weights whose guests nothing has waited for yet: the operation that fetches
   for (std::size_t i = 0; i < ops.size(); ++i) {
     Op op = ops[i];
     if (op.after >= 0) op.after = moved_to[static_cast<std::size_t>(op.after)];
@@ -257,11 +293,28 @@ void add_param_gathers(std::vector<Op>& ops, const Chunk& chunk, const Plan& pla
               add_bucket(lists, chunk, weights_of(chunk, part.replicas, weights.first, weights.last, tied));
           gathered = static_cast<std::int32_t>(result.size()) - 1;
         }
+        std::vector<TensorId> guests;
+        if (fetches) guests = with_guests(chunk, weights_of(chunk, GroupKind::kEdp, weights.first, weights.last));
+        if (guests.empty()) continue;
+        for (const TensorId id : guests) fetched[id] = static_cast<std::int32_t>(result.size());
+        result.push_back(guest_op(OpKind::kGatherParams, chunk.tensors[guests.front().index()].type, -1));
+        result.back().bucket = add_bucket(lists, chunk, std::move(guests));
       }
       layer_start = static_cast<std::int32_t>(result.size());
     }
     // The stream runs in order, so the last one stands for all, and for a reduction that the operation waited for.
     if (gathered >= 0) op.after = gathered;
+    // Not before the experts: the layer's attention need not wait for guests.
+    for (const TensorId id : op.inputs)
+      if (const auto found = fetched.find(id); found != fetched.end()) {
+        const std::int32_t fetch = found->second;
+        if (op.after < 0) {
+          op.after = fetch;
+        } else {
+          op.wait_streams |= stream_bit(Stream::kDp);
+        }
+        std::erase_if(fetched, [fetch](const auto& entry) { return entry.second == fetch; });
+      }
     moved_to[i] = static_cast<std::int32_t>(result.size());
     result.push_back(op);
   }
@@ -272,10 +325,19 @@ std::vector<Op> whole_chunk_reductions(const Chunk& chunk, const Plan& plan, con
                                        std::vector<WeightBucket>& lists) {
   std::vector<Op> ops;
   const LocalParameters sum = local_parameters(chunk);
+  std::int32_t returned = -1;
+  std::vector<TensorId> guests = with_guests(chunk, weights_of(chunk, GroupKind::kEdp, 0, chunk.tensors.size()));
+  if (!guests.empty() && layout.group_size(GroupKind::kEp) > 1 &&
+      (plan.zero_expert < ZeroStage::kGradients || layout.group_size(GroupKind::kEdp) == 1)) {
+    ops.push_back(guest_op(OpKind::kReduceGrads, gradient_type(chunk), -1));
+    ops.back().bucket = add_bucket(lists, chunk, std::move(guests));
+    returned = 0;
+  }
   const std::pair<GroupKind, std::int64_t> parts[] = {{GroupKind::kDpCp, sum.dense}, {GroupKind::kEdp, sum.expert}};
   for (const auto& [replicas, elements] : parts)
     if (elements > 0 && layout.group_size(replicas) > 1 && plan.zero_of(replicas) < ZeroStage::kGradients) {
-      ops.push_back(bucket_op(OpKind::kReduceGrads, replicas, elements, gradient_type(chunk), -1));
+      ops.push_back(bucket_op(OpKind::kReduceGrads, replicas, elements, gradient_type(chunk),
+                              replicas == GroupKind::kEdp ? returned : -1));
       ops.back().bucket = add_bucket(lists, chunk, weights_of(chunk, replicas, 0, chunk.tensors.size()));
     }
   return ops;
@@ -293,6 +355,13 @@ std::vector<Op> whole_chunk_gathers(const Chunk& chunk, const Plan& plan, const 
         ops.back().bucket = add_bucket(lists, chunk, weights_of(chunk, part.replicas, weights.first, weights.last));
       }
     }
+  if (layout.group_size(GroupKind::kEp) == 1) return ops;
+  for (const LayerWeights& weights : weights_by_layer(chunk, TiedTables::kLeftOut)) {
+    std::vector<TensorId> guests = with_guests(chunk, weights_of(chunk, GroupKind::kEdp, weights.first, weights.last));
+    if (guests.empty()) continue;
+    ops.push_back(guest_op(OpKind::kGatherParams, chunk.tensors[guests.front().index()].type, -1));
+    ops.back().bucket = add_bucket(lists, chunk, std::move(guests));
+  }
   return ops;
 }
 

@@ -398,6 +398,7 @@ Result<Program> lower(const Plan& plan, const ModelShape& model, std::shared_ptr
   program.layout = std::move(layout);
   if (model.first_moe() != nullptr) {
     MOESIM_ASSIGN(const MoeSchedule* moe_schedule, moe_schedule_of(plan));
+    MOESIM_TRY(check_moe_schedule(*moe_schedule, plan, *model.first_moe()));  // before loads are made for it
     program.division = moe_schedule->division(plan);
     loads = loads_of_schedule(*moe_schedule, std::move(loads), plan, model, *program.layout);
   }

@@ -8,6 +8,22 @@
 namespace moesim {
 namespace {
 
+// Where the backward pass has another number of pieces, the schedule says twice what the layer is.
+TensorId lower_moe(ChunkBuilder& b, TensorId x, const MoeShape& shape, const MoeSchedule& schedule) {
+  const auto in_pieces = [&](int degree) {
+    MoeLayerBuilder moe(b, shape, schedule.division(b.plan()), degree, schedule.shadows(b.plan(), shape));
+    return schedule.forward(moe, x);
+  };
+  const int forward = moe_degree(schedule, b.plan());
+  const int backward = moe_backward_degree(schedule, b.plan());
+  const ChunkBuilder::Place first = b.place();
+  const TensorId y = in_pieces(forward);
+  if (backward == forward) return y;
+  b.begin_pattern(first);
+  b.end_pattern(y, in_pieces(backward));
+  return y;
+}
+
 TensorId lower_layer(ChunkBuilder& b, TensorId x, LayerId id, const MoeSchedule& schedule) {
   const LayerShape& layer = b.model().layer(id);
   b.begin_layer(id, x);
@@ -17,9 +33,7 @@ TensorId lower_layer(ChunkBuilder& b, TensorId x, LayerId id, const MoeSchedule&
   if (layer.dense) {
     y = lower_ffn(b, normed, *layer.dense, FfnPlace::kDense);
   } else {
-    MoeLayerBuilder moe(b, *layer.moe, schedule.division(b.plan()), moe_degree(schedule, b.plan()),
-                        schedule.shadows(b.plan(), *layer.moe));
-    y = schedule.forward(moe, normed);
+    y = lower_moe(b, normed, *layer.moe, schedule);
   }
   if (layer.norms >= 4) y = b.norm("ffn.out_norm", y);
   const TensorId out = b.add("ffn.residual", attended, y);
@@ -89,9 +103,7 @@ Result<ChunkOps> lower_moe_block(const Plan& plan, const ModelShape& model, cons
   ChunkBuilder b(plan, model, layout, recipe, chunk);
   chunk.input = b.external("chunk.input", {rows_outside_tp(plan)}, model.hidden);
   b.begin_layer(id, chunk.input);
-  MoeLayerBuilder moe(b, *shape, schedule->division(b.plan()), moe_degree(*schedule, plan),
-                      schedule->shadows(plan, *shape));
-  chunk.output = schedule->forward(moe, chunk.input);
+  chunk.output = lower_moe(b, chunk.input, *shape, *schedule);
   b.end_layer();
   return chunk_ops(b, WeightGradients::kInline, chunk);
 }

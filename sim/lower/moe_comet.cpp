@@ -39,7 +39,16 @@ class Comet final : public MoeSchedule {
     return pieces;
   }
   std::string_view same_as(const Plan& plan, const MoeShape&) const override {
-    return moe_degree(*this, plan) == 1 ? megatron_a2a().name() : std::string_view{};
+    return is_in_one_piece(*this, plan) ? megatron_a2a().name() : std::string_view{};
+  }
+  std::vector<std::string> notes(const Plan& plan) const override {
+    if (moe_degree(*this, plan) == 1) return {};
+    return {
+        "comet is priced as two fused kernels: their pieces pay neither launches nor starts of exchanges of their own"};
+  }
+  std::vector<std::string> notes_of_execution(const Plan& plan) const override {
+    if (moe_degree(*this, plan) == 1) return {};
+    return {"comet: its pieces run one by one here, in kernels of their own; the prediction is of fused kernels"};
   }
 
   TensorId forward(MoeLayerBuilder& b, TensorId x) const override {
@@ -77,7 +86,7 @@ class Comet final : public MoeSchedule {
       activated.push_back(computed);
     }
     const TensorId all = b.join(activated);
-    const TensorId sorted = mixed ? b.sort_by_expert(all) : all;
+    const TensorId sorted = mixed ? b.sort_activated(all) : all;
     b.fuse(Fusion::kNone);
     return sorted;
   }

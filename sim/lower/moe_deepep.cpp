@@ -10,6 +10,8 @@
 // 7.4 ranks, and 3.2 rows are for other nodes.
 #include "sim/lower/moe_deepep.hpp"
 
+#include <fmt/format.h>
+
 #include "sim/lower/moe_megatron_a2a.hpp"
 #include "sim/program/visit_table.hpp"
 
@@ -38,6 +40,18 @@ class DeepEp final : public MoeSchedule {
                                                                            : std::vector<int>{1};
   }
   bool visits() const override { return true; }
+  std::vector<std::string> notes(const Plan& plan) const override {
+    const ParallelSizes& s = plan.sizes();
+    if (s.ep == 1) return {};
+    if (s.ep_on_node == 1)
+      return {
+          "deepep: each rank that a token visits gets it by itself; with ep_on_node (EP members on a node) it would "
+          "cross to a node once"};
+    if (s.ep_on_node == s.ep)
+      return {fmt::format("deepep: all {} members of an EP group stand on one node: one hop", s.ep)};
+    return {fmt::format("deepep: {} of the {} members of an EP group on each node; a token crosses to a node once",
+                        s.ep_on_node, s.ep)};
+  }
 
   TensorId forward(MoeLayerBuilder& b, TensorId x) const override {
     if (b.plan().sizes().ep == 1) return megatron_a2a().forward(b, x);

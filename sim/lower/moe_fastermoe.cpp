@@ -47,7 +47,7 @@ class FasterMoe final : public MoeSchedule {
   }
   int shadows(const Plan& plan, const MoeShape&) const override { return plan.moe_shadows; }
   std::string_view same_as(const Plan& plan, const MoeShape&) const override {
-    return moe_degree(*this, plan) == 1 && plan.moe_shadows == 0 ? megatron_a2a().name() : std::string_view{};
+    return is_in_one_piece(*this, plan) && plan.moe_shadows == 0 ? megatron_a2a().name() : std::string_view{};
   }
 
   TensorId forward(MoeLayerBuilder& b, TensorId x) const override {
@@ -63,14 +63,7 @@ class FasterMoe final : public MoeSchedule {
     for (const RoutedTokens& piece : copies.travelling)
       out.push_back(b.depart(piece, OpKind::kDispatch, GroupKind::kEp));
     const std::vector<ExpertWeights> fetched = b.fetch_shadows(gate);
-    const bool mixed = b.local_experts() > 1;
-    std::vector<PackedTokens> back;
-    for (const PackedTokens& arriving : out) {
-      const RoutedTokens piece = b.arrive(arriving);
-      TensorId computed = b.experts(mixed ? b.sort_by_expert(piece) : piece);
-      if (mixed) computed = b.sort_by_source(computed);
-      back.push_back(b.depart({computed, {}}, OpKind::kCombine, GroupKind::kEp));
-    }
+    const std::vector<PackedTokens> back = b.experts_under_way(out, GroupKind::kEp);
     std::vector<TensorId> staying;
     for (std::size_t i = 0; i < fetched.size(); ++i) staying.push_back(b.shadow_experts(copies.staying[i], fetched[i]));
     std::vector<TensorId> results;

@@ -23,7 +23,7 @@ class FsMoe final : public MoeSchedule {
     return plan.sizes().ep > 1 ? std::vector<int>{2, 4, 8, 1} : std::vector<int>{1};
   }
   std::string_view same_as(const Plan& plan, const MoeShape&) const override {
-    if (moe_degree(*this, plan) == 1) return megatron_a2a().name();
+    if (is_in_one_piece(*this, plan)) return megatron_a2a().name();
     if (plan.sizes().esp > 1) return {};
     return compresses_rows(plan) ? schemoe().name() : pipemoe().name();
   }
@@ -35,14 +35,12 @@ class FsMoe final : public MoeSchedule {
     std::vector<RoutedTokens> pieces = b.cut(b.permute(x, gate), CutBy::kShare, b.degree());
     std::vector<PackedTokens> out;
     for (const RoutedTokens& piece : pieces) out.push_back(b.depart(piece, OpKind::kDispatch, GroupKind::kEp));
-    const bool mixed = b.local_experts() > 1;
     std::vector<PackedTokens> back;
     RoutedTokens next = b.share(b.arrive(out.front()), GroupKind::kEsp);
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       const RoutedTokens shared = next;
       if (i + 1 < pieces.size()) next = b.share(b.arrive(out[i + 1]), GroupKind::kEsp);
-      TensorId computed = b.experts(mixed ? b.sort_by_expert(shared) : shared);
-      if (mixed) computed = b.sort_by_source(computed);
+      const TensorId computed = b.experts_of_arrived(shared);
       back.push_back(b.depart({b.sum_shards(computed, GroupKind::kEsp), {}}, OpKind::kCombine, GroupKind::kEp));
     }
     std::vector<TensorId> results;

@@ -1,6 +1,7 @@
 #include "sim/lower/moe_layer_builder.hpp"
 
 #include "sim/lower/ffn.hpp"
+#include "sim/plan/layer_slots.hpp"
 
 namespace moesim {
 
@@ -170,11 +171,19 @@ RoutedTokens MoeLayerBuilder::share(const RoutedTokens& x, GroupKind group) {
 
 RoutedTokens MoeLayerBuilder::sort_by_expert(const RoutedTokens& x) { return b_.sort_by_expert("moe.sort", x); }
 
+GuestMatrices MoeLayerBuilder::guests() const {
+  if (!plan().expert_slots.has_spare(shape_.experts)) return {};
+  const LayerSlots slots(plan().expert_slots, b_.model().moe_layers_before(b_.layer()), shape_.experts,
+                         plan().sizes().ep);
+  return {slots.per_device() - slots.places_with_state(), true};
+}
+
 LinearShape MoeLayerBuilder::up_shape() const {
   const std::int64_t width = shape_.expert.width / plan().sizes().esp;
   return {.in = b_.model().hidden,
           .out = shape_.expert.gated ? 2 * width : width,
           .groups = local_experts(),
+          .guests = guests(),
           .replicas = GroupKind::kEdp,
           .bias = shape_.expert.bias};
 }
@@ -183,6 +192,7 @@ LinearShape MoeLayerBuilder::down_shape() const {
   return {.in = shape_.expert.width / plan().sizes().esp,
           .out = b_.model().hidden,
           .groups = local_experts(),
+          .guests = guests(),
           .replicas = GroupKind::kEdp,
           .bias = shape_.expert.bias,
           .bias_on_every_shard = true};
@@ -201,7 +211,20 @@ TensorId MoeLayerBuilder::experts_down(TensorId activated, const ColumnBlock& bl
   return b_.linear("experts.down", activated, down_shape(), down_, block);
 }
 
-TensorId MoeLayerBuilder::sort_by_expert(TensorId x) { return b_.sort_shares_by_expert("moe.sort", x); }
+TensorId MoeLayerBuilder::experts_of_arrived(const RoutedTokens& x) {
+  const bool mixed = local_experts() > 1;
+  const TensorId computed = experts(mixed ? sort_by_expert(x) : x);
+  return mixed ? sort_by_source(computed) : computed;
+}
+
+std::vector<PackedTokens> MoeLayerBuilder::experts_under_way(const std::vector<PackedTokens>& pieces, GroupKind group) {
+  std::vector<PackedTokens> back;
+  for (const PackedTokens& piece : pieces)
+    back.push_back(depart({experts_of_arrived(arrive(piece)), {}}, OpKind::kCombine, group));
+  return back;
+}
+
+TensorId MoeLayerBuilder::sort_activated(TensorId x) { return b_.sort_shares_by_expert("moe.sort_activated", x); }
 
 TensorId MoeLayerBuilder::join_columns(const std::vector<TensorId>& blocks) {
   return b_.join_columns("moe.join_columns", blocks);

@@ -18,7 +18,9 @@ class MoeLayerBuilder {
   [[nodiscard]] const Plan& plan() const { return b_.plan(); }
   [[nodiscard]] int degree() const { return degree_; }    // pieces that copies are cut into
   [[nodiscard]] int shadows() const { return shadows_; }  // experts that are shadowed
-  [[nodiscard]] std::int64_t local_experts() const { return shape_.experts / plan().sizes().ep; }
+  [[nodiscard]] std::int64_t local_experts() const {
+    return plan().expert_slots.slots(shape_.experts) / plan().sizes().ep;
+  }
 
   // Tokens of this rank's own out of the layer's input, and the layer's output out of theirs. With sequence parallelism they are
   // the same.
@@ -81,10 +83,13 @@ class MoeLayerBuilder {
   RoutedTokens share(const RoutedTokens& x, GroupKind group);  // all-gather: every shard needs every copy
   RoutedTokens sort_by_expert(const RoutedTokens& x);          // needed when a rank holds several experts
   TensorId experts(const RoutedTokens& x);                     // the local experts' (shard of the) FFN, of every piece
+  TensorId experts_of_arrived(const RoutedTokens& x);          // the same between that sort and its reverse
+  // Pieces on their way to the experts, one after the other: each arrives, is computed and departs again over `group`.
+  std::vector<PackedTokens> experts_under_way(const std::vector<PackedTokens>& pieces, GroupKind group);
   // The two halves of them: up to the activation, and what follows of all pieces together, by blocks of the result's columns.
   TensorId experts_up(const RoutedTokens& x);
   TensorId experts_down(TensorId activated, const ColumnBlock& block);
-  TensorId sort_by_expert(TensorId x);
+  TensorId sort_activated(TensorId x);  // by expert
   TensorId join_columns(const std::vector<TensorId>& blocks);
   [[nodiscard]] int column_blocks() const;       // degree(), or the next number below that divides the width
   void fuse(Fusion fusion) { b_.fuse(fusion); }  // operations from here on
@@ -109,6 +114,7 @@ class MoeLayerBuilder {
     while (columns % pieces != 0) --pieces;
     return pieces;
   }
+  [[nodiscard]] GuestMatrices guests() const;
   [[nodiscard]] LinearShape up_shape() const;
   [[nodiscard]] LinearShape down_shape() const;
   // Rows of the ways there and back, in balance.

@@ -25,6 +25,8 @@ class MegatronAllGather final : public MoeSchedule {
                          "leave \"moe_dispatch_format\" and \"moe_combine_format\" out, or take megatron-a2a");
     return megatron_a2a().check(plan, shape);
   }
+  // Of the tokens of all ranks each picks the copies for its own experts.
+  bool deals_copies() const override { return false; }
   std::string_view same_as(const Plan& plan, const MoeShape&) const override {
     return plan.sizes().ep * plan.sizes().esp == 1 ? megatron_a2a().name() : std::string_view{};
   }

@@ -26,7 +26,7 @@ class PipeMoe final : public MoeSchedule {
     return plan.sizes().ep > 1 ? std::vector<int>{2, 4, 8, 1} : std::vector<int>{1};
   }
   std::string_view same_as(const Plan& plan, const MoeShape&) const override {
-    return moe_degree(*this, plan) == 1 ? megatron_a2a().name() : std::string_view{};
+    return is_in_one_piece(*this, plan) ? megatron_a2a().name() : std::string_view{};
   }
 
   TensorId forward(MoeLayerBuilder& b, TensorId x) const override {
@@ -34,13 +34,8 @@ class PipeMoe final : public MoeSchedule {
     const TensorId gate = b.gate(x);
     std::vector<RoutedTokens> pieces = b.cut(b.permute(x, gate), CutBy::kShare, b.degree());
     for (RoutedTokens& piece : pieces) piece = b.dispatch(piece, GroupKind::kEp);
-    const bool mixed = b.local_experts() > 1;
     std::vector<TensorId> results;
-    for (const RoutedTokens& piece : pieces) {
-      TensorId computed = b.experts(mixed ? b.sort_by_expert(piece) : piece);
-      if (mixed) computed = b.sort_by_source(computed);
-      results.push_back(b.combine(computed, GroupKind::kEp));
-    }
+    for (const RoutedTokens& piece : pieces) results.push_back(b.combine(b.experts_of_arrived(piece), GroupKind::kEp));
     return b.add_shared_experts(b.unpermute(b.join(results), gate), x);
   }
 };

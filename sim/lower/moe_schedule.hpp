@@ -3,11 +3,13 @@
 // Contract: forward() turns the normed input of a MoE block, [tokens / TP, hidden] on each rank, into the block's output
 // of the same shape (no residual), by calls of MoeLayerBuilder. It describes the forward pass only; the backward pass is
 // derived. It must send every routed token copy to its expert once and bring every result back once; the conservation
-// tests hold every listed schedule to that.
+// tests hold every listed schedule to that. It is called once more where the backward pass has another number of pieces: operations
+// on the same thing have one name in every number of them (ChunkBuilder::Pattern).
 #pragma once
 
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -37,6 +39,11 @@ class MoeSchedule {
   // Whether tokens travel once for every rank, or for every node and then every rank of it, that they visit (visit_table.hpp). Then
   // `rank` and its like set ParallelSizes::ep_on_node to the EP members that stand on a node.
   [[nodiscard]] virtual bool visits() const { return false; }
+  // Whether each rank decides for its own copies, by counts, to which slot of an expert they go (layer_slots.hpp).
+  [[nodiscard]] virtual bool deals_copies() const { return !visits(); }
+  // What a reader of figures of this plan, or who executes it, should know of the schedule; one line each.
+  [[nodiscard]] virtual std::vector<std::string> notes(const Plan&) const { return {}; }
+  [[nodiscard]] virtual std::vector<std::string> notes_of_execution(const Plan&) const { return {}; }
   [[nodiscard]] virtual TensorId forward(MoeLayerBuilder& builder, TensorId x) const = 0;
 };
 
@@ -48,6 +55,9 @@ void add_moe_schedule(const MoeSchedule& schedule);
 [[nodiscard]] Status check_moe_schedule(const MoeSchedule& schedule, const Plan& plan, const MoeShape& shape);
 // The plan's number of pieces, or the schedule's own.
 [[nodiscard]] int moe_degree(const MoeSchedule& schedule, const Plan& plan);
+// The same in the backward pass.
+[[nodiscard]] int moe_backward_degree(const MoeSchedule& schedule, const Plan& plan);
+[[nodiscard]] bool is_in_one_piece(const MoeSchedule& schedule, const Plan& plan);  // both passes
 // Whether figures of the plan rest on estimated visits (kVisitsNote).
 [[nodiscard]] bool visits_are_estimated(const Plan& plan);
 // What each rank sends and computes itself under the schedule, of what its own tokens choose.

@@ -26,7 +26,7 @@ class ScheMoe final : public MoeSchedule {
   }
   std::vector<int> degrees(const Plan& plan) const override { return pipemoe().degrees(plan); }
   std::string_view same_as(const Plan& plan, const MoeShape&) const override {
-    if (moe_degree(*this, plan) == 1) return megatron_a2a().name();
+    if (is_in_one_piece(*this, plan)) return megatron_a2a().name();
     return compresses_rows(plan) ? std::string_view{} : pipemoe().name();
   }
 
@@ -36,14 +36,7 @@ class ScheMoe final : public MoeSchedule {
     std::vector<PackedTokens> out;
     for (const RoutedTokens& piece : b.cut(b.permute(x, gate), CutBy::kShare, b.degree()))
       out.push_back(b.depart(piece, OpKind::kDispatch, GroupKind::kEp));
-    const bool mixed = b.local_experts() > 1;
-    std::vector<PackedTokens> back;
-    for (const PackedTokens& arriving : out) {
-      const RoutedTokens piece = b.arrive(arriving);
-      TensorId computed = b.experts(mixed ? b.sort_by_expert(piece) : piece);
-      if (mixed) computed = b.sort_by_source(computed);
-      back.push_back(b.depart({computed, {}}, OpKind::kCombine, GroupKind::kEp));
-    }
+    const std::vector<PackedTokens> back = b.experts_under_way(out, GroupKind::kEp);
     std::vector<TensorId> results;
     for (const PackedTokens& arriving : back) results.push_back(b.arrive(arriving).tokens);
     return b.add_shared_experts(b.unpermute(b.join(results), gate), x);

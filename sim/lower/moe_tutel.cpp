@@ -26,7 +26,7 @@ class Tutel final : public MoeSchedule {
     return plan.sizes().ep * plan.sizes().esp > 1 ? std::vector<int>{2, 4, 8, 1} : std::vector<int>{1};
   }
   std::string_view same_as(const Plan& plan, const MoeShape&) const override {
-    if (moe_degree(*this, plan) == 1) return parm_s1().name();
+    if (is_in_one_piece(*this, plan)) return parm_s1().name();
     const bool alike = plan.sizes().tp == 1 || plan.sequence_parallel;
     return plan.sizes().esp == 1 && alike ? pipemoe().name() : std::string_view{};
   }
@@ -40,13 +40,8 @@ class Tutel final : public MoeSchedule {
     const TensorId gate = b.gate(own);
     std::vector<RoutedTokens> pieces = b.cut(b.permute(own, gate), CutBy::kShare, b.degree());
     for (RoutedTokens& piece : pieces) piece = b.dispatch(shards ? b.replicate(piece) : piece, group);
-    const bool mixed = b.local_experts() > 1;
     std::vector<TensorId> results;
-    for (const RoutedTokens& piece : pieces) {
-      TensorId computed = b.experts(mixed ? b.sort_by_expert(piece) : piece);
-      if (mixed) computed = b.sort_by_source(computed);
-      results.push_back(b.combine(computed, group));
-    }
+    for (const RoutedTokens& piece : pieces) results.push_back(b.combine(b.experts_of_arrived(piece), group));
     if (shards)
       for (TensorId& result : results) result = b.sum_replicas(result);
     const TensorId y = b.unpermute(b.join(results), gate);

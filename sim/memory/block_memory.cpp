@@ -6,6 +6,8 @@
 #include <set>
 #include <utility>
 
+#include "sim/program/guest_traffic.hpp"
+
 namespace moesim {
 int pass_of(BlockKind kind) {
   switch (kind) {
@@ -213,12 +215,13 @@ BlockMemory block_memory(const Program& program, const Block& block, const std::
         hold(tensor.bytes().count());
     }
     const auto group = static_cast<std::size_t>(op.group);
-    if (op.kind == OpKind::kReduceGrads && op.bucket >= 0) {
+    if (op.kind == OpKind::kReduceGrads && op.bucket >= 0 && !moves_guests(op)) {
       Reduction& reduction = reductions.emplace_back(Reduction{i, 0});
       for (const TensorId weight : program.buckets[static_cast<std::size_t>(op.bucket)].weights)
         if (const auto gradient = unreduced.extract({op.second_half, weight})) reduction.bytes += gradient.mapped();
     }
-    if (op.kind == OpKind::kGatherParams && program.plan.zero_of(op.group) == ZeroStage::kParameters) {
+    if (op.kind == OpKind::kGatherParams && !moves_guests(op) &&
+        program.plan.zero_of(op.group) == ZeroStage::kParameters) {
       std::vector<std::int64_t>& layers = gathered[op.second_half != 0 ? 1 : 0][group];
       if (layers.size() >= kGatheredLayers) held -= layers[layers.size() - kGatheredLayers];
       layers.push_back(storage(op.payload_elements, op.payload_type).count());

@@ -19,9 +19,11 @@ void add_static(const Program& program, const Chunk& chunk, StageMemory& memory)
     const Tensor& tensor = chunk.tensors[i];
     if (tensor.role != TensorRole::kWeight || tensor.tied) continue;
     const std::int64_t elements = tensor.elements();
+    // ZeRO cuts what has a state; guests are whole.
     const auto share = [&](ZeroStage from) {
       const std::int64_t parts = shards(program, tensor.replicas, from);
-      return (elements + parts - 1) / parts;
+      const std::int64_t cut = from == ZeroStage::kOptimizer || parts > 1 ? tensor.owned_elements() : elements;
+      return (cut + parts - 1) / parts;
     };
     memory.weights += storage(share(ZeroStage::kParameters), tensor.type);
     if (tensor.fp8_operand)

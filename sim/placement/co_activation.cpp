@@ -9,7 +9,7 @@ namespace moesim {
 namespace {
 
 constexpr double kPartsOfARow = 256;  // whole numbers, so that a swap can be undone
-constexpr std::int64_t kLeastBusyParts = 128;
+constexpr std::int64_t kLeastBusyInCoActivation = 128;
 
 class TokenLayerTime {
  public:
@@ -49,7 +49,7 @@ class TokenLayerTime {
     if (expert == kEmptySlot) return;
     const std::int64_t total = totals_[static_cast<std::size_t>(expert)];
     rows_[static_cast<std::size_t>(device)] += sign * total;
-    busy_[static_cast<std::size_t>(device)] += total >= kLeastBusyParts ? sign : 0;
+    busy_[static_cast<std::size_t>(device)] += total >= kLeastBusyInCoActivation ? sign : 0;
   }
   template <class Fold>
   [[nodiscard]] Seconds folded(double exchange) const {

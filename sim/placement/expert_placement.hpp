@@ -11,10 +11,11 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "sim/plan/expert_slots.hpp"
 
 namespace moesim {
 
-inline constexpr std::int32_t kEmptySlot = -1;
+inline constexpr std::int32_t kEmptySlot = kNoExpert;
 
 struct PlacementSizes {
   int devices = 0;

@@ -9,7 +9,7 @@ namespace moesim {
 namespace {
 
 constexpr double kPartsOfACopy = 256;
-constexpr std::int64_t kLeastBusyParts = 128;  // half a row, as for LayerTimer
+constexpr std::int64_t kHalfARow = 128;  // the least that makes an expert busy, as for LayerTimer
 
 }  // namespace
 
@@ -51,7 +51,7 @@ void IncrementalLayerTime::put(int slot, std::int32_t expert, Change change) {
   const std::size_t to = device_of(slot);
   const std::int64_t sign = static_cast<std::int64_t>(change);
   rows_[to] += sign * totals_[e];
-  busy_[to] += totals_[e] >= kLeastBusyParts ? sign : 0;
+  busy_[to] += totals_[e] >= kHalfARow ? sign : 0;
   const std::size_t round = rounds_ == 1 ? 0 : static_cast<std::size_t>(slot % sizes_.slots_per_device);
   const auto devices = static_cast<std::size_t>(sizes_.devices);
   const std::int64_t* const counts = counts_.data() + e * devices;
@@ -120,7 +120,7 @@ template <class Fold>
 Seconds IncrementalLayerTime::folded() const {
   Fold busiest;
   for (std::size_t d = 0; d < rows_.size(); ++d) {
-    const std::int64_t busy = busy_[d] + (shadowed_rows_[d] >= kLeastBusyParts ? shadowed_ : 0);
+    const std::int64_t busy = busy_[d] + (shadowed_rows_[d] >= kHalfARow ? shadowed_ : 0);
     busiest.add(
         (static_cast<double>(rows_[d]) / kPartsOfACopy + model_->rows_per_busy_expert * static_cast<double>(busy)) /
         model_->speed[d]);

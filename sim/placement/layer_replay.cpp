@@ -4,20 +4,32 @@
 #include <utility>
 
 #include "sim/placement/co_activation.hpp"
+#include "sim/plan/layer_slots.hpp"
 
 namespace moesim {
 namespace {
 
 ExpertPlacement start_of_layer(const PlacementSizes& sizes, const ExpertSlots& start, int layer) {
   if (start.in_order()) return ExpertPlacement::contiguous(sizes);
-  const int used = sizes.experts / sizes.devices;
-  MOESIM_ASSERT(used * sizes.devices == sizes.experts);
+  const auto given = static_cast<int>(start.slots(sizes.experts));
+  const int used = given / sizes.devices;
+  MOESIM_ASSERT(used * sizes.devices == given && used <= sizes.slots_per_device);
   std::vector<std::int32_t> slots(static_cast<std::size_t>(sizes.slots()), kEmptySlot);
-  for (int slot = 0; slot < sizes.experts; ++slot)
+  for (int slot = 0; slot < given; ++slot)
     slots[static_cast<std::size_t>(slot / used * sizes.slots_per_device + slot % used)] = start.expert(layer, slot);
   Result<ExpertPlacement> placement = ExpertPlacement::make(sizes, std::move(slots));
   MOESIM_ASSERT(placement.has_value());
   return std::move(*placement);
+}
+
+// Devices, by expert.
+std::vector<std::int32_t> start_homes(const ExpertPlacement& placement, const ExpertSlots& start, int layer) {
+  if (start.in_order()) return first_homes(placement);
+  const LayerSlots slots(start, layer, placement.experts(), placement.devices());
+  std::vector<std::int32_t> homes;
+  for (std::int32_t expert = 0; expert < placement.experts(); ++expert)
+    homes.push_back(slots.device_of(slots.home(expert)));
+  return homes;
 }
 
 template <class Count>
@@ -39,14 +51,18 @@ LayerReplay::LayerReplay(const ReplayTrace& trace, const LayerTimeModel& model, 
       timer_(model),
       predictor_(options.predictor,
                  static_cast<std::size_t>(trace.devices()) * static_cast<std::size_t>(trace.experts())),
-      static_(still(start_of_layer(replay_sizes(trace, options), options.start, layer))),
+      static_(still(model, options.start, layer, start_of_layer(replay_sizes(trace, options), options.start, layer))),
       real_(static_),
       wanted_(static_),
       decides_(&policy != placement_policies().front()) {}
 
-LayerReplay::Standing LayerReplay::still(ExpertPlacement placement) {
-  std::vector<std::int32_t> homes = first_homes(placement);
-  return {{std::move(placement), {}, TokenSplit::kLocality}, std::move(homes), {}};
+LayerReplay::Standing LayerReplay::still(const LayerTimeModel& model, const ExpertSlots& start, int layer,
+                                         ExpertPlacement placement) {
+  std::vector<std::int32_t> homes = start_homes(placement, start, layer);
+  const Seconds copies = copies_seconds(model, placement, homes);
+  // A plan's copies get even shares (layer_slots.hpp).
+  const TokenSplit split = placement.is_permutation() ? TokenSplit::kLocality : TokenSplit::kEven;
+  return {{std::move(placement), {}, split}, std::move(homes), copies};
 }
 
 LayerTotals LayerReplay::run(PolicyReplay& result) {

@@ -25,7 +25,9 @@ class LayerReplay {
     std::vector<std::int32_t> homes;  // [expert] (switch_plan.hpp)
     Seconds copies;                   // gradients and weights of the copies in force, per iteration
   };
-  [[nodiscard]] static Standing still(ExpertPlacement placement);
+  // What the layer begins with.
+  [[nodiscard]] static Standing still(const LayerTimeModel& model, const ExpertSlots& start, int layer,
+                                      ExpertPlacement placement);
   // What taking a decision would mean.
   struct Change {
     Standing then;

@@ -7,6 +7,7 @@
 #include "models/precision.hpp"
 #include "sim/pipeline/schedules.hpp"
 #include "sim/placement/layer_laws.hpp"
+#include "sim/plan/layer_slots.hpp"
 
 namespace moesim {
 namespace {
@@ -41,15 +42,21 @@ Result<LayerTimeModel> layer_model_of(const Plan& plan, const ModelShape& model,
   return result;
 }
 
-Result<ExpertPlacement> placement_of(const PlacementSizes& sizes, const ExpertSlots& slots, int layer) {
-  if (slots.in_order()) return ExpertPlacement::contiguous(sizes);
-  return ExpertPlacement::make(sizes, slots.expert_at[static_cast<std::size_t>(layer)]);
+// Homes alone, in the places of a device that have a state: what moves when slots change.
+Result<ExpertPlacement> homes_of(const LayerSlots& slots, const PlacementSizes& sizes) {
+  std::vector<std::int32_t> experts(static_cast<std::size_t>(sizes.slots()), kEmptySlot);
+  for (std::int32_t expert = 0; expert < sizes.experts; ++expert) {
+    const std::int64_t home = slots.home(expert);
+    experts[static_cast<std::size_t>(slots.device_of(home) * sizes.slots_per_device + slots.place_of(home))] = expert;
+  }
+  return ExpertPlacement::make(sizes, std::move(experts));
 }
 
 }  // namespace
 
 void PlanReplay::put_into(PlacementReplayOptions& options) const {
   options.start = start;
+  options.spare_slots = std::max(options.spare_slots, spare_slots);
   options.repeats = repeats;
   options.expert_groups = expert_groups;
 }
@@ -74,6 +81,7 @@ Result<PlanReplay> replay_of_plan(const Plan& plan, const ModelShape& model, con
   MOESIM_ASSIGN(result.model,
                 layer_model_of(plan, model, costs, result.trace.tokens_per_device() * moe->top_k * sizes.ep));
   result.start = plan.expert_slots;
+  result.spare_slots = static_cast<int>((plan.expert_slots.slots(moe->experts) - moe->experts) / sizes.ep);
   result.expert_groups = static_cast<int>(moe->groups);
   return result;
 }
@@ -104,17 +112,20 @@ Result<PlanSwitch> switch_of_plan(const Plan& plan, const ExpertSlots& next, con
   if (moe == nullptr) return invalid_input("the model has no experts to move", model.name);
   MOESIM_ASSIGN(const auto stages, layers_of_stages(plan, model));
   MOESIM_ASSIGN(const LayerTimeModel times, layer_model_of(plan, model, costs, 1));
-  PlacementSizes sizes{plan.sizes().ep, static_cast<int>(moe->experts), 0};
-  sizes.slots_per_device = sizes.least_slots_per_device();
+  const int ep = plan.sizes().ep;
   PlanSwitch result;
   for (const std::vector<double>& shares : stages) {
-    std::vector<Bytes> sent(static_cast<std::size_t>(sizes.devices) *
+    std::vector<Bytes> sent(static_cast<std::size_t>(ep) *
                             static_cast<std::size_t>(times.cut ? times.cut->replicas : 1));
     Seconds time;
     for (std::size_t layer = 0; layer < shares.size(); ++layer) {
       if (shares[layer] == 0) continue;
-      MOESIM_ASSIGN(const ExpertPlacement before, placement_of(sizes, plan.expert_slots, static_cast<int>(layer)));
-      MOESIM_ASSIGN(const ExpertPlacement after, placement_of(sizes, next, static_cast<int>(layer)));
+      const LayerSlots now(plan.expert_slots, static_cast<int>(layer), moe->experts, ep);
+      const LayerSlots then(next, static_cast<int>(layer), moe->experts, ep);
+      const PlacementSizes sizes{ep, static_cast<int>(moe->experts),
+                                 static_cast<int>(std::max(now.places_with_state(), then.places_with_state()))};
+      MOESIM_ASSIGN(const ExpertPlacement before, homes_of(now, sizes));
+      MOESIM_ASSIGN(const ExpertPlacement after, homes_of(then, sizes));
       const SwitchPlan change = plan_switch(times, before, first_homes(before), after, OptimizerState::kMoves);
       time += switch_seconds(times, change, SwitchOrder::kBatched);
       for (const ExpertTransfer& transfer : change.transfers)
@@ -132,14 +143,18 @@ Result<ExpertSlots> slots_after(const PolicyReplay& replay) {
     const PlacementDecision& last = replay.layers[layer].last;
     const auto refuse = [&](std::string_view reason) {
       return invalid_input(
-          fmt::format("{} ends with {} in MoE layer {}, a plan has each expert once", replay.policy, reason, layer), {},
-          "take a policy that only moves experts, such as greedy, and no spare slots");
+          fmt::format("{} ends with {} in MoE layer {}, which a plan cannot say", replay.policy, reason, layer), {},
+          "take a policy that moves experts, such as greedy, or deals tokens out evenly, such as eplb-global");
     };
     if (!last.shadowed.empty()) return refuse("shadowed experts");
-    if (!last.placement.is_permutation()) return refuse("copies of experts");
-    const auto experts = last.placement.expert_of_slot();
-    if (std::ssize(experts) != last.placement.experts()) return refuse("empty slots");
-    slots.expert_at.emplace_back(experts.begin(), experts.end());
+    const ExpertPlacement& placement = last.placement;
+    if (!placement.is_permutation() && last.split != TokenSplit::kEven)
+      return refuse("copies that do not get equal shares of an expert's tokens");
+    if (std::ssize(placement.expert_of_slot()) == placement.experts()) {
+      slots.expert_at.emplace_back(placement.expert_of_slot().begin(), placement.expert_of_slot().end());
+    } else {
+      slots.expert_at.push_back(homes_first(placement.expert_of_slot(), placement.experts(), placement.devices()));
+    }
   }
   return slots;
 }

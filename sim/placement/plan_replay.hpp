@@ -25,10 +25,11 @@ struct PlanReplay {
   ReplayTrace trace;
   LayerTimeModel model;
   ExpertSlots start;
+  int spare_slots = 0;  // of a device, that the plan has
   int repeats = 1;
   int expert_groups = 0;
 
-  // The plan's part of the options.
+  // The plan's part of the options; spare slots are the larger number of both.
   void put_into(PlacementReplayOptions& options) const;
 };
 
@@ -51,8 +52,8 @@ struct PlanSwitch {
 [[nodiscard]] Result<PlanSwitch> switch_of_plan(const Plan& plan, const ExpertSlots& next, const ModelShape& model,
                                                 const CostModel& costs);
 
-// Where the policy leaves the experts after the last record, as a plan says it. An error for what a plan cannot say: copies,
-// shadowed experts, spare slots.
+// Where the policy leaves the experts after the last record, as a plan says it: with spare slots homes first (homes_first). A second copy
+// on one device is left out. An error for what a plan cannot say: shadowed experts, copies whose tokens are not dealt out evenly.
 [[nodiscard]] Result<ExpertSlots> slots_after(const PolicyReplay& replay);
 
 }  // namespace moesim

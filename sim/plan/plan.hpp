@@ -70,6 +70,7 @@ struct Plan {
 
   std::string moe_schedule = "megatron-a2a";  // a name of sim/lower/moe_schedules.hpp
   int moe_degree = 0;                         // pieces that it cuts copies into; 0: what MoeSchedule::degrees has first
+  int moe_backward_degree = 0;                // the same in the backward pass; 0: as many as in the forward pass
   int moe_shadows = 0;                        // shadowed experts of each MoE layer: those with the most copies
   // Of dispatches and of combines, in the forward and in the backward pass: the gradients of combined rows are dispatched.
   WireFormat moe_dispatch_format = WireFormat::kAsComputed;
@@ -119,11 +120,9 @@ struct Plan {
 // and what the pipeline schedule demands. The error is worded as the user's launcher would word it.
 [[nodiscard]] Status check_plan(const Plan& plan, const ModelShape& model, int world);
 
-// What is allowed but worth telling: replicated key/value heads, a padded vocabulary, uneven layers, ...
+// What is allowed but worth telling: replicated key/value heads, a padded vocabulary, what the MoE schedule says of itself
+// (MoeSchedule::notes), uneven layers, ...
 [[nodiscard]] std::vector<std::string> plan_notes(const Plan& plan, const ModelShape& model);
-
-// How a schedule that sends a token once to each node divides an EP group; of more than one member on a node.
-[[nodiscard]] std::string nodes_note(const ParallelSizes& sizes);
 
 // Rows of the embedding in training: a multiple of 128 * TP, Megatron's habit. 32000 rows at TP 8 become 32768.
 [[nodiscard]] std::int64_t padded_vocab(std::int64_t vocab, int tp);

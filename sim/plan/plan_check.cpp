@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
+#include "sim/lower/moe_schedule.hpp"
 #include "sim/pipeline/schedules.hpp"
 #include "sim/plan/plan.hpp"
 
@@ -36,39 +38,78 @@ Status check_moe(const MoeShape& moe, const ParallelSizes& s) {
   return divides("shared expert FFN width", moe.shared.width, "tensor-model-parallel size", s.tp);
 }
 
-Status check_expert_slots(const ExpertSlots& slots, const ModelShape& model) {
+// Each expert once; or, where there are more slots, at least once and on no device twice.
+Status check_layer_slots(const std::vector<std::int32_t>& expert_of_slot, std::int64_t experts, int ep, int layer) {
+  const bool spare = std::ssize(expert_of_slot) > experts;
+  const auto per_device = expert_of_slot.size() / static_cast<std::size_t>(ep);
+  std::vector<std::ptrdiff_t> last_device(static_cast<std::size_t>(experts), -1);
+  for (std::size_t slot = 0; slot < expert_of_slot.size(); ++slot) {
+    const std::int32_t expert = expert_of_slot[slot];
+    if (spare && expert == kNoExpert) continue;
+    if (expert < 0 || expert >= experts)
+      return invalid_input(
+          fmt::format("expert_slots of MoE layer {} has expert {} in slot {}, the model has {}", layer, expert, slot,
+                      experts),
+          {}, fmt::format("experts have the numbers 0 to {}{}", experts - 1, spare ? ", an empty slot -1" : ""));
+    const auto device = static_cast<std::ptrdiff_t>(slot / per_device);
+    std::ptrdiff_t& last = last_device[static_cast<std::size_t>(expert)];
+    if (last >= 0 && (!spare || last == device))
+      return invalid_input(
+          spare ? fmt::format("expert_slots of MoE layer {} has expert {} twice on EP rank {}", layer, expert, device)
+                : fmt::format("expert_slots of MoE layer {} does not have each of the {} experts once", layer, experts),
+          {},
+          spare
+              ? "leave the second slot empty (-1), or give it another expert"
+              : fmt::format("list the numbers 0 to {} in any order, or more slots for experts that stand several times",
+                            experts - 1));
+    last = device;
+  }
+  const auto lost = std::ranges::find(last_device, -1);
+  if (lost == last_device.end()) return {};
+  return invalid_input(
+      fmt::format("expert_slots of MoE layer {} has expert {} nowhere", layer, lost - last_device.begin()), {},
+      "every expert needs a slot");
+}
+
+Status check_expert_slots(const Plan& plan, const ModelShape& model) {
+  const ExpertSlots& slots = plan.expert_slots;
   if (slots.in_order()) return {};
   if (static_cast<int>(slots.expert_at.size()) != model.moe_layer_count())
     return invalid_input(fmt::format("expert_slots has {} layers, the model {} MoE layers", slots.expert_at.size(),
                                      model.moe_layer_count()),
                          {}, "give a list of experts for each MoE layer, or leave expert_slots out");
   const std::int64_t experts = model.first_moe()->experts;
+  const int ep = plan.sizes().ep;
+  const std::ptrdiff_t count = std::ssize(slots.expert_at.front());
   for (std::size_t layer = 0; layer < slots.expert_at.size(); ++layer) {
-    std::vector<std::int32_t> sorted = slots.expert_at[layer];
-    std::ranges::sort(sorted);
-    bool each_once = std::ssize(sorted) == experts;
-    for (std::size_t i = 0; each_once && i < sorted.size(); ++i) each_once = sorted[i] == static_cast<std::int32_t>(i);
-    if (!each_once)
+    const std::vector<std::int32_t>& of_layer = slots.expert_at[layer];
+    if (std::ssize(of_layer) < experts || std::ssize(of_layer) % ep != 0 || std::ssize(of_layer) != count)
       return invalid_input(
-          fmt::format("expert_slots of MoE layer {} does not have each of the {} experts once", layer, experts), {},
-          fmt::format("list the numbers 0 to {} in any order", experts - 1));
+          fmt::format("expert_slots of MoE layer {} has {} slots; {} experts on {} EP ranks take {}, or in every layer "
+                      "as many more as every rank has room for",
+                      layer, of_layer.size(), experts, ep, experts),
+          {}, fmt::format("list {} experts, or {} more for each expert that a rank may hold besides", experts, ep));
+    MOESIM_TRY(check_layer_slots(of_layer, experts, ep, static_cast<int>(layer)));
   }
+  if (slots.has_spare(experts) && plan.sizes().edp > 1 && plan.zero_expert == ZeroStage::kParameters)
+    return invalid_input("zero_expert 3 leaves no whole weights of an expert that could be copied to another EP rank",
+                         {}, "set zero_expert to 2 or less, or let expert_slots have each expert once");
   return {};
 }
 
 Status check_model_fits(const Plan& plan, const ModelShape& model) {
   const ParallelSizes& s = plan.sizes();
-  MOESIM_TRY(check_expert_slots(plan.expert_slots, model));
   if (!is_moe(model) && (s.ep > 1 || s.esp > 1))
     return invalid_input(
         fmt::format("expert-model-parallel size is {} and expert-tensor-parallel size {}, but the model has "
                     "no experts",
                     s.ep, s.esp),
         {}, "a dense model needs ep 1 and esp 1");
-  if (!is_moe(model) && (plan.moe_degree > 1 || plan.moe_shadows > 0))
-    return invalid_input(fmt::format("moe_degree is {} and moe_shadows {}, but the model has no experts",
-                                     plan.moe_degree, plan.moe_shadows),
-                         {}, "leave both out of a dense model's plan");
+  if (!is_moe(model) && (plan.moe_degree > 1 || plan.moe_backward_degree > 1 || plan.moe_shadows > 0))
+    return invalid_input(
+        fmt::format("moe_degree is {}, moe_backward_degree {} and moe_shadows {}, but the model has no experts",
+                    plan.moe_degree, plan.moe_backward_degree, plan.moe_shadows),
+        {}, "leave all three out of a dense model's plan");
   if (!is_moe(model) && plan.grad_placement == GradPlacement::kBetweenExchanges)
     return invalid_input("grad_placement is between-exchanges, but the model has no experts and exchanges nothing", {},
                          "leave it out of a dense model's plan");
@@ -86,6 +127,7 @@ Status check_model_fits(const Plan& plan, const ModelShape& model) {
       MOESIM_TRY(check_moe(*kind.moe, s));
     }
   }
+  MOESIM_TRY(check_expert_slots(plan, model));
   // Megatron's dispatcher takes the tokens of each TP rank as its own; without sequence parallelism they are copies.
   if (is_moe(model) && s.tp > 1 && !plan.sequence_parallel && plan.moe_schedule.starts_with("megatron"))
     return invalid_input("when training, MoE with tensor parallelism requires sequence parallelism", {},
@@ -169,16 +211,6 @@ Status check_plan(const Plan& plan, const ModelShape& model, int world) {
   return {};
 }
 
-std::string nodes_note(const ParallelSizes& s) {
-  if (s.ep_on_node == 1)
-    return "deepep: each rank that a token visits gets it by itself; with ep_on_node (EP members on a node) it would "
-           "cross to a node once";
-  if (s.ep_on_node == s.ep)
-    return fmt::format("deepep: all {} members of an EP group stand on one node: one hop", s.ep);
-  return fmt::format("deepep: {} of the {} members of an EP group on each node; a token crosses to a node once",
-                     s.ep_on_node, s.ep);
-}
-
 std::string wire_note(const Plan& plan) {
   const auto text = [](WireFormat format) {
     return format == WireFormat::kAsComputed ? std::string("as computed")
@@ -200,16 +232,14 @@ std::vector<std::string> plan_notes(const Plan& plan, const ModelShape& model) {
                                 s.tp / attention.kv_heads));
     break;
   }
-  if (s.ep_on_node > 1 || (plan.moe_schedule == "deepep" && s.ep > 1)) notes.push_back(nodes_note(s));
+  if (const auto schedule = find_moe_schedule(plan.moe_schedule); schedule && model.first_moe() != nullptr)
+    for (std::string& note : (*schedule)->notes(plan)) notes.push_back(std::move(note));
   if (const std::int64_t padded = padded_vocab(model.vocab, s.tp); padded != model.vocab)
     notes.push_back(fmt::format("vocabulary padded from {} to {} rows (a multiple of 128 x TP)", model.vocab, padded));
   if (model.max_positions > 0 && plan.seq_length > model.max_positions)
     notes.push_back(
         fmt::format("sequence length {} exceeds the model's {} positions", plan.seq_length, model.max_positions));
   if (compresses_rows(plan)) notes.push_back(wire_note(plan));
-  if (plan.moe_schedule == "comet")
-    notes.emplace_back(
-        "comet is priced as two fused kernels: their pieces pay neither launches nor starts of exchanges of their own");
   if (const auto layers = split_layers(plan, model);
       layers && std::adjacent_find(layers->begin(), layers->end(), std::not_equal_to<>()) != layers->end())
     notes.push_back(fmt::format("uneven layers per virtual stage: {}", fmt::join(*layers, " ")));

@@ -113,7 +113,7 @@ Result<ExpertSlots> read_expert_slots(JsonReader& root) {
     MOESIM_ASSIGN(const auto elements, layer.elements());
     std::vector<std::int32_t>& experts = slots.expert_at.emplace_back();
     for (const JsonReader& element : elements) {
-      MOESIM_ASSIGN(const std::int64_t expert, element.as_int(0, kMostExpertNumber));
+      MOESIM_ASSIGN(const std::int64_t expert, element.as_int(kNoExpert, kMostExpertNumber));
       experts.push_back(static_cast<std::int32_t>(expert));
     }
   }
@@ -197,6 +197,8 @@ Status read_options(JsonReader& root, Plan& plan) {
   MOESIM_ASSIGN(plan.stage_layers, read_stage_layers(root));
   MOESIM_ASSIGN(plan.moe_schedule, root.string_or("moe_schedule", plan.moe_schedule));
   MOESIM_ASSIGN(plan.moe_degree, small_int_or(root, "moe_degree", plan.moe_degree, 0, kMostMoePieces));
+  MOESIM_ASSIGN(plan.moe_backward_degree,
+                small_int_or(root, "moe_backward_degree", plan.moe_backward_degree, 0, kMostMoePieces));
   MOESIM_ASSIGN(plan.moe_shadows, small_int_or(root, "moe_shadows", plan.moe_shadows, 0, kMostShadows));
   MOESIM_ASSIGN(plan.moe_dispatch_format, read_wire_format(root, "moe_dispatch_format"));
   MOESIM_ASSIGN(plan.moe_combine_format, read_wire_format(root, "moe_combine_format"));
@@ -277,6 +279,7 @@ std::string plan_to_json(const PlanFile& file, int indent) {
   if (!plan.stage_layers.empty()) json["stage_layers"] = plan.stage_layers;
   json["moe_schedule"] = plan.moe_schedule;
   json["moe_degree"] = plan.moe_degree;
+  if (plan.moe_backward_degree > 0) json["moe_backward_degree"] = plan.moe_backward_degree;
   if (plan.moe_shadows > 0) json["moe_shadows"] = plan.moe_shadows;
   if (plan.moe_dispatch_format != WireFormat::kAsComputed)
     json["moe_dispatch_format"] = wire_format_name(plan.moe_dispatch_format);

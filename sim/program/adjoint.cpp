@@ -5,52 +5,33 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "sim/program/forward_results.hpp"
 #include "sim/program/wire_format.hpp"
 
 namespace moesim {
 namespace {
 
-// Whether the operation's result is cheap enough that selective recomputation makes it again.
-bool is_cheap(OpKind kind) {
-  switch (kind) {
-    case OpKind::kNorm:
-    case OpKind::kActivation:
-    case OpKind::kCast:
-    case OpKind::kAttention:
-    case OpKind::kPermute:
-    case OpKind::kSortByExpert:
-    case OpKind::kCompress:
-    case OpKind::kDecompress:
-    case OpKind::kRotary: return true;
-    default: return false;
-  }
-}
-
 class AdjointWriter {
  public:
   AdjointWriter(ChunkBuilder& builder, Chunk& chunk, TensorId input, WeightGradients weights)
-      : builder_(builder), chunk_(chunk), weights_apart_(weights == WeightGradients::kApart) {
-    producer_.assign(chunk.tensors.size(), -1);
-    const auto& tape = builder.tape();
-    for (std::size_t i = 0; i < tape.size(); ++i)
-      if (tape[i].forward)
-        for (const TensorId out : tape[i].op.outputs) producer_[out.index()] = static_cast<std::int32_t>(i);
-    kept_.assign(chunk.tensors.size(), false);
-    for (std::size_t id = 0; id < chunk.tensors.size(); ++id)
-      kept_[id] = is_kept(TensorId(static_cast<std::int32_t>(id)));
-    if (input.valid()) kept_[input.index()] = true;
-    if (builder.plan().recompute != Recompute::kFull) return;
-    for (const TensorId id : builder.layer_inputs()) kept_[id.index()] = true;
-    for (const ChunkBuilder::Entry& entry : tape)  // and what the head reads of the last layer
-      if (!entry.op.layer.valid())
-        for (const TensorId id : entry.op.inputs) kept_[id.index()] = true;
-  }
+      : builder_(builder),
+        chunk_(chunk),
+        weights_apart_(weights == WeightGradients::kApart),
+        results_(builder, chunk, input) {}
 
   void seed(TensorId tensor, TensorId gradient) { set_gradient(tensor, gradient); }
 
   void run() {
     const auto& tape = builder_.tape();
-    for (std::size_t i = tape.size(); i-- > 0;) differentiate(tape[i]);
+    auto pattern = builder_.patterns().rbegin();
+    for (std::size_t i = tape.size(); i > 0;) {
+      if (pattern == builder_.patterns().rend() || pattern->last != i) {
+        differentiate(tape[--i]);
+        continue;
+      }
+      for (auto entry = pattern->entries.rbegin(); entry != pattern->entries.rend(); ++entry) differentiate(*entry);
+      i = pattern++->first;
+    }
   }
 
   [[nodiscard]] TensorId gradient(TensorId tensor) const {
@@ -60,20 +41,6 @@ class AdjointWriter {
   std::vector<Op>& weight_ops() { return weight_ops_; }
 
  private:
-  bool is_kept(TensorId id) const {
-    if (chunk_.tensors[id.index()].role == TensorRole::kWeight) return true;
-    const std::int32_t producer = producer_[id.index()];
-    if (producer < 0) return true;  // comes from outside
-    const Op& op = builder_.tape()[static_cast<std::size_t>(producer)].op;
-    if (op.kind == OpKind::kAllGather && (op.group == GroupKind::kTp || op.group == GroupKind::kCp)) return false;
-    switch (builder_.plan().recompute) {
-      case Recompute::kNone: return true;
-      case Recompute::kSelective: return !is_cheap(op.kind);
-      case Recompute::kFull: return !op.layer.valid();  // embedding and head are not layers
-    }
-    return true;
-  }
-
   void set_gradient(TensorId tensor, TensorId gradient) {
     if (gradients_.size() <= tensor.index()) gradients_.resize(chunk_.tensors.size());
     gradients_[tensor.index()] = gradient;
@@ -94,16 +61,7 @@ class AdjointWriter {
     return ops.back();
   }
 
-  // Makes `id` available in the backward pass: kept, made again already, or made again now with all it needs.
-  void ensure(TensorId id) {
-    if (id.index() >= kept_.size() || kept_[id.index()]) return;
-    const Op forward = builder_.tape()[static_cast<std::size_t>(producer_[id.index()])].op;
-    for (const TensorId input : forward.inputs) ensure(input);
-    for (const TensorId output : forward.outputs) kept_[output.index()] = true;
-    Op again = forward;
-    again.phase = Phase::kRecompute;
-    input_ops_.push_back(again);
-  }
+  void ensure(TensorId id) { results_.ensure(id, input_ops_); }
 
   TensorId gradient_like(TensorId tensor) {
     const Tensor original = chunk_.tensors[tensor.index()];
@@ -256,6 +214,7 @@ class AdjointWriter {
     Op& adjoint = emit(input_ops_, opposite_exchange(op.kind), Phase::kBackwardInput, op, gys, gxs);
     adjoint.group = op.group;
     adjoint.stream = op.stream;
+    results_.has_exchanged(op.layer, input_ops_);
   }
 
   // Rounding passes its gradient through. Behind the exchange of the forward pass, and so before that of the backward pass.
@@ -445,9 +404,8 @@ class AdjointWriter {
   ChunkBuilder& builder_;
   Chunk& chunk_;
   bool weights_apart_;
-  std::vector<std::int32_t> producer_;  // tape entry by tensor; -1: from outside
-  std::vector<bool> kept_;              // or made again already
-  std::vector<TensorId> gradients_;     // by tensor
+  ForwardResults results_;
+  std::vector<TensorId> gradients_;  // by tensor
   std::map<TensorId, TensorId> weight_gradients_;
   std::map<TensorId, TensorId> scales_;  // of compressed gradients
   std::vector<Op> input_ops_;

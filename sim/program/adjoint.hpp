@@ -7,6 +7,8 @@
 //   selective  results of norms, activations, casts, permutations and the attention core are made again
 //   full       only layer inputs are kept, and the last layer's output where the head follows
 // Results that are made again carry Phase::kRecompute and cost what the forward operation costs.
+//
+// A layer whose backward pass has another number of pieces is walked as its pattern says (ChunkBuilder::Pattern).
 #pragma once
 
 #include <vector>

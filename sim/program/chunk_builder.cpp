@@ -17,6 +17,7 @@ void ChunkBuilder::end_layer() { layer_ = LayerId(); }
 
 TensorId ChunkBuilder::make(std::string_view name, TensorRole role, DType type, RowCount rows, std::int64_t columns,
                             std::int64_t groups, GroupKind replicas) {
+  if (role == TensorRole::kWeight && pattern_) return weight_of_first(name);
   chunk_.tensors.push_back(Tensor{name, role, type, rows, columns, groups, layer_, replicas});
   return TensorId(static_cast<std::int32_t>(chunk_.tensors.size()) - 1);
 }
@@ -120,12 +121,14 @@ TensorId ChunkBuilder::linear_weight(std::string_view name, const LinearShape& s
   const std::int64_t columns = shape.transposed ? shape.in : shape.out;
   const TensorId weight = make(name, TensorRole::kWeight, stored, rows, columns, shape.groups, shape.replicas);
   chunk_.tensors[weight.index()].transposed = shape.transposed;
+  chunk_.tensors[weight.index()].guests = shape.guests;
   if (!expert) set_copies(weight, shape.on_tp, shape.tp_copies);
   chunk_.tensors[weight.index()].fp8_operand = recipe_.compute == DType::kFp8 && !shape.high_precision;
   if (shape.bias) {
     const TensorId bias =
         make("linear.bias", TensorRole::kWeight, recipe_.activation, {1}, shape.out, shape.groups, shape.replicas);
     if (!expert) set_copies(bias, shape.bias_on_every_shard ? OnTp::kSame : shape.on_tp, shape.tp_copies);
+    chunk_.tensors[bias.index()].guests = shape.guests;
     chunk_.tensors[bias.index()].same_on_esp = expert && shape.bias_on_every_shard;
   }
   return weight;

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sim/program/program.hpp"
@@ -26,6 +28,7 @@ struct LinearShape {
   std::int64_t in = 0;
   std::int64_t out = 0;
   std::int64_t groups = 1;                // > 1 or expert: one matrix per local expert
+  GuestMatrices guests = {};              // of an expert weight (Tensor)
   GroupKind replicas = GroupKind::kDpCp;  // kEdp marks expert weights
   bool bias = false;
   bool bias_on_every_shard = false;  // added after the shards' sum, so that none of it is cut
@@ -74,6 +77,13 @@ struct ShadowCut {
   std::int64_t experts = 1;
 };
 
+// Rows that are the same thing in both descriptions of a layer (ChunkBuilder::Pattern), cut in one way and in another: pieces in the
+// order of a cut, or one that is the whole.
+struct Recut {
+  std::vector<TensorId> from, to;
+  bool by_source = false;  // each piece is in the order of arrival; else in that of experts
+};
+
 // Two matrices of each of several experts.
 struct ExpertWeights {
   TensorId up, down;
@@ -88,6 +98,7 @@ class ChunkBuilder {
   [[nodiscard]] const ModelShape& model() const { return model_; }
   [[nodiscard]] const Layout& layout() const { return layout_; }
   [[nodiscard]] const PrecisionRecipe& recipe() const { return recipe_; }
+  [[nodiscard]] LayerId layer() const { return layer_; }
   [[nodiscard]] const Tensor& tensor(TensorId id) const { return chunk_.tensors[id.index()]; }
 
   // All operations until the next call belong to this layer; its input is kept under full recomputation.
@@ -200,6 +211,25 @@ class ChunkBuilder {
     OpKind exchange = OpKind::kDispatch;  // of kCompress and kDecompress: what they are there for
   };
   [[nodiscard]] const std::vector<Entry>& tape() const { return tape_; }
+
+  // A layer that its schedule describes twice, once in as many pieces as its forward pass has and once, the pattern, in as many as
+  // its backward pass has. The first description is what is executed forward, the pattern what the backward pass is derived from.
+  struct Pattern {
+    std::size_t first = 0, last = 0;  // entries [first, last) of the tape that it stands in the place of
+    std::vector<Entry> entries;
+    std::vector<Recut> recuts;
+  };
+  struct Place {
+    std::size_t entries = 0, tensors = 0;
+    TensorId cast_source, cast_result;
+  };
+  [[nodiscard]] Place place() const { return {tape_.size(), chunk_.tensors.size(), cast_source_, cast_result_}; }
+  // What was written since `first` is described again, with the same weights; and now it is through. `output`, `pattern_output`:
+  // what the two give.
+  void begin_pattern(const Place& first);
+  void end_pattern(TensorId output, TensorId pattern_output);
+  [[nodiscard]] const std::vector<Pattern>& patterns() const { return patterns_; }
+
   // Layer inputs, the tensors that full recomputation keeps.
   [[nodiscard]] const std::vector<TensorId>& layer_inputs() const { return layer_inputs_; }
 
@@ -208,6 +238,7 @@ class ChunkBuilder {
 
  private:
   Op& record(OpKind kind, std::string_view name, OperandList inputs, OperandList outputs);
+  TensorId weight_of_first(std::string_view name);
   TensorId small_weight(std::string_view name, std::int64_t columns, OnTp on_tp, int tp_copies = 1);
   void set_copies(TensorId weight, OnTp on_tp, int tp_copies);
   // `rows` arrive.
@@ -235,6 +266,10 @@ class ChunkBuilder {
   TensorId loss_logits_;
   std::vector<Entry> tape_;
   std::vector<TensorId> layer_inputs_;
+  std::vector<Pattern> patterns_;
+  // While a pattern is written: where what it stands for begins, where it begins itself, and the weights that it has not met.
+  std::optional<std::pair<Place, Place>> pattern_;
+  std::vector<TensorId> weights_of_first_;
 };
 
 }  // namespace moesim

@@ -58,46 +58,63 @@ std::vector<int> gated_tokens(const Stage& stage, int position, CopyDivision div
   return owners;
 }
 
+// Whether each rank gates its own tokens and sends all their copies, whatever the schedule.
+bool each_its_own(const RoutedLoads& own, const ParallelSizes& sizes, CopyDivision division) {
+  const bool alike = sizes.tp == 1 && (division != CopyDivision::kAllOfEspGroup || sizes.esp == 1);
+  return own.moe_layers == 0 || division == CopyDivision::kOwnTokens || alike;
+}
+
+// What the gate of each rank makes copies of, by expert.
+RoutedLoads gated_loads(const RoutedLoads& own, const Stage& stage, const Plan& plan, const Layout& layout,
+                        CopyDivision division) {
+  RoutedLoads gated = own;
+  gated.sources = distinct_positions(stage, layout, own.sources, division);
+  gated.counts.clear();
+  gated.chosen.clear();
+  gated.shards_apart = division != CopyDivision::kShareOfEachExpert;
+  const std::size_t owners = gated_tokens(stage, 0, division).size();
+  gated.tokens_per_source = own.tokens_per_source * static_cast<std::int64_t>(owners);
+  for (int position = 0; position < gated.sources; ++position)  // the same for all that gate the same tokens
+    gated.turns.push_back(gated_tokens(stage, position, division).front());
+  for (int layer = 0; layer < own.moe_layers; ++layer)
+    for (int variant = 0; variant < own.variants; ++variant)
+      for (int position = 0; position < gated.sources; ++position) {
+        std::vector<std::int32_t> counts(static_cast<std::size_t>(own.experts), 0);
+        for (const int owner : gated_tokens(stage, position, division)) {
+          const auto row = own.chosen_row(layer, variant, owner);
+          for (std::size_t e = 0; e < counts.size(); ++e) counts[e] += row[e];
+        }
+        gated.counts.insert(gated.counts.end(), counts.begin(), counts.end());
+      }
+  if (plan.capacity_factor > 0) apply_capacity(gated, plan.capacity_factor, plan.pad_to_capacity);
+  return gated;
+}
+
+// Each TP rank keeps its share.
+void share_out(RoutedLoads& gated, const Stage& stage, int tp) {
+  if (gated.chosen.empty()) gated.chosen = gated.counts;
+  gated.kept = gated.counts;
+  std::int32_t* count = gated.counts.data();
+  for (int row = 0; row < gated.moe_layers * gated.variants; ++row)
+    for (int position = 0; position < gated.sources; ++position) {
+      const int member = stage.member(position, GroupKind::kTp);
+      for (int slot = 0; slot < gated.slots(); ++slot, ++count)
+        *count = static_cast<std::int32_t>(share_of(*count, member, tp));
+    }
+}
+
 }  // namespace
 
 std::shared_ptr<const RoutedLoads> divide_copies(std::shared_ptr<const RoutedLoads> own, const Plan& plan,
                                                  const Layout& layout, CopyDivision division) {
-  const ParallelSizes& sizes = plan.sizes();
-  const bool alike = sizes.tp == 1 && (division != CopyDivision::kAllOfEspGroup || sizes.esp == 1);
-  if (own->moe_layers == 0 || division == CopyDivision::kOwnTokens || alike) return own;
-
+  if (each_its_own(*own, plan.sizes(), division)) return by_slot(std::move(own), plan.expert_slots);
   const Stage stage(layout);
-  RoutedLoads divided = *own;
-  divided.sources = distinct_positions(stage, layout, own->sources, division);
-  divided.counts.clear();
-  divided.chosen.clear();
-  divided.shards_apart = division != CopyDivision::kShareOfEachExpert;
-  const std::size_t owners = gated_tokens(stage, 0, division).size();
-  divided.tokens_per_source = own->tokens_per_source * static_cast<std::int64_t>(owners);
-
-  for (int layer = 0; layer < own->moe_layers; ++layer)
-    for (int variant = 0; variant < own->variants; ++variant)
-      for (int position = 0; position < divided.sources; ++position) {
-        std::vector<std::int32_t> gated(static_cast<std::size_t>(own->experts), 0);
-        for (const int owner : gated_tokens(stage, position, division)) {
-          const auto row = own->chosen_row(layer, variant, owner);
-          for (std::size_t e = 0; e < gated.size(); ++e) gated[e] += row[e];
-        }
-        divided.counts.insert(divided.counts.end(), gated.begin(), gated.end());
-      }
-  if (plan.capacity_factor > 0) apply_capacity(divided, plan.capacity_factor, plan.pad_to_capacity);
-  if (division != CopyDivision::kShareOfEachExpert) return std::make_shared<const RoutedLoads>(std::move(divided));
-
-  if (divided.chosen.empty()) divided.chosen = divided.counts;
-  divided.kept = divided.counts;
-  std::int32_t* count = divided.counts.data();
-  for (int slot = 0; slot < own->moe_layers * own->variants; ++slot)
-    for (int position = 0; position < divided.sources; ++position) {
-      const int member = stage.member(position, GroupKind::kTp);
-      for (int e = 0; e < own->experts; ++e, ++count)
-        *count = static_cast<std::int32_t>(share_of(*count, member, sizes.tp));
-    }
-  return std::make_shared<const RoutedLoads>(std::move(divided));
+  auto gated =
+      by_slot(std::make_shared<const RoutedLoads>(gated_loads(*own, stage, plan, layout, division)), plan.expert_slots);
+  if (division != CopyDivision::kShareOfEachExpert) return gated;
+  RoutedLoads shared = *gated;
+  share_out(shared, stage, plan.sizes().tp);
+  return std::make_shared<const RoutedLoads>(std::move(shared));
 }
 
 }  // namespace moesim

@@ -29,7 +29,9 @@ enum class CopyDivision : std::uint8_t {
   kAllOfEspGroup,      // the same after the ESP ranks have gathered each other's tokens, repeated ones among them
 };
 
-// `own`: what each rank's own tokens choose, with the plan's capacity applied. The same object where nothing changes.
+// `own`: what each rank's own tokens choose, by expert, with the plan's capacity applied. What is sent is by the plan's slots then: an
+// expert's copies are cut at its capacity first, dealt out over its slots, and shared by the TP ranks last. The same object where
+// nothing changes.
 [[nodiscard]] std::shared_ptr<const RoutedLoads> divide_copies(std::shared_ptr<const RoutedLoads> own, const Plan& plan,
                                                                const Layout& layout, CopyDivision division);
 

@@ -18,13 +18,13 @@ void add_times(const std::int32_t* counts, std::size_t size, std::uint32_t times
 }  // namespace
 
 GroupLoads::GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int ep, int esp)
-    : loads_(&loads), sources_(std::move(sources)), ep_(ep), esp_(esp), local_(loads.experts / ep) {
-  const auto experts = static_cast<std::size_t>(loads.experts);
+    : loads_(&loads), sources_(std::move(sources)), ep_(ep), esp_(esp), local_(loads.slots() / ep) {
+  const auto experts = static_cast<std::size_t>(loads.slots());
   const std::size_t slots = static_cast<std::size_t>(loads.moe_layers) * static_cast<std::size_t>(loads.variants);
   expert_rows_.assign(slots * experts, 0);
   routed_.assign(slots * sources_.size(), 0);
   arrived_.assign(slots * sources_.size(), 0);
-  const auto repeat_first_layer = [&loads](std::vector<std::int64_t>& table) {
+  const auto repeat_first_layer = [&loads](auto& table) {
     const std::size_t one = table.size() / static_cast<std::size_t>(loads.moe_layers);
     for (std::size_t i = one; i < table.size(); ++i) table[i] = table[i - one];
   };
@@ -60,8 +60,10 @@ GroupLoads::GroupLoads(const RoutedLoads& loads, std::vector<int> sources, int e
       for (std::size_t rank = 0; rank < sources_.size(); ++rank)
         of_rank[rank] = routed[static_cast<std::size_t>(sources_[rank])];
     }
+  if (visited()) count_visits(layers);
   if (!loads.balanced || slots == 0) return;
   for (std::vector<std::int64_t>* table : {&expert_rows_, &routed_, &arrived_}) repeat_first_layer(*table);
+  repeat_first_layer(visits_);
 }
 
 GroupLoads GroupLoads::cut(const RowPiece& piece) const {
@@ -77,11 +79,11 @@ GroupLoads GroupLoads::cut(const RowPiece& piece) const {
   }
   table->counts.clear();
   table->counts.reserve(static_cast<std::size_t>(loads_->moe_layers) * static_cast<std::size_t>(loads_->variants) *
-                        static_cast<std::size_t>(table->sources) * static_cast<std::size_t>(loads_->experts));
-  std::vector<ShadowPlace> shadows(static_cast<std::size_t>(loads_->experts));
+                        static_cast<std::size_t>(table->sources) * static_cast<std::size_t>(loads_->slots()));
+  std::vector<ShadowPlace> shadows(static_cast<std::size_t>(loads_->slots()));
   for (int layer = 0; layer < loads_->moe_layers; ++layer) {
     if (!loads_->shadows.empty())
-      for (int expert = 0; expert < loads_->experts; ++expert)
+      for (int expert = 0; expert < loads_->slots(); ++expert)
         shadows[static_cast<std::size_t>(expert)] = loads_->shadow_place(layer, expert);
     for (int variant = 0; variant < loads_->variants; ++variant)
       for (int source = 0; source < table->sources; ++source) {
@@ -92,7 +94,7 @@ GroupLoads GroupLoads::cut(const RowPiece& piece) const {
             table->counts.push_back(static_cast<std::int32_t>(share_of(count, piece.index, piece.of)));
           continue;
         }
-        for (int expert = 0; expert < loads_->experts; ++expert)
+        for (int expert = 0; expert < loads_->slots(); ++expert)
           table->counts.push_back(static_cast<std::int32_t>(
               rows_in_piece(piece, counts[static_cast<std::size_t>(expert)], by_place ? source / esp_ : 0,
                             expert / local_, ep_, shadows[static_cast<std::size_t>(expert)])));
@@ -148,7 +150,7 @@ std::int64_t GroupLoads::gated(int layer, int variant, int i, int j) const {
 }
 
 std::span<const std::int64_t> GroupLoads::expert_rows(int layer, int variant, int i) const {
-  const std::size_t start = slot(layer, variant) * static_cast<std::size_t>(loads_->experts) +
+  const std::size_t start = slot(layer, variant) * static_cast<std::size_t>(loads_->slots()) +
                             static_cast<std::size_t>(i) * static_cast<std::size_t>(local_);
   return std::span(expert_rows_).subspan(start, static_cast<std::size_t>(local_));
 }

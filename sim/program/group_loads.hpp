@@ -53,7 +53,10 @@ class GroupLoads {
   void send_matrix(int layer, int variant, int j, std::vector<std::int64_t>& matrix) const;
   // Where tokens travel once for every part that they visit (visit_table.hpp), of EP member i; there are no shards then.
   [[nodiscard]] bool visited() const { return loads_->visits != nullptr; }
-  [[nodiscard]] VisitRows visits(int layer, int variant, int i) const;  // all 0 where copies travel
+  [[nodiscard]] VisitRows visits(int layer, int variant, int i) const {  // all 0 where copies travel
+    return visited() ? visits_[slot(layer, variant) * static_cast<std::size_t>(ep_) + static_cast<std::size_t>(i)]
+                     : VisitRows();
+  }
   // Tokens from one to the other in a group of the kind that EP member i belongs to: kEp, or kEpAcross and kEpInside; row-major.
   void visit_matrix(int layer, int variant, GroupKind group, int i, std::vector<std::int64_t>& matrix) const;
   // The same between all ranks of the group when every shard gets its own: row-major, rank (i, j) at i * esp + j.
@@ -71,6 +74,8 @@ class GroupLoads {
     return loads_->row(layer, variant, sources_[static_cast<std::size_t>(i * esp_ + j)]);
   }
 
+  void count_visits(int layers);  // of the first so many
+
   std::shared_ptr<const RoutedLoads> cut_;  // of a piece, its table
   const RoutedLoads* loads_;
   std::vector<int> sources_;
@@ -80,6 +85,7 @@ class GroupLoads {
   std::vector<std::int64_t> expert_rows_;  // [slot][expert]
   std::vector<std::int64_t> routed_;       // [slot][i][j]
   std::vector<std::int64_t> arrived_;      // [slot][i][j]
+  std::vector<VisitRows> visits_;          // [slot][i], where tokens travel once for every part that they visit
 };
 
 // The loads of a group and of its pieces, each worked out when it is first asked for.

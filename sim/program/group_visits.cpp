@@ -7,27 +7,34 @@
 
 namespace moesim {
 
-VisitRows GroupLoads::visits(int layer, int variant, int i) const {
-  VisitRows sums;
-  if (!visited()) return sums;
+void GroupLoads::count_visits(int layers) {
   const VisitTable& table = *loads_->visits;
   const VisitParts& parts = table.parts();
+  const auto ep = static_cast<std::size_t>(ep_);
+  const auto on_node = static_cast<std::size_t>(parts.on_node);
   const auto sum = [](std::span<const std::int32_t> visits) {
     return std::accumulate(visits.begin(), visits.end(), std::int64_t{0});
   };
-  const int own = sources_[static_cast<std::size_t>(i)];
-  sums.spread = sum(parts.two_hops() ? table.of_nodes(layer, variant, own) : table.of_members(layer, variant, own));
-  const auto on_node = static_cast<std::size_t>(parts.on_node);
-  const auto node = static_cast<std::size_t>(i) / on_node;
-  for (int from = 0; from < ep_; ++from) {
-    const int source = sources_[static_cast<std::size_t>(from)];
-    const auto members = table.of_members(layer, variant, source);
-    sums.visiting += members[static_cast<std::size_t>(i)];
-    if (!parts.two_hops() || from % parts.on_node != i % parts.on_node) continue;
-    sums.relayed += table.of_nodes(layer, variant, source)[node];
-    sums.relay_spread += sum(members.subspan(node * on_node, on_node));
-  }
-  return sums;
+  visits_.assign(static_cast<std::size_t>(loads_->moe_layers) * static_cast<std::size_t>(loads_->variants) * ep, {});
+  for (int layer = 0; layer < layers; ++layer)
+    for (int variant = 0; variant < loads_->variants; ++variant) {
+      VisitRows* const rows = visits_.data() + slot(layer, variant) * ep;
+      for (std::size_t from = 0; from < ep; ++from) {
+        const auto members = table.of_members(layer, variant, sources_[from]);
+        for (std::size_t to = 0; to < ep; ++to) rows[to].visiting += members[to];
+        if (!parts.two_hops()) {
+          rows[from].spread = sum(members);
+          continue;
+        }
+        const auto nodes = table.of_nodes(layer, variant, sources_[from]);
+        rows[from].spread = sum(nodes);
+        for (std::size_t node = 0; node < nodes.size(); ++node) {
+          VisitRows& relay = rows[node * on_node + from % on_node];  // on that node, with the place of the source
+          relay.relayed += nodes[node];
+          relay.relay_spread += sum(members.subspan(node * on_node, on_node));
+        }
+      }
+    }
 }
 
 void GroupLoads::visit_matrix(int layer, int variant, GroupKind group, int i, std::vector<std::int64_t>& matrix) const {

@@ -52,7 +52,8 @@ enum class OpKind : std::uint8_t {
   kJoinColumns,       // X1, X2... -> Y                and the whole of them
   kSplitRows,         // Y -> Y1, Y2...                copies in the order of pieces, each piece by itself
   kJoinRows,          // Y1, Y2... -> Y                and one behind the other
-  kScale,             // X -> Y                        times Op::factor
+  kRecut,       // Y1, Y2... -> Z1, Z2...        arrived copies in other pieces, each in the order that they were in
+  kScale,       // X -> Y                        times Op::factor
   kCompress,    // X -> Xc (, S)                 rows in the format they travel in (wire_format.hpp); S: their scales
   kDecompress,  // Xc (, S) -> X
   kAddExpertGrads,  // S -> gW                       of the experts in Op::cut, where this rank owns them
@@ -124,10 +125,11 @@ struct Op {
   std::int32_t attention = -1;        // kAttention and its gradient: index into Chunk::attentions
   std::int64_t payload_elements = 0;  // gradient and parameter buckets: elements of this rank before sharding
   DType payload_type = DType::kBf16;
-  std::int32_t after = -1;    // one more dependency: an earlier op of the same block; -1: none
-  std::int32_t bucket = -1;   // gradient and parameter buckets of data parallelism: index into Program::buckets
-  float factor = 1;           // kScale
-  std::int8_t to_source = 0;  // kSortByExpert: 1: back into the order of arrival, of shares or of pieces
+  std::int32_t after = -1;   // one more dependency: an earlier op of the same block; -1: none
+  std::int32_t bucket = -1;  // gradient and parameter buckets of data parallelism: index into Program::buckets
+  float factor = 1;          // kScale
+  // kSortByExpert: 1: back into the order of arrival, of shares or of pieces. kRecut: 1: the pieces are in the order of arrival.
+  std::int8_t to_source = 0;
   RowPiece cut = {};  // kSortByExpert: how the pieces are cut, where it is about those; of experts that move: which
   Fusion fusion = Fusion::kNone;
   ColumnBlock columns = {};  // of the products of experts: those of W that they multiply by, or of gW that they add to

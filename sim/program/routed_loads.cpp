@@ -61,22 +61,37 @@ std::span<const std::int32_t> RoutedLoads::shadows_in(int moe_layer, const RowPi
 }
 
 std::shared_ptr<const RoutedLoads> by_slot(std::shared_ptr<const RoutedLoads> loads, const ExpertSlots& slots) {
-  if (slots.in_order() || loads->balanced || loads->moe_layers == 0) return loads;
+  const bool spare = slots.has_spare(loads->experts);
+  if (slots.in_order() || (loads->balanced && !spare) || loads->moe_layers == 0) return loads;
   RoutedLoads placed = *loads;
   if (placed.chosen.empty()) placed.chosen = placed.counts;
-  const auto reorder = [&](std::vector<std::int32_t>& table, const std::vector<std::int32_t>& by_expert) {
-    if (by_expert.empty()) return;
-    const auto experts = static_cast<std::size_t>(loads->experts);
-    const std::size_t rows = by_expert.size() / experts;
-    for (std::size_t row = 0; row < rows; ++row) {
-      const int layer = static_cast<int>(row / (rows / static_cast<std::size_t>(loads->moe_layers)));
-      for (std::size_t slot = 0; slot < experts; ++slot)
-        table[row * experts + slot] =
-            by_expert[row * experts + static_cast<std::size_t>(slots.expert(layer, static_cast<std::int64_t>(slot)))];
-    }
-  };
-  reorder(placed.counts, loads->counts);
-  reorder(placed.kept, loads->kept);
+  placed.spare_slots = static_cast<int>(slots.slots(loads->experts)) - loads->experts;
+  placed.balanced = loads->balanced && !spare;  // layers differ
+  placed.counts.clear();
+  placed.counts.reserve(loads->counts.size() / static_cast<std::size_t>(loads->experts) *
+                        static_cast<std::size_t>(placed.slots()));
+  std::vector<int> holders(static_cast<std::size_t>(loads->experts));    // [expert]: slots that hold it
+  std::vector<int> number_of(static_cast<std::size_t>(placed.slots()));  // [slot]: its number among those
+  for (int layer = 0; layer < loads->moe_layers; ++layer) {
+    std::fill(holders.begin(), holders.end(), 0);
+    for (int slot = 0; slot < placed.slots(); ++slot)
+      if (const std::int32_t expert = slots.expert(layer, slot); expert != kNoExpert)
+        number_of[static_cast<std::size_t>(slot)] = holders[static_cast<std::size_t>(expert)]++;
+    for (int variant = 0; variant < loads->variants; ++variant)
+      for (int source = 0; source < loads->sources; ++source) {
+        const std::span<const std::int32_t> chosen = loads->row(layer, variant, source);
+        for (int slot = 0; slot < placed.slots(); ++slot) {
+          const std::int32_t expert = slots.expert(layer, slot);
+          if (expert == kNoExpert) {
+            placed.counts.push_back(0);
+            continue;
+          }
+          const auto e = static_cast<std::size_t>(expert);
+          placed.counts.push_back(static_cast<std::int32_t>(
+              dealt_rows(chosen[e], number_of[static_cast<std::size_t>(slot)], holders[e], loads->turn(source))));
+        }
+      }
+  }
   return std::make_shared<const RoutedLoads>(std::move(placed));
 }
 

@@ -24,10 +24,12 @@ struct RoutedLoads {
   int variants = 1;  // distinct micro-batches
   int sources = 1;   // distinct source ranks
   int experts = 0;
+  int spare_slots = 0;  // places of `counts` and `kept` beyond the experts, where experts stand in several
   int top_k = 0;
   std::int64_t tokens_per_source = 0;
   std::vector<std::int32_t>
-      counts;  // [moe_layer][variant][source][expert], where experts have places by slot (by_slot)
+      counts;                       // [moe_layer][variant][source][expert], where experts have places by slot (by_slot)
+  std::vector<std::int32_t> turns;  // [source]: of dealt_rows; empty: as numbered
   std::vector<std::int32_t>
       chosen;  // what the gate of a rank chose, before a capacity cut or padded it; empty: as counts
   std::vector<std::int32_t> kept;  // of those, what the capacity left; a rank sends its share of it; empty: all of it
@@ -41,16 +43,21 @@ struct RoutedLoads {
   bool balanced = true;
   std::vector<std::string> notes;
 
+  [[nodiscard]] int slots() const { return experts + spare_slots; }
+  [[nodiscard]] int turn(int source) const {
+    const int row = source % sources;
+    return turns.empty() ? row : turns[static_cast<std::size_t>(row)];
+  }
   [[nodiscard]] std::span<const std::int32_t> row(int moe_layer, int variant, int source) const {
-    return row_of(counts, moe_layer, variant, source);
+    return row_of(counts, slots(), moe_layer, variant, source);
   }
   // What the gate chose; `row` is what is sent.
   [[nodiscard]] std::span<const std::int32_t> chosen_row(int moe_layer, int variant, int source) const {
-    return row_of(chosen.empty() ? counts : chosen, moe_layer, variant, source);
+    return row_of(chosen.empty() ? counts : chosen, experts, moe_layer, variant, source);
   }
   // What it has before the ranks of its TP group share it out.
   [[nodiscard]] std::span<const std::int32_t> kept_row(int moe_layer, int variant, int source) const {
-    return row_of(kept.empty() ? counts : kept, moe_layer, variant, source);
+    return row_of(kept.empty() ? counts : kept, slots(), moe_layer, variant, source);
   }
 
   [[nodiscard]] int shadow_count() const { return moe_layers == 0 ? 0 : static_cast<int>(shadows.size()) / moe_layers; }
@@ -59,10 +66,10 @@ struct RoutedLoads {
   [[nodiscard]] std::span<const std::int32_t> shadows_in(int moe_layer, const RowPiece& piece) const;
 
  private:
-  [[nodiscard]] std::span<const std::int32_t> row_of(const std::vector<std::int32_t>& table, int moe_layer, int variant,
-                                                     int source) const {
+  [[nodiscard]] std::span<const std::int32_t> row_of(const std::vector<std::int32_t>& table, int places, int moe_layer,
+                                                     int variant, int source) const {
     const std::size_t index = (static_cast<std::size_t>(moe_layer) * variants + variant) * sources + source % sources;
-    return std::span(table).subspan(index * experts, static_cast<std::size_t>(experts));
+    return std::span(table).subspan(index * places, static_cast<std::size_t>(places));
   }
 };
 
@@ -75,7 +82,8 @@ constexpr int kMostVariants = 4;
 [[nodiscard]] Result<RoutedLoads> routed_loads_from(const LoadMapper& mapper, int moe_layers, int experts, int top_k,
                                                     std::int64_t tokens_per_source, int sources, int micro_batches);
 
-// The same loads for experts that stand in these slots: what is sent by slot, what gates chose by expert as before.
+// The same loads for experts that stand in these slots: what is sent by slot, dealt out where an expert has several (dealt_rows),
+// what gates chose by expert as before. Of loads whose copies nobody shares out yet.
 [[nodiscard]] std::shared_ptr<const RoutedLoads> by_slot(std::shared_ptr<const RoutedLoads> loads,
                                                          const ExpertSlots& slots);
 

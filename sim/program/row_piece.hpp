@@ -24,6 +24,13 @@ namespace moesim {
   return rows * (member + 1) / members - rows * member / members;
 }
 
+// Of `rows` copies that one source has for an expert those that go to number `slot` of the `slots` that hold it (layer_slots.hpp). The
+// rest of the division falls to later slots, and for the next source, by `turn`, to others. 5 over 2 are 2 and 3 at turn 0, 3 and 2 at
+// turn 1.
+[[nodiscard]] constexpr std::int64_t dealt_rows(std::int64_t rows, int slot, int slots, int turn) {
+  return share_of(rows, (slot + turn) % slots, slots);
+}
+
 enum class CutBy : std::uint8_t { kWhole, kShare, kDistance, kShadow };
 
 struct RowPiece {

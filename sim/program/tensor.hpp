@@ -37,6 +37,13 @@ struct RowCount {
   bool operator==(const RowCount&) const = default;
 };
 
+// Of the matrices of local experts (sim/plan/layer_slots.hpp).
+struct GuestMatrices {
+  std::int64_t without_state = 0;  // the last so many, which no rank of the EP group keeps an optimizer's state for
+  bool room = false;               // whether ranks have slots for guests
+  bool operator==(const GuestMatrices&) const = default;
+};
+
 enum class TensorRole : std::uint8_t { kWeight, kWeightGradient, kActivation, kActivationGradient, kGatheredWeights };
 
 struct Tensor {
@@ -55,10 +62,13 @@ struct Tensor {
   bool same_on_esp = false;   // expert weights: every ESP rank holds all of it (the bias of a down-projection)
   bool fp8_operand = false;   // weights: an FP8 GEMM reads it, so that recipes which keep FP8 copies keep one of this
   TensorId gradient_of = {};  // weight gradients: the weight
+  GuestMatrices guests = {};  // expert weights: what of the groups is lent by other ranks
   bool tied = false;          // weights: the embedding table once more, without storage of its own
   bool transposed = false;    // weights: stored as [out, in], as the embedding table that a tied head multiplies by
   [[nodiscard]] std::int64_t elements() const { return rows.count * columns * groups; }  // balanced
-  [[nodiscard]] Bytes bytes() const { return storage(elements(), type); }                // balanced
+  // Of those the optimizer's state is kept, ZeRO cuts and replicas reduce: the first ones.
+  [[nodiscard]] std::int64_t owned_elements() const { return rows.count * columns * (groups - guests.without_state); }
+  [[nodiscard]] Bytes bytes() const { return storage(elements(), type); }  // balanced
   // Made and released within a step, in contrast to weights and what belongs to them.
   [[nodiscard]] bool is_transient() const {
     return role == TensorRole::kActivation || role == TensorRole::kActivationGradient;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "sim/program/routed_loads.hpp"
@@ -33,28 +36,57 @@ VisitTable::VisitTable(const RoutedLoads& loads, const VisitParts& parts, const 
                        const ExpertSlots& slots)
     : parts_(parts), variants_(loads.variants), sources_(loads.sources) {
   layers_ = loads.balanced && slots.in_order() ? 1 : loads.moe_layers;
-  std::vector<std::int32_t> visits;
+  const auto rows = static_cast<std::size_t>(layers_) * static_cast<std::size_t>(variants_ * sources_);
+  members_.reserve(rows * static_cast<std::size_t>(parts_.ep));
+  nodes_.reserve(rows * static_cast<std::size_t>(parts_.nodes()));
+  std::optional<VisitLaw> law;
+  // Layers and sources beyond those that were recorded repeat them: rows of the same counts have the same visits.
+  std::unordered_map<std::string_view, std::size_t> first_with;
+  std::size_t row = 0;
   for (int layer = 0; layer < layers_; ++layer) {
-    const std::span<const std::int32_t> expert_of_slot =
-        slots.in_order() ? std::span<const std::int32_t>()
-                         : std::span(slots.expert_at[static_cast<std::size_t>(layer)]);
-    VisitLaw law(loads.experts, loads.top_k, groups, expert_of_slot);
+    if (!law || !slots.in_order()) {
+      law.emplace(loads.experts, loads.top_k, groups,
+                  slots.in_order() ? std::span<const std::int32_t>()
+                                   : std::span(slots.expert_at[static_cast<std::size_t>(layer)]));
+      first_with.clear();
+    }
     for (int variant = 0; variant < variants_; ++variant)
-      for (int source = 0; source < sources_; ++source) {
+      for (int source = 0; source < sources_; ++source, ++row) {
         const auto counts = loads.row(layer, variant, source);
-        law.visits(counts, loads.tokens_per_source, parts_.ep, visits);
-        members_.insert(members_.end(), visits.begin(), visits.end());
-        const std::vector<std::int32_t> of_members = std::move(visits);
-        law.visits(counts, loads.tokens_per_source, parts_.nodes(), visits);
-        // Each was rounded by itself.
-        for (std::size_t node = 0; node < visits.size(); ++node) {
-          const auto first = of_members.begin() + static_cast<std::ptrdiff_t>(node) * parts_.on_node;
-          const auto last = first + parts_.on_node;
-          visits[node] = std::clamp(visits[node], *std::max_element(first, last), std::accumulate(first, last, 0));
-        }
-        nodes_.insert(nodes_.end(), visits.begin(), visits.end());
+        const std::string_view bytes(reinterpret_cast<const char*>(counts.data()), counts.size_bytes());
+        const auto [known, fresh] = first_with.try_emplace(bytes, row);
+        if (fresh)
+          add_row(*law, counts, loads.tokens_per_source);
+        else
+          repeat_row(known->second);
       }
   }
+}
+
+void VisitTable::add_row(VisitLaw& law, std::span<const std::int32_t> counts, std::int64_t tokens) {
+  std::vector<std::int32_t> visits;
+  law.choose(counts, tokens);
+  law.visits(parts_.ep, visits);
+  members_.insert(members_.end(), visits.begin(), visits.end());
+  const auto of_members = std::span(members_).last(visits.size());
+  law.visits(parts_.nodes(), visits);
+  // Each was rounded by itself.
+  for (std::size_t node = 0; node < visits.size(); ++node) {
+    const auto first = of_members.begin() + static_cast<std::ptrdiff_t>(node) * parts_.on_node;
+    const auto last = first + parts_.on_node;
+    visits[node] = std::clamp(visits[node], *std::max_element(first, last), std::accumulate(first, last, 0));
+  }
+  nodes_.insert(nodes_.end(), visits.begin(), visits.end());
+}
+
+void VisitTable::repeat_row(std::size_t row) {
+  const auto repeat = [row](std::vector<std::int32_t>& table, int width) {
+    const auto size = static_cast<std::size_t>(width);
+    table.resize(table.size() + size);
+    std::copy_n(table.begin() + static_cast<std::ptrdiff_t>(row * size), size, table.end() - width);
+  };
+  repeat(members_, parts_.ep);
+  repeat(nodes_, parts_.nodes());
 }
 
 std::shared_ptr<const VisitTable> VisitCache::table(const RoutedLoads& loads, const VisitParts& parts,

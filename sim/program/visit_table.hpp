@@ -26,6 +26,7 @@
 namespace moesim {
 
 struct RoutedLoads;
+class VisitLaw;
 
 // How an EP group is divided for tokens that visit it.
 struct VisitParts {
@@ -62,6 +63,8 @@ class VisitTable {
   }
 
  private:
+  void add_row(VisitLaw& law, std::span<const std::int32_t> counts, std::int64_t tokens);
+  void repeat_row(std::size_t row);  // an earlier one
   [[nodiscard]] std::span<const std::int32_t> row_of(const std::vector<std::int32_t>& table, int width, int layer,
                                                      int variant, int source) const {
     const std::size_t row = (static_cast<std::size_t>(layer % layers_) * static_cast<std::size_t>(variants_) +

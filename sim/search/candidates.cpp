@@ -129,6 +129,7 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
   plan.comm_sm_share = space_.comm_sm_share;
   plan.moe_schedule = cell.moe_schedule->name();
   plan.moe_degree = cell.moe_degree;
+  plan.moe_backward_degree = cell.moe_backward_degree;
   plan.moe_shadows = cell.moe_shadows;
   plan.all_to_all = cell.all_to_all;
   const ScheduleChoice& choice = schedules_[static_cast<std::size_t>(candidate.schedule)];
@@ -143,7 +144,7 @@ Plan CandidateMaker::plan_of(const Cell& cell, const Candidate& candidate) const
 CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells) const {
   Need need;
   const int world = costs_.view().ranks();
-  std::map<std::pair<const MoeSchedule*, std::array<int, 9>>, std::int32_t> known;
+  std::map<std::pair<const MoeSchedule*, std::array<int, 10>>, std::int32_t> known;
   std::map<std::array<std::int64_t, 9>, std::size_t> groups;
   for (const Cell& cell : cells) {
     const ParallelSizes& s = cell.sizes;
@@ -152,10 +153,10 @@ CandidateMaker::Need CandidateMaker::table_needs(const std::vector<Cell>& cells)
     const bool repeats = stage_ranks % kMostSources == 0 && world % kMostSources == 0;
     const int pp = repeats ? 1 : s.pp;
     const int algorithm = static_cast<int>(cell.all_to_all);
-    const auto [entry, fresh] = known.try_emplace(
-        {cell.moe_schedule,
-         {cell.moe_degree, cell.moe_shadows, s.tp, s.cp, s.ep, s.esp, cell.micro_batch, pp, algorithm}},
-        static_cast<std::int32_t>(need.tables.size()));
+    const auto [entry, fresh] = known.try_emplace({cell.moe_schedule,
+                                                   {cell.moe_degree, cell.moe_backward_degree, cell.moe_shadows, s.tp,
+                                                    s.cp, s.ep, s.esp, cell.micro_batch, pp, algorithm}},
+                                                  static_cast<std::int32_t>(need.tables.size()));
     if (fresh) {
       Plan plan = plan_of(cell, {});
       plan.layout.sizes.pp = pp;

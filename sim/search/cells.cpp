@@ -69,6 +69,7 @@ Plan plan_of(const SearchSpace& space, const Cell& cell) {
   plan.seq_length = space.seq_length;
   plan.precision = space.precision;
   plan.moe_degree = cell.moe_degree;
+  plan.moe_backward_degree = cell.moe_backward_degree;
   plan.moe_shadows = cell.moe_shadows;
   return plan;
 }
@@ -77,6 +78,14 @@ Plan plan_of(const SearchSpace& space, const Cell& cell) {
 std::vector<int> searched_degrees(const ModelShape& model, const SearchSpace& space, const Cell& cell) {
   if (model.first_moe() == nullptr) return {1};
   return space.moe_degree.empty() ? cell.moe_schedule->degrees(plan_of(space, cell)) : space.moe_degree;
+}
+
+// And in its backward pass, where the forward pass has the cell's number.
+std::vector<int> searched_backward_degrees(const ModelShape& model, const SearchSpace& space, const Cell& cell) {
+  if (model.first_moe() == nullptr || space.moe_backward_degree.empty()) return {0};
+  std::vector<int> degrees = space.moe_backward_degree;
+  std::replace(degrees.begin(), degrees.end(), cell.moe_degree, 0);
+  return degrees;
 }
 
 std::vector<int> searched_shadows(const ModelShape& model, const SearchSpace& space, const Cell& cell) {
@@ -164,10 +173,13 @@ Result<CellList> enumerate_cells(const ModelShape& model, const SearchSpace& spa
                   }
                   for (const int degree : searched_degrees(model, space, cell)) {
                     cell.moe_degree = degree;
-                    cell.moe_shadows = 0;
-                    for (const int shadows : searched_shadows(model, space, cell)) {
-                      cell.moe_shadows = shadows;
-                      look_at(cell);
+                    for (const int backward : searched_backward_degrees(model, space, cell)) {
+                      cell.moe_backward_degree = backward;
+                      cell.moe_shadows = 0;
+                      for (const int shadows : searched_shadows(model, space, cell)) {
+                        cell.moe_shadows = shadows;
+                        look_at(cell);
+                      }
                     }
                   }
                 }

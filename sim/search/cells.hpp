@@ -14,6 +14,7 @@ struct Cell {
   int micro_batch = 1;
   const MoeSchedule* moe_schedule = nullptr;
   int moe_degree = 1;
+  int moe_backward_degree = 0;  // as a plan's: 0 where it is that of the forward pass
   int moe_shadows = 0;
   ExchangeAlgorithm all_to_all = ExchangeAlgorithm::kLinear;
 };

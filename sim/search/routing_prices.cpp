@@ -27,7 +27,7 @@ std::vector<double>& RoutingPrices::seconds(const Op& op, const Chunk& chunk, in
   const auto [columns_out, type_out] = shape(op.outputs);
   std::vector<double>& known =
       seconds_[{op.kind, op.group, op.name.data(), columns_in, type_in, columns_out, type_out, piece_of(op, chunk),
-                op.inputs.size() + op.outputs.size(), op.fusion, op.columns.of}];
+                op.inputs.size() * (OperandList::kMost + 1) + op.outputs.size(), op.fusion, op.columns.of}];
   if (known.empty()) known.assign(static_cast<std::size_t>(layers), -1);
   return known;
 }

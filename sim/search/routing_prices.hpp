@@ -38,8 +38,8 @@ class RoutingPrices {
   [[nodiscard]] std::vector<double>& seconds(const Op& op, const Chunk& chunk, int layers);
 
  private:
-  // An operation by its group, its name, the width and type of what it reads and writes, how many operands that are, its part in
-  // a larger kernel and the columns of its weight; its rows come from the loads.
+  // An operation by its group, its name, the width and type of what it reads and writes, how many operands that are each, its part
+  // in a larger kernel and the columns of its weight; its rows come from the loads.
   using Key = std::tuple<OpKind, GroupKind, const char*, std::int64_t, DType, std::int64_t, DType, RowPiece, int,
                          Fusion, std::int8_t>;
 

@@ -28,6 +28,7 @@ struct SearchSpace {
   std::vector<std::string> pipeline;
   std::vector<std::string> moe_schedule;
   std::vector<int> moe_degree;  // pieces that they cut copies into; empty: all that each can (MoeSchedule::degrees)
+  std::vector<int> moe_backward_degree;  // the same in backward passes; empty: as many as in the forward pass
   std::vector<int> moe_shadows = {0};  // experts of each MoE layer that they shadow, where they can (possible_shadows)
   std::vector<ExchangeAlgorithm> all_to_all = {ExchangeAlgorithm::kLinear};
 
@@ -49,8 +50,9 @@ struct SearchSpace {
 //   ep          up to the experts
 //   pp          up to the layers
 //   micro_batch 1, 2, 4, 8
-//   moe_schedule all up to 128 ranks; above, the plan's default and parm-s1, for each further one prices the exchanges of
-//                every layer anew (CPU time of DeepSeek-V3 on 2048 H800 with a trace: 10 s with one, 13 s with these two)
+//   moe_schedule all up to 128 ranks; above, the plan's default and deepep, for each further one prices the exchanges of every
+//                layer anew (CPU time of DeepSeek-V3 on 2048 H800 with a trace: 9 s with one, 12 s with these two, whose step takes
+//                18.8 s instead of 21.1 s; 15 s and the same step with parm-s1 for a third)
 //   all_to_all   the plan's default: each further one prices the exchanges of every layer anew
 // Widen or narrow any of them afterwards; the certificate speaks of the space given.
 [[nodiscard]] SearchSpace default_space(const ModelShape& model, const ClusterView& view, std::int64_t seq_length,

@@ -18,10 +18,11 @@ namespace {
 
 constexpr double kWorthSaying = 0.05;  // of the largest difference
 
-// A program: by the name of its schedule, its number of pieces and of shadowed experts.
+// A program: by the name of its schedule, its numbers of pieces and of shadowed experts.
 struct Looked {
   std::string_view name;
   int degree = 1;
+  int backward_degree = 1;
   int shadows = 0;
   bool operator==(const Looked&) const = default;
 };
@@ -49,36 +50,37 @@ Result<std::vector<MoeAlternative>> moe_alternatives(const Plan& plan, const Mod
   MOESIM_ASSIGN(options.loads, loads_for(plan, model, trace, 1));
   MOESIM_ASSIGN(const MoeSchedule* own, find_moe_schedule(plan.moe_schedule));
   const int own_degree = moe_degree(*own, plan);
+  const int own_backward = moe_backward_degree(*own, plan);
   // The plan's own program under whichever name.
   std::vector<Looked> looked_at;
   for (std::string_view name = own->name(); !name.empty();) {
-    looked_at.push_back({name, own_degree, plan.moe_shadows});
+    looked_at.push_back({name, own_degree, own_backward, plan.moe_shadows});
     MOESIM_ASSIGN(const MoeSchedule* same, find_moe_schedule(name));
     name = same->same_as(plan, *shape);
   }
-  const auto play = [&](const Plan& other, int degree) -> Result<MoeAlternative> {
+  const auto play = [&](const Plan& other, int degree, int backward) -> Result<MoeAlternative> {
     MOESIM_ASSIGN(const SimulatedStep step, simulate_step(other, model, costs, trace, options));
-    return MoeAlternative{other.moe_schedule, degree, other.moe_shadows, false, step.metrics};
+    return MoeAlternative{other.moe_schedule, degree, backward, other.moe_shadows, false, step.metrics};
   };
-  MOESIM_ASSIGN(MoeAlternative as_it_is, play(plan, own_degree));
+  MOESIM_ASSIGN(MoeAlternative as_it_is, play(plan, own_degree, own_backward));
   as_it_is.own = true;
   found.push_back(std::move(as_it_is));
   const std::vector<int> few = options.loads->balanced ? std::vector<int>{0} : few_shadows(*shape);
   for (const MoeSchedule* schedule : moe_schedules()) {
     MOESIM_ASSIGN(Plan other, plan_under(*schedule, plan, costs.view()));
-    other.moe_degree = 0;
+    other.moe_degree = other.moe_backward_degree = 0;
     if (!check_moe_schedule(*schedule, other, *shape)) continue;
     std::optional<MoeAlternative> best;
     for (const int degree : schedule->degrees(other)) {
       other.moe_degree = degree;
       for (const int shadows : possible_shadows(*schedule, other, *shape, few)) {
         other.moe_shadows = shadows;
-        const Looked one{schedule->name(), degree, shadows};
-        const bool known =
-            is_listed(looked_at, one) || is_listed(looked_at, {schedule->same_as(other, *shape), degree, shadows});
+        const Looked one{schedule->name(), degree, degree, shadows};
+        const Looked same{schedule->same_as(other, *shape), degree, degree, shadows};
+        const bool known = is_listed(looked_at, one) || is_listed(looked_at, same);
         looked_at.push_back(one);
         if (known) continue;
-        MOESIM_ASSIGN(MoeAlternative played, play(other, degree));
+        MOESIM_ASSIGN(MoeAlternative played, play(other, degree, degree));
         if (!best || played.metrics.step_time < best->metrics.step_time) best = std::move(played);
       }
     }

@@ -1,5 +1,5 @@
-// Why a plan's MoE schedule: the same plan under every schedule that can run it, in every number of pieces and, with a trace, with a
-// few shadowed experts (few_shadows) where it shadows any.
+// Why a plan's MoE schedule: the same plan under every schedule that can run it, in every number of pieces (one for both passes, but
+// for the plan as it is) and, with a trace, with a few shadowed experts (few_shadows) where it shadows any.
 //
 // Everything else stays as it is: layout, pipeline, recomputation, ZeRO, precision, loads. Of programs that are the same the first
 // listed counts. `fits` says whether the memory of today is enough for it.
@@ -15,7 +15,8 @@ namespace moesim {
 
 struct MoeAlternative {
   std::string schedule;
-  int degree = 1;    // pieces that it cuts copies into
+  int degree = 1;  // pieces that it cuts copies into
+  int backward_degree = 1;
   int shadows = 0;   // experts of each layer that it shadows
   bool own = false;  // the plan's
   StepMetrics metrics;

@@ -41,6 +41,8 @@ constexpr std::array<FieldTraits, kSweepFields> kFields = {{
     {SweepField::kMoeSchedule, "moe_schedule", "--moe-schedule", FieldKind::kWord, 0, 0, "MoE-layer schedules"},
     {SweepField::kMoeDegree, "moe_degree", "--moe-degree", FieldKind::kWhole, 0, kMostMoePieces,
      "Pieces that they cut token copies into; 0: their own number"},
+    {SweepField::kMoeBackwardDegree, "moe_backward_degree", "--moe-backward-degree", FieldKind::kWhole, 0,
+     kMostMoePieces, "The same in the backward pass; without it as many as forward"},
     {SweepField::kMoeShadows, "moe_shadows", "--moe-shadows", FieldKind::kWhole, 0, kMostShadows,
      "Experts of each MoE layer that they shadow"},
     {SweepField::kAllToAll, "all_to_all", "--all-to-all", FieldKind::kWord, 0, 0, "Algorithms of the token exchange"},
@@ -187,6 +189,7 @@ void apply(SweepField field, const AxisValue& value, PlanFile& file) {
     case SweepField::kPipeline: plan.pipeline = word(); return;
     case SweepField::kMoeSchedule: plan.moe_schedule = word(); return;
     case SweepField::kMoeDegree: plan.moe_degree = whole(); return;
+    case SweepField::kMoeBackwardDegree: plan.moe_backward_degree = whole(); return;
     case SweepField::kMoeShadows: plan.moe_shadows = whole(); return;
     case SweepField::kAllToAll: plan.all_to_all = find_exchange_algorithm(word()).value(); return;
     case SweepField::kCapacityFactor: plan.capacity_factor = std::get<double>(value); return;

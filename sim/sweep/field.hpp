@@ -37,6 +37,7 @@ enum class SweepField : std::uint8_t {
   kPipeline,
   kMoeSchedule,
   kMoeDegree,
+  kMoeBackwardDegree,
   kMoeShadows,
   kAllToAll,
   kCapacityFactor,

@@ -75,6 +75,25 @@ TEST(EmulatedTraining, TokensThatVisit) {
   expect_as_on_cpu(plan, two_layers());
 }
 
+// Of the pieces of the forward pass, for several experts of a rank.
+TEST(EmulatedTraining, PiecesThatAreCutAgain) {
+  Plan plan = small_plan({.dp = 2, .ep = 2});
+  plan.moe_schedule = "pipemoe";
+  plan.moe_degree = 2;
+  plan.moe_backward_degree = 4;
+  expect_as_on_cpu(plan, two_layers());
+}
+
+// Rows of maps that are dealt out on the device, weights lent and gradients brought home between its buffers.
+TEST(EmulatedTraining, GuestsOfExperts) {
+  for (const ZeroStage stage : {ZeroStage::kNone, ZeroStage::kGradients}) {
+    Plan plan = small_plan({.dp = 4, .ep = 2, .edp = 2});
+    plan.zero_expert = stage;
+    plan.expert_slots = {{{3, 0, 7, 2, 5, 5, 1, 6, 4, 3}}};
+    expect_as_on_cpu(plan, two_layers());
+  }
+}
+
 TEST(EmulatedTraining, ContextParallelism) { expect_as_on_cpu(small_plan({.cp = 2, .esp = 2}), two_layers()); }
 
 TEST(EmulatedTraining, Pipelines) {

@@ -1,10 +1,10 @@
 // What of exec/cuda needs no device: geometry of launches, libraries found at run time, errors of the runtime as ours.
 #include <gmock/gmock.h>
 
+#include "base/shared_library.hpp"
 #include "exec/cuda/cublas_library.hpp"
 #include "exec/cuda/cuda_status.hpp"
 #include "exec/cuda/kernels/geometry.hpp"
-#include "exec/cuda/shared_library.hpp"
 
 namespace moesim {
 namespace {

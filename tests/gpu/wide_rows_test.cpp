@@ -147,6 +147,10 @@ TEST_P(WideRowsTest, PermutesAndSorts) {
   expect_same("sort_rows", GetParam(), kRows, kColumns, [&](const MatrixView& y, const auto& input) {
     expect_ok(backend().sort_rows(stream(), {counts, 2, RowOrder::kByExpert, input(1, kRows, kColumns)->view(), y}));
   });
+  const RowRun runs[] = {{2, 0, 3}, {0, 3, kRows - 3}};
+  expect_same("move_rows", GetParam(), kRows, kColumns, [&](const MatrixView& y, const auto& input) {
+    expect_ok(backend().move_rows(stream(), {runs, input(1, kRows, kColumns)->view(), y}));
+  });
 }
 
 TEST_P(WideRowsTest, Optimizer) {

@@ -42,6 +42,7 @@ Result<PreparedRun> prepare(const Session& session, const RunRequest& request, c
   if (!waits && !predicts_switch) return prepared;
   const Job& job = prepared.job;
   MOESIM_ASSIGN(const Prediction prediction, predict(request.prediction, job, request.job));
+  prepared.job.notes.insert(prepared.job.notes.end(), prediction.notes.begin(), prediction.notes.end());
   if (waits) prepared.waits = waits_for(prediction, job);
   ExpertSlots now = job.file.plan.expert_slots;
   for (const SlotChange& change : job.changes) {

@@ -124,6 +124,8 @@ Result<PreparedPlan> prepare(const Candidate& candidate, const ValidateRequest& 
   PreparedPlan prepared;
   MOESIM_ASSIGN(prepared.job, prepare_job(candidate.file, candidate.path, request.job, world));
   MOESIM_ASSIGN(prepared.prediction, predict(request.prediction, prepared.job, request.job));
+  const std::vector<std::string>& notes = prepared.prediction.notes;
+  prepared.job.notes.insert(prepared.job.notes.end(), notes.begin(), notes.end());
   return prepared;
 }
 

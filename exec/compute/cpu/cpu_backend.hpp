@@ -54,11 +54,13 @@ class CpuBackend final : public ComputeBackend {
   [[nodiscard]] Status top_k(DeviceStream stream, const TopKArgs& args) override;
   [[nodiscard]] Status top_k_grad(DeviceStream stream, const TopKGradArgs& args) override;
   [[nodiscard]] Status build_routing(DeviceStream stream, const BuildRoutingArgs& args) override;
+  [[nodiscard]] Status deal_rows(DeviceStream stream, const DealRowsArgs& args) override;
   [[nodiscard]] Status permute(DeviceStream stream, const PermuteArgs& args) override;
   [[nodiscard]] Status permute_grad(DeviceStream stream, const PermuteGradArgs& args) override;
   [[nodiscard]] Status unpermute(DeviceStream stream, const UnpermuteArgs& args) override;
   [[nodiscard]] Status unpermute_grad(DeviceStream stream, const UnpermuteGradArgs& args) override;
   [[nodiscard]] Status sort_rows(DeviceStream stream, const SortRowsArgs& args) override;
+  [[nodiscard]] Status move_rows(DeviceStream stream, const MoveRowsArgs& args) override;
 
   [[nodiscard]] Status add(DeviceStream stream, const AddArgs& args) override;
   [[nodiscard]] Status cast(DeviceStream stream, const CastArgs& args) override;

@@ -137,4 +137,11 @@ Status CpuBackend::sort_rows(DeviceStream, const SortRowsArgs& args) {
   return {};
 }
 
+Status CpuBackend::move_rows(DeviceStream, const MoveRowsArgs& args) {
+  MOESIM_TRY(check_operands(args));
+  for (const RowRun& run : args.runs)
+    for (std::int64_t i = 0; i < run.rows; ++i) copy_row(args.x, run.from + i, args.y, run.to + i);
+  return {};
+}
+
 }  // namespace moesim

@@ -123,19 +123,35 @@ __global__ void weight_grad_kernel(Copies copies, Operand gx, Operand y, Operand
   }
 }
 
+// The last run with first <= row.
+__device__ RowRun run_with(const RowRun* runs, std::int64_t count, std::int64_t row) {
+  std::int64_t low = 0, high = count - 1;
+  while (low < high) {
+    const std::int64_t middle = (low + high + 1) / 2;
+    if (runs[middle].first <= row)
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return runs[low];
+}
+
 template <int kWidth>
-__global__ void move_rows_kernel(const RowRun* runs, std::int64_t count, Operand x, Operand y) {
-  for (std::int64_t row = blockIdx.x; row < y.rows; row += gridDim.x) {
-    std::int64_t low = 0, high = count - 1;  // the last run with first <= row
-    while (low < high) {
-      const std::int64_t middle = (low + high + 1) / 2;
-      if (runs[middle].first <= row)
-        low = middle;
-      else
-        high = middle - 1;
-    }
-    const RowRun run = runs[low];
+__global__ void move_rows_kernel(const RowRun* runs, std::int64_t count, std::int64_t rows, Operand x, Operand y) {
+  for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+    const RowRun run = run_with(runs, count, row);
     copy_row<kWidth>(x, run.from + row - run.first, y, run.to + row - run.first);
+  }
+}
+
+__global__ void deal_rows_kernel(const RowRun* runs, std::int64_t count, std::int64_t rows, const std::int32_t* before,
+                                 std::int32_t* copy_of_row, std::int32_t* row_of_copy) {
+  for (std::int64_t row = thread_of_row(); row < rows; row += threads_of_row()) {
+    const RowRun run = run_with(runs, count, row);
+    const std::int64_t to = run.to + row - run.first;
+    const std::int32_t copy = before[run.from + row - run.first];
+    copy_of_row[to] = copy;
+    if (copy >= 0) row_of_copy[copy] = static_cast<std::int32_t>(to);
   }
 }
 
@@ -182,11 +198,18 @@ void unpermute_grad(Stream stream, const Copies& copies, const Operand& gx, cons
     launch(weight_grad_kernel<1>, warps, stream, copies, gx, y, gp);
 }
 
-void move_rows(Stream stream, const RowRun* runs, std::int64_t count, const Operand& x, const Operand& y) {
+void move_rows(Stream stream, const RowRun* runs, std::int64_t count, std::int64_t rows, const Operand& x,
+               const Operand& y) {
   if (all_wide({x, y}))
-    launch(move_rows_kernel<kWideColumns>, block_per_row(y.rows, y.columns, kWideColumns), stream, runs, count, x, y);
+    launch(move_rows_kernel<kWideColumns>, block_per_row(rows, y.columns, kWideColumns), stream, runs, count, rows, x,
+           y);
   else
-    launch(move_rows_kernel<1>, block_per_row(y.rows, y.columns, 1), stream, runs, count, x, y);
+    launch(move_rows_kernel<1>, block_per_row(rows, y.columns, 1), stream, runs, count, rows, x, y);
+}
+
+void deal_rows(Stream stream, const RowRun* runs, std::int64_t count, std::int64_t rows, const std::int32_t* before,
+               std::int32_t* copy_of_row, std::int32_t* row_of_copy) {
+  launch(deal_rows_kernel, over_elements(1, rows, 1), stream, runs, count, rows, before, copy_of_row, row_of_copy);
 }
 
 }  // namespace moesim::gpu

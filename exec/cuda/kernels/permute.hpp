@@ -26,6 +26,10 @@ void unpermute_grad(Stream stream, const Copies& copies, const Operand& gx, cons
 struct RowRun {
   std::int64_t first, from, to, rows;
 };
-void move_rows(Stream stream, const RowRun* runs, std::int64_t count, const Operand& x, const Operand& y);
+void move_rows(Stream stream, const RowRun* runs, std::int64_t count, std::int64_t rows, const Operand& x,
+               const Operand& y);  // rows: of all runs
+// The same with the rows of a map, `rows` in all, from a copy of its copy_of_row; row_of_copy follows (DealRowsArgs).
+void deal_rows(Stream stream, const RowRun* runs, std::int64_t count, std::int64_t rows, const std::int32_t* before,
+               std::int32_t* copy_of_row, std::int32_t* row_of_copy);
 
 }  // namespace moesim::gpu

@@ -117,8 +117,12 @@ MetricTable what_if_table(const std::vector<WhatIf>& experiments, Seconds now) {
 
 // The plan under other schedules of the MoE layer, fastest first.
 MetricTable moe_schedule_table(const std::vector<MoeAlternative>& alternatives, Seconds now) {
+  const bool apart = std::any_of(alternatives.begin(), alternatives.end(),
+                                 [](const MoeAlternative& one) { return one.backward_degree != one.degree; });
   MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
                      {"degree", MetricUnit::kNone, "pieces", "That it cuts token copies into, the best number"},
+                     {"backward_degree", MetricUnit::kNone, "pieces back", "The same in the backward pass",
+                      apart ? MetricShown::kEverywhere : MetricShown::kMachinesOnly},
                      {"shadows", MetricUnit::kNone, "shadows", "Experts that it shadows, the best number"},
                      {"own", MetricUnit::kNone, "the plan's", "As the plan is"},
                      {"step_time_s", MetricUnit::kSeconds, "step", "Then"},
@@ -133,18 +137,21 @@ MetricTable moe_schedule_table(const std::vector<MoeAlternative>& alternatives, 
     const StepBreakdown& b = one.metrics.breakdown;
     const auto exposed = [&b](Category category) { return b.exposed[static_cast<std::size_t>(category)].value(); };
     const auto compute = [&b](Category category) { return b.compute[static_cast<std::size_t>(category)].value(); };
-    table.add_row(
-        {one.schedule, std::int64_t{one.degree}, std::int64_t{one.shadows}, one.own, one.metrics.step_time.value(),
-         1 - one.metrics.step_time / now, exposed(Category::kEpComm), exposed(Category::kEspComm),
-         exposed(Category::kTpComm), compute(Category::kRouting), compute(Category::kExperts), one.metrics.fits},
-        one.own ? RowTone::kGood : RowTone::kPlain);
+    table.add_row({one.schedule, std::int64_t{one.degree}, std::int64_t{one.backward_degree}, std::int64_t{one.shadows},
+                   one.own, one.metrics.step_time.value(), 1 - one.metrics.step_time / now, exposed(Category::kEpComm),
+                   exposed(Category::kEspComm), exposed(Category::kTpComm), compute(Category::kRouting),
+                   compute(Category::kExperts), one.metrics.fits},
+                  one.own ? RowTone::kGood : RowTone::kPlain);
   }
   return table;
 }
 
 std::string in_words(const MoeAlternative& one) {
   std::string words = one.schedule;
-  if (one.degree > 1) words += fmt::format(" in {} pieces", one.degree);
+  if (one.backward_degree != one.degree)
+    words += fmt::format(" in {} pieces forward and {} backward", one.degree, one.backward_degree);
+  else if (one.degree > 1)
+    words += fmt::format(" in {} pieces", one.degree);
   if (one.shadows > 0) words += fmt::format(" with {} shadowed expert{}", one.shadows, one.shadows > 1 ? "s" : "");
   return words;
 }

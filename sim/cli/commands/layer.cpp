@@ -48,12 +48,19 @@ bool some_shadow(const std::vector<ScheduleOutcome>& outcomes) {
                      [](const ScheduleOutcome& outcome) { return outcome.shadows > 0; });
 }
 
+bool some_cut_apart(const std::vector<ScheduleOutcome>& outcomes) {
+  return std::any_of(outcomes.begin(), outcomes.end(),
+                     [](const ScheduleOutcome& outcome) { return outcome.backward_degree != outcome.degree; });
+}
+
 MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const ScheduleOutcome& baseline,
                            const ClusterView& view) {
   const std::vector<int> tiers = used_tiers(outcomes, view);
   std::vector<MetricColumn> columns = {
       {"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer (docs/schedules.md)"},
       {"degree", MetricUnit::kNone, "pieces", "That it cuts token copies into, the best number here"},
+      {"backward_degree", MetricUnit::kNone, "pieces back", "The same in the backward pass",
+       some_cut_apart(outcomes) ? MetricShown::kEverywhere : MetricShown::kMachinesOnly},
       {"time_s", MetricUnit::kSeconds, "time", "Forward and backward"},
       {"speedup", MetricUnit::kFactor, "speed-up", "Over the baseline"},
       {"forward_s", MetricUnit::kSeconds, "forward", "Forward pass"},
@@ -76,11 +83,14 @@ MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const S
   for (const ScheduleOutcome& outcome : outcomes) {
     if (!outcome.refused.empty()) continue;
     const LayerResult& result = outcome.result;
-    std::vector<MetricValue> values = {
-        std::string(outcome.schedule->name()), std::int64_t{outcome.degree},
-        result.times.total().value(),          baseline.result.times.total() / result.times.total(),
-        result.times.forward.value(),          result.times.backward.value(),
-        result.exposed_communication().value()};
+    std::vector<MetricValue> values = {std::string(outcome.schedule->name()),
+                                       std::int64_t{outcome.degree},
+                                       std::int64_t{outcome.backward_degree},
+                                       result.times.total().value(),
+                                       baseline.result.times.total() / result.times.total(),
+                                       result.times.forward.value(),
+                                       result.times.backward.value(),
+                                       result.exposed_communication().value()};
     for (const int tier : tiers) values.emplace_back(result.sent_at(tier).count());
     values.emplace_back(result.flops().value());
     values.emplace_back(result.memory.peak.count());
@@ -94,11 +104,12 @@ MetricTable schedule_table(const std::vector<ScheduleOutcome>& outcomes, const S
   return table;
 }
 
-// Every schedule in every number of pieces.
+// Every schedule in every number of pieces, and in two where they may be faster.
 MetricTable degree_table(const std::vector<ScheduleOutcome>& outcomes) {
   MetricTable table(
       {{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
        {"degree", MetricUnit::kNone, "pieces", "That it cuts token copies into"},
+       {"backward_degree", MetricUnit::kNone, "pieces back", "The same in the backward pass"},
        {"shadows", MetricUnit::kNone, "shadows", "Shadowed experts, the best number with it"},
        {"time_s", MetricUnit::kSeconds, "time", "Forward and backward"},
        {"forward_s", MetricUnit::kSeconds, "forward", "Forward pass"},
@@ -108,13 +119,13 @@ MetricTable degree_table(const std::vector<ScheduleOutcome>& outcomes) {
        {"fits", MetricUnit::kNone, "fits", "Beside the framework's reserve"}});
   for (const ScheduleOutcome& outcome : outcomes)
     for (const DegreeOutcome& one : outcome.degrees)
-      table.add_row({std::string(outcome.schedule->name()), std::int64_t{one.degree}, std::int64_t{one.shadows},
-                     one.times.total().value(), one.times.forward.value(), one.times.backward.value(),
-                     one.exposed_communication.value(), one.peak_memory.count(), one.fits});
+      table.add_row({std::string(outcome.schedule->name()), std::int64_t{one.degree}, std::int64_t{one.backward_degree},
+                     std::int64_t{one.shadows}, one.times.total().value(), one.times.forward.value(),
+                     one.times.backward.value(), one.exposed_communication.value(), one.peak_memory.count(), one.fits});
   return table;
 }
 
-// The same for people: a row per schedule that has a choice, a column per number of pieces.
+// For people: a row per schedule that has a choice, a column per number of pieces in both passes.
 MetricTable degree_pivot(const std::vector<ScheduleOutcome>& outcomes) {
   std::set<int> degrees;
   for (const ScheduleOutcome& outcome : outcomes)
@@ -127,8 +138,9 @@ MetricTable degree_pivot(const std::vector<ScheduleOutcome>& outcomes) {
     if (outcome.degrees.size() < 2) continue;
     std::vector<MetricValue> values = {std::string(outcome.schedule->name())};
     for (const int degree : degrees) {
-      const auto one = std::find_if(outcome.degrees.begin(), outcome.degrees.end(),
-                                    [degree](const DegreeOutcome& o) { return o.degree == degree; });
+      const auto one = std::find_if(outcome.degrees.begin(), outcome.degrees.end(), [degree](const DegreeOutcome& o) {
+        return o.degree == degree && o.backward_degree == degree;
+      });
       values.push_back(one == outcome.degrees.end() ? MetricValue() : MetricValue(one->times.total().value()));
     }
     table.add_row(std::move(values));
@@ -301,7 +313,6 @@ Status write_figures(const Session& session, const LayerRequest& request, const 
 }
 
 RunResult run_one_layer(Session& session, const LayerRequest& request) {
-  MOESIM_TRY(check_writable(request.plot, session.overwrite()));
   MOESIM_TRY(prepare_folder(request.figures, session.overwrite()));
   MOESIM_ASSIGN(const LayerScenario scenario, load_layer_scenario(request));
   MOESIM_ASSIGN(const LayerCase layer, layer_case_of(request, scenario));
@@ -346,9 +357,12 @@ RunResult run_one_layer(Session& session, const LayerRequest& request) {
     return outcome.refused.empty() && outcome.program.loads->visits != nullptr;
   });
   if (visits) report.notes.emplace_back(kVisitsNote);
-  if (visits && layer.plan.sizes().ep_on_node > 1) report.notes.push_back(nodes_note(layer.plan.sizes()));
+  for (const ScheduleOutcome& outcome : outcomes) {
+    if (!outcome.refused.empty() || !outcome.same_as.empty()) continue;
+    for (std::string& note : outcome.schedule->notes(outcome.program.plan)) report.notes.push_back(std::move(note));
+  }
   if (!request.plot.empty()) {
-    MOESIM_TRY(write_output(request.plot, timelines_figure(layer_text(layer), outcomes), session.overwrite()));
+    MOESIM_TRY(write_figure(request.plot, timelines_figure(layer_text(layer), outcomes), session.overwrite()));
     session.say(fmt::format("wrote {}", request.plot));
   }
   MOESIM_TRY(write_figures(session, request, layer, outcomes));
@@ -358,7 +372,7 @@ RunResult run_one_layer(Session& session, const LayerRequest& request) {
 
 RunResult run_layer(Session& session, const LayerRequest& request) {
   MOESIM_TRY(session.check_output());
-  if (request.plot == "-") return usage_error("--plot: a figure is written to a file, not to stdout", "name a file");
+  MOESIM_TRY(check_figure(request.plot, session.overwrite()));
   if (request.grid.empty()) return run_one_layer(session, request);
   if (request.names_a_layer())
     return usage_error("a grid names its own clusters, sizes and layouts",

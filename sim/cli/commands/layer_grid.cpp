@@ -25,6 +25,7 @@ struct GridHardware {
   std::vector<std::unique_ptr<const ClusterView>> views;
   std::vector<std::unique_ptr<const CostModel>> costs;
   std::vector<const CostModel*> models;
+  std::vector<std::string> notes;
 };
 
 Result<GridHardware> load_hardware(const LayerGrid& grid, const std::vector<std::string>& more_profiles) {
@@ -32,13 +33,16 @@ Result<GridHardware> load_hardware(const LayerGrid& grid, const std::vector<std:
   names.insert(names.end(), grid.profiles.begin(), grid.profiles.end());
   MOESIM_ASSIGN(const std::vector<Profile> profiles, load_profiles(names));
   GridHardware hardware;
+  std::set<std::string> devices;
   for (const GridCluster& cluster : grid.clusters) {
     MOESIM_ASSIGN(const ClusterSpec spec, load_cluster(cluster.cluster, cluster.nodes));
     MOESIM_ASSIGN(ClusterView view, compile(spec));
     hardware.views.push_back(std::make_unique<const ClusterView>(std::move(view)));
     hardware.costs.push_back(std::make_unique<const CostModel>(make_cost_model(*hardware.views.back(), profiles)));
     hardware.models.push_back(hardware.costs.back().get());
+    devices.merge(device_names(*hardware.views.back()));
   }
+  hardware.notes = notes_of_other_devices(names, profiles, devices, "the grid's clusters");
   return hardware;
 }
 
@@ -130,19 +134,20 @@ MetricTable pivot(const GridSummary& summary, const GridTimes& times, const Grid
 MetricTable degree_table(const GridSummary& summary, const GridTimes& times) {
   MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
                      {"degree", MetricUnit::kNone, "pieces", "That it cuts token copies into"},
-                     {"layers", MetricUnit::kNone, "layers", "Of which no other number is faster"}});
+                     {"backward_degree", MetricUnit::kNone, "pieces back", "The same in the backward pass"},
+                     {"layers", MetricUnit::kNone, "layers", "Of which no other numbers are faster"}});
   for (const DegreeCount& count : summary.degrees)
-    table.add_row(
-        {std::string(times.schedules[count.schedule]->name()), std::int64_t{count.degree}, std::int64_t{count.layers}});
+    table.add_row({std::string(times.schedules[count.schedule]->name()), std::int64_t{count.degree},
+                   std::int64_t{count.backward_degree}, std::int64_t{count.layers}});
   return table;
 }
 
-// The same for people: a row per schedule that is ever faster for being cut, a column per number of pieces.
+// For people: a row per schedule that is ever faster for being cut, a column per number of pieces of the forward pass.
 MetricTable degree_pivot(const GridSummary& summary, const GridTimes& times) {
   std::map<std::size_t, std::map<int, int>> layers;
   std::set<int> degrees;
   for (const DegreeCount& count : summary.degrees) {
-    layers[count.schedule][count.degree] = count.layers;
+    layers[count.schedule][count.degree] += count.layers;
     degrees.insert(count.degree);
   }
   std::vector<MetricColumn> columns = {{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"}};
@@ -158,16 +163,20 @@ MetricTable degree_pivot(const GridSummary& summary, const GridTimes& times) {
   return table;
 }
 
-// What another number of pieces backward than forward would be worth.
+// What another number of pieces backward than forward is worth.
 MetricTable apart_table(std::span<const ApartSummary> schedules, const GridTimes& times) {
   MetricTable table({{"schedule", MetricUnit::kNone, "schedule", "Of the MoE layer"},
                      {"layers", MetricUnit::kNone, "layers", "That it has a time for"},
                      {"differ", MetricUnit::kNone, "want two", "Numbers of pieces, one forward and one backward"},
-                     {"gain_mean", MetricUnit::kRatio, "gain", "Of these, by the two, if changing cost nothing"},
-                     {"gain_max", MetricUnit::kRatio, "at most", "The same, of the layer with the most"}});
+                     {"gain_mean", MetricUnit::kRatio, "gain", "Of these, over one number"},
+                     {"gain_max", MetricUnit::kRatio, "at most", "The same, of the layer with the most"},
+                     {"free_differ", MetricUnit::kNone, "if free, want two", "If nothing had to be cut again"},
+                     {"free_gain_mean", MetricUnit::kRatio, "gain", "Of these, over one number"},
+                     {"free_gain_max", MetricUnit::kRatio, "at most", "The same, of the layer with the most"}});
   for (const ApartSummary& one : schedules)
     table.add_row({std::string(times.schedules[one.schedule]->name()), std::int64_t{one.layers},
-                   std::int64_t{one.differ}, one.mean_gain, one.most_gain});
+                   std::int64_t{one.differ.layers}, one.differ.mean_gain, one.differ.most_gain,
+                   std::int64_t{one.for_free.layers}, one.for_free.mean_gain, one.for_free.most_gain});
   return table;
 }
 
@@ -188,7 +197,6 @@ MetricTable rule_record(const RuleSummary& rule) {
 }  // namespace
 
 RunResult run_layer_grid(Session& session, const LayerGridRequest& request) {
-  MOESIM_TRY(check_writable(request.plot, session.overwrite()));
   MOESIM_ASSIGN(const LayerGrid grid, load_grid(request.grid));
   MOESIM_ASSIGN(const std::size_t baseline, grid_baseline(request.baseline));
   MOESIM_ASSIGN(const GridHardware hardware, load_hardware(grid, request.profiles));
@@ -210,15 +218,13 @@ RunResult run_layer_grid(Session& session, const LayerGridRequest& request) {
       .shown = SectionShown::kPeopleOnly;
   report.add_rows("degrees", "", degree_table(summary, times)).shown = SectionShown::kMachinesOnly;
   if (MetricTable pieces = degree_pivot(summary, times); !pieces.rows().empty())
-    report.add_rows("pieces", "Layers by their best number of pieces", std::move(pieces)).shown =
+    report.add_rows("pieces", "Layers by their best number of pieces (forward)", std::move(pieces)).shown =
         SectionShown::kPeopleOnly;
   report.add_rows("passes_apart", "", apart_table(summary.apart, times)).shown = SectionShown::kMachinesOnly;
   std::vector<ApartSummary> apart = summary.apart;
-  std::erase_if(apart, [](const ApartSummary& one) { return one.differ == 0; });
+  std::erase_if(apart, [](const ApartSummary& one) { return one.for_free.layers == 0; });
   if (!apart.empty())
-    report
-        .add_rows("backward_pieces", "If backward passes had a number of pieces of their own",
-                  apart_table(apart, times))
+    report.add_rows("backward_pieces", "Layers that want another number of pieces backward", apart_table(apart, times))
         .shown = SectionShown::kPeopleOnly;
   if (summary.rule) {
     report.add_record("parm_rule", "Parm's rule", rule_record(*summary.rule));
@@ -226,9 +232,10 @@ RunResult run_layer_grid(Session& session, const LayerGridRequest& request) {
   } else {
     report.notes.emplace_back("Parm's rule is not judged: parm-s1 and parm-s2 are not both listed");
   }
+  report.notes.insert(report.notes.end(), hardware.notes.begin(), hardware.notes.end());
   if (!grid.note.empty()) report.notes.push_back(grid.note);
   if (!request.plot.empty()) {
-    MOESIM_TRY(write_output(request.plot, grid_figure(grid, times, summary, baseline), session.overwrite()));
+    MOESIM_TRY(write_figure(request.plot, grid_figure(grid, times, summary, baseline), session.overwrite()));
     session.say(fmt::format("wrote {}", request.plot));
   }
   MOESIM_TRY(session.emit(report));

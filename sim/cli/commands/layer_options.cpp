@@ -140,8 +140,10 @@ void add_layer_options(CLI::App& command, Session& session, LayerRequest& reques
   std::vector<std::string> grids;
   for (const std::string& name : builtin_grid_names()) grids.push_back(std::string(kBuiltinPrefix) + name);
   session.suggest(grid, std::move(grids));
-  command.add_option("--plot", request.plot, "Write a figure: timelines of a layer; speed-ups and winners of a grid")
-      ->option_text("FILE.svg")
+  command
+      .add_option("--plot", request.plot,
+                  "Write a figure, SVG or PNG: timelines of a layer; speed-ups and winners of a grid")
+      ->option_text("FILE.svg|png")
       ->group(kGrid);
   command.add_option("--figures", request.figures, "Write a timeline of each schedule to this folder, NAME.svg")
       ->option_text("FOLDER")

@@ -41,6 +41,8 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans, const std::vector<O
   });
   const bool cut =
       std::any_of(plans.begin(), plans.end(), [](const RankedPlan& ranked) { return ranked.plan.moe_degree > 1; });
+  const bool cut_apart = std::any_of(plans.begin(), plans.end(),
+                                     [](const RankedPlan& ranked) { return ranked.plan.moe_backward_degree > 0; });
   const bool shadows =
       std::any_of(plans.begin(), plans.end(), [](const RankedPlan& ranked) { return ranked.plan.moe_shadows > 0; });
   const bool exchanges = std::any_of(
@@ -69,6 +71,7 @@ MetricTable plan_table(const std::vector<RankedPlan>& plans, const std::vector<O
         metric.column.shown = MetricShown::kMachinesOnly;
       if (metric.column.key == "moe_schedule" && several) metric.column.shown = MetricShown::kEverywhere;
       if (metric.column.key == "moe_degree" && cut) metric.column.shown = MetricShown::kEverywhere;
+      if (metric.column.key == "moe_backward_degree" && cut_apart) metric.column.shown = MetricShown::kEverywhere;
       if (metric.column.key == "moe_shadows" && shadows) metric.column.shown = MetricShown::kEverywhere;
       if (metric.column.key == "all_to_all" && exchanges) metric.column.shown = MetricShown::kEverywhere;
     }
@@ -92,6 +95,11 @@ std::string degrees_text(const SearchSpace& space) {
   return space.moe_degree.empty() ? std::string("all of each") : fmt::format("{}", fmt::join(space.moe_degree, ", "));
 }
 
+std::string backward_degrees_text(const SearchSpace& space) {
+  return space.moe_backward_degree.empty() ? std::string("as forward")
+                                           : fmt::format("{}", fmt::join(space.moe_backward_degree, ", "));
+}
+
 std::string shadows_text(const SearchSpace& space) { return fmt::format("{}", fmt::join(space.moe_shadows, ", ")); }
 
 std::string schedules_text(const SearchSpace& space) {
@@ -109,6 +117,8 @@ MetricTable certificate_record(const Certificate& certificate, const SearchSpace
       {{"moe_schedules", MetricUnit::kNone, "MoE schedules searched", "More with --moe-schedule"},
        schedules_text(space)},
       {{"moe_degrees", MetricUnit::kNone, "in numbers of pieces", "Others with --moe-degree"}, degrees_text(space)},
+      {{"moe_backward_degrees", MetricUnit::kNone, "and in backward passes", "Others with --moe-backward-degree"},
+       backward_degrees_text(space)},
       {{"moe_shadows", MetricUnit::kNone, "with shadowed experts", "Where they shadow any; others with --moe-shadows"},
        shadows_text(space)},
       {{"considered", MetricUnit::kNone, "plans considered", "Combinations of the space"}, certificate.considered},

@@ -225,14 +225,12 @@ MetricTable rules_record(const ReplayRequest& request, const ReplayScenario& sce
         (copy * scenario.options.spare_slots * scenario.trace.layers()).count()}});
 }
 
-// What a plan can say of the answer: one placement, of experts that stand once.
+// What a plan can say of the answer: one placement.
 Status check_plan_out(const Session& session, const ReplayRequest& request, const ReplayScenario& scenario) {
   if (request.plan_out.empty()) return {};
   MOESIM_TRY(check_writable(request.plan_out, session.overwrite()));
   if (scenario.policies.size() != 2)
     return usage_error("--plan-out: one policy decides what is written", "name one that decides with --policies");
-  if (request.options.spare_slots > 0)
-    return usage_error("--plan-out: a plan has no spare slots", "leave --spare-slots out");
   return {};
 }
 
@@ -241,6 +239,10 @@ Status write_moved_plan(const Session& session, const ReplayRequest& request, co
   if (request.plan_out.empty()) return {};
   PlanFile moved = *scenario.plan;
   MOESIM_ASSIGN(moved.plan.expert_slots, slots_after(replay));
+  const ModelShape& model = scenario.layer.scenario.model.shape;
+  MOESIM_TRY(check_plan(moved.plan, model, scenario.layer.scenario.view->ranks()));
+  MOESIM_ASSIGN(const MoeSchedule* schedule, moe_schedule_of(moved.plan));
+  MOESIM_TRY(check_moe_schedule(*schedule, moved.plan, *model.first_moe()));
   MOESIM_TRY(write_output(request.plan_out, plan_to_json(moved, 2) + "\n", session.overwrite()));
   session.say(fmt::format("wrote {}: {} changes by {}", request.plan_out, replay.changes, replay.policy));
   return {};
@@ -248,8 +250,7 @@ Status write_moved_plan(const Session& session, const ReplayRequest& request, co
 
 RunResult run_replay(Session& session, const ReplayRequest& request) {
   MOESIM_TRY(session.check_output());
-  if (request.plot == "-") return usage_error("--plot: a figure is written to a file, not to stdout", "name a file");
-  MOESIM_TRY(check_writable(request.plot, session.overwrite()));
+  MOESIM_TRY(check_figure(request.plot, session.overwrite()));
   MOESIM_ASSIGN(const ReplayScenario scenario, load_replay_scenario(request));
   MOESIM_TRY(check_plan_out(session, request, scenario));
   const std::vector<ReplayRow> rows = play_policies(request, scenario);
@@ -278,7 +279,7 @@ RunResult run_replay(Session& session, const ReplayRequest& request) {
   if (!request.plot.empty()) {
     std::vector<PolicyReplay> replays;
     for (const ReplayRow& row : rows) replays.push_back(row.replay);
-    MOESIM_TRY(write_output(request.plot, replay_figure(title, trace, replays, bounds), session.overwrite()));
+    MOESIM_TRY(write_figure(request.plot, replay_figure(title, trace, replays, bounds), session.overwrite()));
     session.say(fmt::format("wrote {}", request.plot));
   }
   MOESIM_TRY(write_moved_plan(session, request, scenario, rows.back().replay));

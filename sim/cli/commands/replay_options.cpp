@@ -254,8 +254,8 @@ void add_replay_options(CLI::App& command, Session& session, ReplayRequest& requ
                   "What CSV and JSON lines hold: a row per policy, or per policy and recorded step")
       ->default_str(request.rows)
       ->group(kGroup);
-  command.add_option("--plot", request.plot, "Write a figure: the time of an iteration over the recording")
-      ->option_text("FILE.svg")
+  command.add_option("--plot", request.plot, "Write a figure, SVG or PNG: the time of an iteration over the recording")
+      ->option_text("FILE.svg|png")
       ->group(kGroup);
   command
       .add_option("--plan-out", request.plan_out,

@@ -5,7 +5,9 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <set>
 
+#include "models/cluster/device.hpp"
 #include "sim/cli/commands/commands.hpp"
 #include "sim/cli/number_range.hpp"
 #include "sim/cli/sources.hpp"
@@ -125,6 +127,13 @@ Status check_tolerance(const ValidationSummary& summary, double tolerance) {
   return {};
 }
 
+std::set<std::string> measured_devices(const std::vector<ComparedRow>& rows) {
+  std::set<std::string> names;
+  for (const ComparedRow& row : rows)
+    if (const Result<DeviceSpec> device = find_device(row.hardware)) names.insert(device->name);
+  return names;
+}
+
 RunResult run_validate(Session& session, const ValidateRequest& request) {
   MOESIM_TRY(session.check_output());
   Report report = session.new_report();
@@ -136,6 +145,7 @@ RunResult run_validate(Session& session, const ValidateRequest& request) {
     std::move(of_file.begin(), of_file.end(), std::back_inserter(rows));
     report.inputs.push_back(input_record("measurements", file));
   }
+  report.notes = notes_of_other_devices(request.profiles, profiles, measured_devices(rows), "these measurements");
   const ValidationSummary summary = summarize_validation(rows);
   report.add_rows("rows", "", row_table(rows)).shown =
       request.summary_only ? SectionShown::kMachinesOnly : SectionShown::kEverywhere;

@@ -49,7 +49,8 @@ void note_moe(std::vector<std::string>& notes, const Plan& plan, const MoeShape&
   if (plan.comm_sm_share > 0)
     notes.push_back(fmt::format("not expressed: comm_sm_share {:.4g}; NCCL_MAX_CTAS bounds what NCCL's kernels hold",
                                 plan.comm_sm_share));
-  if (!plan.expert_slots.in_order()) notes.emplace_back("not expressed: expert_slots; experts stand in order");
+  if (!plan.expert_slots.in_order())
+    notes.emplace_back("not expressed: expert_slots; experts stand in order, each once");
   if (plan.pad_to_capacity)
     notes.emplace_back("pad_to_capacity needs no switch: DeepSpeed always pads to its capacity");
 }

@@ -101,7 +101,8 @@ void add_moe(MegatronFlags& out, const Plan& plan) {
         fmt::format("not expressed: comm_sm_share {:.4g}; --moe-deepep-num-sms sets it for the flex dispatcher, "
                     "NCCL_MAX_CTAS for NCCL",
                     plan.comm_sm_share));
-  if (!plan.expert_slots.in_order()) out.notes.emplace_back("not expressed: expert_slots; experts stand in order");
+  if (!plan.expert_slots.in_order())
+    out.notes.emplace_back("not expressed: expert_slots; experts stand in order, each once");
 }
 
 void add_recompute(MegatronFlags& out, const ModelShape& model, const Plan& plan, bool moe) {

@@ -324,6 +324,43 @@ TEST(SortRowsTest, ExampleOfTheHeader) {
   EXPECT_EQ(y.values(), (Values{0, 3, 4, 5, 1, 2, 6, 7, 8, 9}));
 }
 
+TEST_P(PermuteTest, MovesRunsOfRowsAndNothingElse) {
+  const DeviceMatrix x(GetParam(), 5, 3, random_values(1, 15));
+  const DeviceMatrix y(GetParam(), 4, 3, random_values(2, 12));
+  const Values xs = x.values(), before = y.values();
+  const RowRun runs[] = {{3, 0, 2}, {1, 3, 1}};
+  expect_ok(backend().move_rows(stream(), {runs, x.view(), y.view()}));
+  Values expected(xs.begin() + 9, xs.end());
+  expected.insert(expected.end(), before.begin() + 6, before.begin() + 9);
+  expected.insert(expected.end(), xs.begin() + 3, xs.begin() + 6);
+  EXPECT_EQ(y.values(), expected);
+  expect_ok(backend().move_rows(stream(), {{}, x.view(), y.view()}));
+  EXPECT_EQ(y.values(), expected);
+}
+
+TEST(DealRowsTest, ExampleOfTheHeader) {
+  Routing r({{0, 1}, {0, 0}}, 2, 2, 0, CapacityPadding::kNone);
+  EXPECT_EQ(r.row_of_copy(), (Int32s{0, 3, 1, 2}));
+  const MapRun runs[] = {{0, 0, 1}, {1, 2, 2}, {3, 1, 1}};
+  expect_ok(backend().deal_rows(stream(), {r.map(), runs}));
+  EXPECT_EQ(r.copy_of_row(), (Int32s{0, 1, 2, 3}));
+  EXPECT_EQ(r.row_of_copy(), (Int32s{0, 1, 2, 3}));
+}
+
+// Rows of padding move with those of their slot, dropped copies have none.
+TEST(DealRowsTest, PaddingMovesToo) {
+  const Routing r({{0, 1}, {0, 1}, {0, 1}}, 2, 2, 2, CapacityPadding::kFull);
+  EXPECT_EQ(r.copy_of_row(), (Int32s{0, 2, 1, 3}));
+  const MapRun runs[] = {{0, 1, 1}, {1, 3, 1}, {2, 0, 1}, {3, 2, 1}};
+  expect_ok(backend().deal_rows(stream(), {r.map(), runs}));
+  EXPECT_EQ(r.copy_of_row(), (Int32s{1, 0, 3, 2}));
+  EXPECT_EQ(r.row_of_copy(), (Int32s{1, 0, 3, 2, -1, -1}));
+  const MapRun gap[] = {{0, 0, 1}, {2, 1, 2}};
+  EXPECT_THAT(refusal(backend().deal_rows(stream(), {r.map(), gap})), ::testing::HasSubstr("do not follow"));
+  const MapRun outside[] = {{0, 1, 4}};
+  EXPECT_THAT(refusal(backend().deal_rows(stream(), {r.map(), outside})), ::testing::HasSubstr("not inside the map"));
+}
+
 TEST(PermuteErrorTest, RefusesWhatDoesNotFit) {
   const Routing r({{1, 0}, {0, 1}}, 2, 2, 0, CapacityPadding::kNone);
   const DeviceMatrix x(DType::kFp32, 2, 3, random_values(1, 6)), y(DType::kFp32, 4, 3), short_y(DType::kFp32, 3, 3);
@@ -343,6 +380,9 @@ TEST(PermuteErrorTest, RefusesWhatDoesNotFit) {
   const std::int64_t negative[] = {5, -1};
   EXPECT_THAT(refusal(backend().sort_rows(stream(), {negative, 2, RowOrder::kByExpert, y.view(), y.view()})),
               ::testing::HasSubstr("negative"));
+  const RowRun too_far[] = {{3, 0, 2}};
+  EXPECT_THAT(refusal(backend().move_rows(stream(), {too_far, y.view(), y.view()})),
+              ::testing::HasSubstr("leaves its matrix"));
   EXPECT_TRUE(y.untouched());
 }
 

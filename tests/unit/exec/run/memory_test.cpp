@@ -161,6 +161,26 @@ TEST(Memory, OfFormatsOnTheWireIsCloseToTheWalk) {
     }
 }
 
+// Pieces of the forward pass until they are cut again, and those of the backward pass from then on.
+TEST(Memory, OfPiecesThatAreCutAgainIsCloseToTheWalk) {
+  for (const auto& [schedule, forward, backward] :
+       {std::tuple("pipemoe", 2, 4), std::tuple("fsmoe", 4, 1), std::tuple("comet", 1, 2)})
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kFull}) {
+      Plan plan = tiny_plan({.dp = 2, .ep = 2});
+      plan.moe_schedule = schedule;
+      plan.moe_degree = forward;
+      plan.moe_backward_degree = backward;
+      plan.recompute = recompute;
+      SCOPED_TRACE(plan_text(plan) + " " + schedule);
+      for (const Held& one : memory_of(plan, tiny_moe())) {
+        EXPECT_EQ(one.use.states, one.walk.static_bytes());
+        const double walk = (one.walk.saved_activations + one.walk.working).value();
+        EXPECT_GT(one.use.tensors.value(), 0.8 * walk);
+        EXPECT_LT(one.use.tensors.value(), 1.2 * walk);
+      }
+    }
+}
+
 // What stays from step to step is cut as the walk says, and what ZeRO 2 and 3 hold for a while is among the tensors. Never more
 // than the walk counts, which lets every reduction lag as far behind as the Program allows; with pipelines but for what has come
 // from another stage before the walk's turn for it.

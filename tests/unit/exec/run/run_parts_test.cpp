@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "exec/run/recut_rows.hpp"
 #include "tests/unit/exec/run/run_testing.hpp"
 
 namespace moesim {
@@ -111,6 +112,37 @@ TEST(Shards, PartsOfDifferentLayoutsMakeTheSameModel) {
   EXPECT_EQ(one.matrices().at({"experts.up", 2, 5}).columns, 48);
   EXPECT_EQ(one.matrices().at({"embedding.table", -1, -1}).rows, 200);
   EXPECT_EQ(difference(one, initial({.tp = 2, .pp = 2, .dp = 2, .ep = 2, .esp = 2})).largest, 0);
+}
+
+// The example of recut_rows.hpp, and its way back.
+TEST(RecutRows, MovesThePartsOfEachBlock) {
+  const RowsByPiece two = {{2, 1}, {2, 1}};
+  const RowsByPiece four = {{1, 0}, {1, 1}, {1, 0}, {1, 1}};
+  const auto there = recut_rows(two, four);
+  ASSERT_EQ(there.size(), 4U);
+  const std::vector<RowRun> runs[] = {{{0, 0, 1}}, {{1, 0, 2}}, {{0, 0, 1}}, {{1, 0, 2}}};
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(there[i].from, static_cast<int>(i / 2));
+    EXPECT_EQ(there[i].to, static_cast<int>(i));
+    EXPECT_EQ(there[i].runs, runs[i]);
+  }
+  const auto back = recut_rows(four, two);
+  ASSERT_EQ(back.size(), 4U);
+  EXPECT_EQ(back[1].from, 1);
+  EXPECT_EQ(back[1].to, 0);
+  EXPECT_EQ(back[1].runs, (std::vector<RowRun>{{0, 1, 2}}));
+}
+
+// Sources as a whole go from run to run of a cut by distance: blocks 0 and 2 are in piece 0 of two, blocks 1 and 3 in piece 1; of four
+// pieces each has one. An empty block moves nothing.
+TEST(RecutRows, MovesBlocksAsAWhole) {
+  const RowsByPiece two = {{3, 0, 2, 0}, {0, 4, 0, 0}};
+  const RowsByPiece one = {{3, 4, 2, 0}};
+  const auto joined = recut_rows(two, one);
+  ASSERT_EQ(joined.size(), 2U);
+  EXPECT_EQ(joined[0].runs, (std::vector<RowRun>{{0, 0, 3}, {3, 7, 2}}));
+  EXPECT_EQ(joined[1].runs, (std::vector<RowRun>{{0, 3, 4}}));
+  EXPECT_TRUE(recut_rows({{0, 0}}, {{0, 0}, {0, 0}}).empty());
 }
 
 TEST(Runner, EveryOperationRunsOnceAndAfterWhatItNeeds) {

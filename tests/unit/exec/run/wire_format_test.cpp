@@ -87,6 +87,24 @@ TEST(WireFormats, EveryScheduleRoundsTheSameRows) {
   }
 }
 
+// Rows that are kept compressed are cut as they are, with their scales.
+TEST(WireFormats, RowsThatAreCutAgainStayAsTheyAre) {
+  const ParallelSizes sizes{.dp = 4, .ep = 4};
+  const Trained reference = trained_with(with_formats(sizes, kNarrow), tiny_moe());
+  const double of_rounding = distance(trained_with(tiny_plan(sizes), tiny_moe()).gradients, reference.gradients);
+  for (const char* schedule : {"schemoe", "comet"})
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kFull})
+      for (const auto& [forward, backward] : {std::pair(2, 4), std::pair(4, 1), std::pair(1, 2)}) {
+        Plan plan = with_formats(sizes, kNarrow);
+        plan.moe_schedule = schedule;
+        plan.moe_degree = forward;
+        plan.moe_backward_degree = backward;
+        plan.recompute = recompute;
+        SCOPED_TRACE(plan.moe_schedule + " in " + std::to_string(forward) + " and " + std::to_string(backward));
+        EXPECT_LT(distance(reference.gradients, trained_with(plan, tiny_moe()).gradients), of_rounding / kCloser);
+      }
+}
+
 // Rows are rounded by themselves, so it is the same on how many ranks experts and layers are, and with recomputation.
 TEST(WireFormats, LayoutsRoundTheSameRows) {
   const Trained reference = trained_with(with_formats({.dp = 2, .ep = 2}, kNarrow), tiny_moe());

@@ -181,6 +181,7 @@ TEST(ShadowCounts, ALayerIsListedWithItsBest) {
   for (const int shadows : {0, 1, 2, 4, 16}) {
     Plan plan = plan_of_schedule(layer, "fastermoe", LayerBoundary::kWhole).value();
     plan.moe_degree = outcome.degree;
+    plan.moe_backward_degree = outcome.backward_degree;
     plan.moe_shadows = shadows;
     const auto played = play_layer(lower_layer(layer, plan, {}).value(), *bed.costs);
     ASSERT_TRUE(played.has_value());

@@ -4,6 +4,7 @@
 #include <array>
 #include <set>
 
+#include "sim/layer/degree_pairs.hpp"
 #include "sim/layer/figures.hpp"
 #include "sim/layer/grid_summary.hpp"
 #include "tests/unit/sim/layer/layer_testing.hpp"
@@ -103,17 +104,35 @@ TEST(PlayGrid, TheSameForAnyNumberOfThreadsAndAsOneByOne) {
     if (!one->timed(15, s)) continue;
     auto best = plan_of_schedule(*layer, one->schedules[s]->name(), LayerBoundary::kWhole);
     ASSERT_TRUE(best.has_value());
-    for (const int degree : one->schedules[s]->degrees(*best)) {
-      Plan tried = *best;
-      tried.moe_degree = degree;
-      const auto time = time_layer(lower_layer(*layer, tried, {}).value(), *bed.costs);
-      const Seconds found = one->seconds[one->place(15, s)];
-      if (degree == one->degrees[one->place(15, s)]) {
-        EXPECT_EQ(found, time->total()) << one->schedules[s]->name();
+    const std::size_t place = one->place(15, s);
+    for (const int forward : one->schedules[s]->degrees(*best))
+      for (const int backward : one->schedules[s]->degrees(*best)) {
+        Plan tried = *best;
+        tried.moe_degree = forward;
+        tried.moe_backward_degree = backward;
+        const auto time = time_layer(lower_layer(*layer, tried, {}).value(), *bed.costs);
+        if (forward == one->degrees[place] && backward == one->backward_degrees[place]) {
+          EXPECT_EQ(one->seconds[place], time->total()) << one->schedules[s]->name();
+        }
+        EXPECT_LE(one->seconds[place], time->total())
+            << one->schedules[s]->name() << " in " << forward << " and " << backward;
+        if (forward == backward) {
+          EXPECT_LE(one->alike[place], time->total()) << one->schedules[s]->name() << " in " << forward;
+        }
       }
-      EXPECT_LE(found, time->total()) << one->schedules[s]->name() << " in " << degree;
-    }
   }
+}
+
+// The example of degree_pairs.hpp.
+TEST(DegreePairs, WhatIsWorthPlaying) {
+  const std::vector<AlikeTimes> alike = {{2, Seconds(4), Seconds(9)}, {4, Seconds(3), Seconds(11)}};
+  const std::vector<DegreePair> pairs = promising_pairs(alike, Seconds(13));
+  ASSERT_EQ(pairs.size(), 1U);
+  EXPECT_EQ(pairs[0].forward, 4);
+  EXPECT_EQ(pairs[0].backward, 2);
+  EXPECT_EQ(pairs[0].least, Seconds(12));
+  EXPECT_EQ(promising_pairs(alike, Seconds(16)).size(), 2U);
+  EXPECT_TRUE(promising_pairs(alike, Seconds(12)).empty());
 }
 
 TEST(PlayGrid, NamesTheLayerThatDoesNotDivide) {
@@ -146,9 +165,12 @@ TEST(GridSummary, ByHand) {
   times.outcomes = {timed, timed, timed, timed, full, timed, timed, full};
   times.seconds = {Seconds(4), Seconds(2), Seconds(4), Seconds(8), Seconds(0), Seconds(1), Seconds(3), Seconds(0)};
   times.degrees = {1, 4, 1, 2, 1, 4, 1, 1};
-  times.passes_apart = times.seconds;
-  times.passes_apart[1] = Seconds(1.6);  // of 2
-  times.passes_apart[5] = Seconds(0.5);  // of 1
+  times.backward_degrees = {1, 4, 1, 2, 1, 2, 1, 1};
+  times.alike = times.seconds;
+  times.alike[5] = Seconds(1.25);  // against 1
+  times.passes_apart = times.alike;
+  times.passes_apart[1] = Seconds(1.6);  // against 2
+  times.passes_apart[5] = Seconds(0.5);
   times.rule.assign(4, ParmChoice::kS1);
   const GridSummary summary = summarize_grid(grid, times, 0);
   ASSERT_EQ(summary.cells.size(), 2U);
@@ -166,20 +188,25 @@ TEST(GridSummary, ByHand) {
   EXPECT_EQ(summary.all.dropped, 1);
   EXPECT_EQ(cell_speedups(grid, times, 0, 0, 1), (std::vector<double>{2, 0.5}));
   EXPECT_FALSE(times.winner(2) == std::optional<std::size_t>(0));
-  // The first schedule in one piece in its three layers; the second in four in two of them and in two in one.
-  ASSERT_EQ(summary.degrees.size(), 3U);
-  const std::array<std::array<int, 3>, 3> counts = {{{0, 1, 3}, {1, 2, 1}, {1, 4, 2}}};
+  // The first schedule in one piece in its three layers; the second in four in two of them, backward in two in one of these, and in two
+  // in one.
+  ASSERT_EQ(summary.degrees.size(), 4U);
+  const std::array<std::array<int, 4>, 4> counts = {{{0, 1, 1, 3}, {1, 2, 2, 1}, {1, 4, 2, 1}, {1, 4, 4, 1}}};
   for (std::size_t i = 0; i < counts.size(); ++i) {
     EXPECT_EQ(static_cast<int>(summary.degrees[i].schedule), counts[i][0]);
     EXPECT_EQ(summary.degrees[i].degree, counts[i][1]);
-    EXPECT_EQ(summary.degrees[i].layers, counts[i][2]);
+    EXPECT_EQ(summary.degrees[i].backward_degree, counts[i][2]);
+    EXPECT_EQ(summary.degrees[i].layers, counts[i][3]);
   }
-  // Two of its layers want two numbers: 2 / 1.6 and 1 / 0.5.
-  EXPECT_EQ(summary.apart[0].differ, 0);
+  // One of its layers wants two numbers, 1.25 / 1; two would at no cost: 2 / 1.6 and 1.25 / 0.5.
+  EXPECT_EQ(summary.apart[0].differ.layers, 0);
   EXPECT_EQ(summary.apart[1].layers, 3);
-  EXPECT_EQ(summary.apart[1].differ, 2);
-  EXPECT_DOUBLE_EQ(summary.apart[1].mean_gain, 0.625);
-  EXPECT_DOUBLE_EQ(summary.apart[1].most_gain, 1);
+  EXPECT_EQ(summary.apart[1].differ.layers, 1);
+  EXPECT_DOUBLE_EQ(summary.apart[1].differ.mean_gain, 0.25);
+  EXPECT_DOUBLE_EQ(summary.apart[1].differ.most_gain, 0.25);
+  EXPECT_EQ(summary.apart[1].for_free.layers, 2);
+  EXPECT_DOUBLE_EQ(summary.apart[1].for_free.mean_gain, 0.875);
+  EXPECT_DOUBLE_EQ(summary.apart[1].for_free.most_gain, 1.5);
 }
 
 TEST(LayerFigures, TimelinesNameEverySchedule) {

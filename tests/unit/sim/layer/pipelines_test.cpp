@@ -36,10 +36,11 @@ Picoseconds time_of(const Op& op, const Clock& clock) {
 // One pass of a layer under a schedule, its operations known, to be played under many clocks.
 class PassUnderClock {
  public:
-  PassUnderClock(const LayerCase& layer, std::string_view schedule, int degree, BlockKind pass,
-                 const CostModel& costs) {
+  PassUnderClock(const LayerCase& layer, std::string_view schedule, int degree, BlockKind pass, const CostModel& costs,
+                 int backward_degree = 0) {
     auto plan = plan_of_schedule(layer, schedule, LayerBoundary::kWhole).value();
     plan.moe_degree = degree;
+    plan.moe_backward_degree = backward_degree;
     program_ = lower_layer(layer, plan, {}).value();
     replay_ = price(program_, costs, {}).replay;
     replay_.compute_slowdown = 1;
@@ -222,6 +223,44 @@ TEST(ParmS2, GathersHideBehindExchangesButForTheLastPiece) {
       }
     }
   }
+}
+
+// With numbers of pieces of their own each pass is its closed form in its own, for what is cut again costs nothing under this clock.
+TEST(Pipelines, EachPassIsItsClosedFormInPiecesOfItsOwn) {
+  const Testbed bed = testbed(2);
+  const LayerCase whole = layer_case(layer_plan(8, 1, 1));
+  const LayerCase shards = layer_case(layer_plan(8, 2, 2));
+  std::mt19937_64 random(19);
+  int pairs = 0;
+  for (const int forward : {1, 2, 4, 8})
+    for (const int backward : {1, 2, 4, 8}) {
+      if (forward == backward) continue;
+      ++pairs;
+      const auto passes = [&](const LayerCase& layer, std::string_view schedule) {
+        return std::pair(PassUnderClock(layer, schedule, forward, BlockKind::kForward, *bed.costs, backward),
+                         PassUnderClock(layer, schedule, forward, BlockKind::kBackward, *bed.costs, backward));
+      };
+      auto pipemoe = passes(whole, "pipemoe");
+      auto fsmoe = passes(shards, "fsmoe");
+      for (int point = 0; point < 50; ++point) {
+        Clock clock = drawn_clock(random);
+        clock.experts_backward = drawn(random, 1, 4000);
+        const auto closed = [&](Picoseconds experts, int degree) {
+          PipeMoeLayer of;
+          of.exchange.alpha = Seconds(static_cast<double>(clock.exchange));
+          of.experts.alpha = Seconds(static_cast<double>(experts));
+          return pipemoe_time(of, degree).value();
+        };
+        EXPECT_EQ(static_cast<double>(pipemoe.first.play(clock)), closed(clock.experts, forward));
+        EXPECT_EQ(static_cast<double>(pipemoe.second.play(clock)), closed(clock.experts_backward, backward));
+        // The order of three resources in one piece is that of megatron-a2a: one operation after the other.
+        Clock backwards = clock;
+        backwards.experts = clock.experts_backward;
+        EXPECT_EQ(fsmoe.first.play(clock), three_resources(forward, clock)) << forward;
+        EXPECT_EQ(fsmoe.second.play(clock), three_resources(backward, backwards)) << backward;
+      }
+    }
+  EXPECT_EQ(pairs, 12);
 }
 
 // In one piece nothing overlaps: the pass is the sum of its operations, at what the testbed's laws make them cost.

@@ -102,7 +102,7 @@ TEST(CheckPlan, Experts) {
                     p.layout.sizes.edp = 16;
                   },
                   dense_like()),
-              HasSubstr("moe_degree is 0 and moe_shadows 2, but the model has no experts"));
+              HasSubstr("moe_degree is 0, moe_backward_degree 0 and moe_shadows 2, but the model has no experts"));
   EXPECT_THAT(changed(
                   [](Plan& p) {
                     p.grad_placement = GradPlacement::kBetweenExchanges;

@@ -34,6 +34,7 @@ PlanFile every_field() {
   plan.pipeline = "zbv";
   plan.stage_layers = {15, 16, 16, 14};
   plan.moe_schedule = "parm-s1";
+  plan.moe_backward_degree = 4;
   plan.moe_shadows = 3;
   plan.moe_dispatch_format = WireFormat::kFp8;
   plan.moe_combine_format = WireFormat::kBf16;

@@ -1,10 +1,12 @@
 #include "sim/plan/plan.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <numeric>
 
 #include "plan_testing.hpp"
+#include "sim/lower/moe_schedule.hpp"
 
 namespace moesim {
 namespace {
@@ -103,6 +105,27 @@ TEST(PlanNotes, SayWhatDeepepTakesForNodes) {
               testing::Contains(testing::HasSubstr("4 of the 8 members of an EP group on each node")));
   plan.layout.sizes.ep_on_node = 8;
   EXPECT_THAT(plan_notes(plan, mixtral_like()), testing::Contains(testing::HasSubstr("stand on one node: one hop")));
+}
+
+// A schedule that nobody here has heard of has its say.
+TEST(PlanNotes, HaveThoseOfTheMoeSchedule) {
+  class Noted final : public MoeSchedule {
+   public:
+    std::string_view name() const override { return "noted"; }
+    std::string_view description() const override { return "A schedule with a note"; }
+    Status check(const Plan&, const MoeShape&) const override { return {}; }
+    std::vector<std::string> notes(const Plan& plan) const override { return {fmt::format("EP {}", plan.sizes().ep)}; }
+    TensorId forward(MoeLayerBuilder&, TensorId x) const override { return x; }
+  };
+  static const Noted noted;
+  add_moe_schedule(noted);
+  Plan plan;
+  plan.layout.sizes = {.dp = 8, .ep = 8};
+  plan.moe_schedule = "noted";
+  EXPECT_THAT(plan_notes(plan, mixtral_like()), testing::Contains("EP 8"));
+  ModelShape dense = mixtral_like();
+  for (LayerShape& kind : dense.kinds) kind.moe.reset();
+  EXPECT_THAT(plan_notes(plan, dense), testing::Not(testing::Contains("EP 8")));
 }
 
 }  // namespace

@@ -46,6 +46,20 @@ TEST(CopyDivision, OwnTokensLeaveTheLoadsAsTheyAre) {
     EXPECT_EQ(divide_copies(own, alone, apart, division), own);
 }
 
+// Both gate (5, 2, 5); over slots {0 1 2 0} expert 0 is dealt out as 2 and 3, alike on both, and each takes its share of every slot.
+TEST(CopyDivision, SharesAreTakenOfWhatIsDealtOut) {
+  Plan plan = tp_pair(1);
+  plan.expert_slots = {{{0, 1, 2, 0}}};
+  const auto loads = divided(plan, CopyDivision::kShareOfEachExpert);
+  for (const int source : {0, 1}) {
+    EXPECT_EQ(loads->turn(source), 0);
+    EXPECT_THAT(loads->chosen_row(0, 0, source), ElementsAre(5, 2, 5));
+    EXPECT_THAT(loads->kept_row(0, 0, source), ElementsAre(2, 2, 5, 3));
+  }
+  EXPECT_THAT(loads->row(0, 0, 0), ElementsAre(1, 1, 2, 1));
+  EXPECT_THAT(loads->row(0, 0, 1), ElementsAre(1, 1, 3, 2));
+}
+
 TEST(CopyDivision, EachTpRankSendsItsShareOfEveryExpert) {
   const auto loads = divided(tp_pair(1), CopyDivision::kShareOfEachExpert);
   EXPECT_THAT(loads->row(0, 0, 0), ElementsAre(2, 1, 2));

@@ -129,6 +129,72 @@ TEST(RoutedLoads, BySlotMovesWhatIsSentAndNotWhatIsChosen) {
   EXPECT_EQ(placed->chosen, own.counts);
 }
 
+// 5, 1, 2 and 3 copies of the first source, the same of the second, whose rests go the other way; an empty slot gets none.
+TEST(RoutedLoads, BySlotDealsCopiesOutOverTheSlotsOfAnExpert) {
+  RoutedLoads own;
+  own.moe_layers = 1;
+  own.sources = 2;
+  own.experts = 4;
+  own.balanced = false;
+  own.counts = {5, 1, 2, 3, 5, 1, 2, 3};
+  const auto loads = std::make_shared<const RoutedLoads>(own);
+  const auto dealt = by_slot(loads, {{{0, 1, 3, 2, 3, 0}}});
+  EXPECT_EQ(dealt->counts, (std::vector<std::int32_t>{2, 1, 1, 2, 2, 3, 3, 1, 2, 2, 1, 2}));
+  EXPECT_EQ(dealt->chosen, own.counts);
+  EXPECT_EQ(dealt->chosen_row(0, 0, 1)[3], 3);
+  EXPECT_EQ(dealt->row(0, 0, 1).size(), 6U);
+  const auto with_empty = by_slot(loads, {{{0, 1, 2, 3, kNoExpert, 0}}});
+  EXPECT_EQ(with_empty->counts, (std::vector<std::int32_t>{2, 1, 2, 3, 0, 3, 3, 1, 2, 3, 0, 2}));
+  // Layers of balanced loads are alike no longer.
+  EXPECT_FALSE(by_slot(std::make_shared<const RoutedLoads>(balanced_routed_loads(1, 4, 1, 8)), {{{0, 1, 3, 2, 3, 0}}})
+                   ->balanced);
+}
+
+// Whatever is dealt out, each expert's copies all arrive, and the slots of one differ by at most one copy of a source.
+TEST(RoutedLoads, DealtCopiesAreConserved) {
+  const auto own = skewed_loads(plan_of({.dp = 4, .ep = 4}, 2), small_moe(), 4, 2, 3);
+  std::vector<std::int32_t> slots;
+  for (std::int32_t device = 0; device < 4; ++device) {
+    for (std::int32_t place = 0; place < 4; ++place) slots.push_back(4 * device + place);
+    slots.push_back((4 * device + 4) % 16);  // the first of the next
+    slots.push_back(device == 3 ? kNoExpert : 15);
+  }
+  const ExpertSlots placed{std::vector(7, slots)};
+  const auto dealt = by_slot(own, placed);
+  ASSERT_EQ(dealt->slots(), 24);
+  for (int layer = 0; layer < 7; ++layer)
+    for (int variant = 0; variant < 2; ++variant)
+      for (int source = 0; source < 4; ++source) {
+        std::vector<std::int32_t> sums(16, 0);
+        std::vector<std::int32_t> least(16, 1 << 30);
+        std::vector<std::int32_t> most(16, 0);
+        const auto row = dealt->row(layer, variant, source);
+        for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+          if (slots[slot] == kNoExpert) {
+            EXPECT_EQ(row[slot], 0);
+            continue;
+          }
+          const auto e = static_cast<std::size_t>(slots[slot]);
+          sums[e] += row[slot];
+          least[e] = std::min(least[e], row[slot]);
+          most[e] = std::max(most[e], row[slot]);
+        }
+        const auto chosen = own->row(layer, variant, source);
+        for (std::size_t e = 0; e < 16; ++e) {
+          EXPECT_EQ(sums[e], chosen[e]);
+          EXPECT_LE(most[e] - least[e], 1);
+        }
+      }
+  // What the devices compute is what was routed.
+  const GroupLoads group(*dealt, {0, 1, 2, 3}, 4, 1);
+  std::int64_t computed = 0;
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(group.expert_rows(0, 0, i).size(), 6U);
+    computed += group.arrived_shards(0, 0, i);
+  }
+  EXPECT_EQ(computed, 4 * own->tokens_per_source * own->top_k);
+}
+
 TEST(RoutedLoads, CapacityCutsAndPads) {
   RoutedLoads loads = balanced_routed_loads(1, 4, 1, 8);
   loads.counts = {5, 2, 1, 0};

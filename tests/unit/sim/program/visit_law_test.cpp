@@ -21,7 +21,8 @@ Counts visits_of(const Counts& counts, std::int64_t top_k, std::int64_t tokens, 
                  const GateGroups& groups = {}, const Counts& expert_of_slot = {}) {
   VisitLaw law(std::ssize(counts), top_k, groups, expert_of_slot);
   Counts visits;
-  law.visits(counts, tokens, parts, visits);
+  law.choose(counts, tokens);
+  law.visits(parts, visits);
   return visits;
 }
 
@@ -73,6 +74,23 @@ TEST(VisitLaw, OfDeepSeekV3) {
   for (int i = 0; i < 8; ++i) missed *= (124.0 - i) / (128.0 - i);
   EXPECT_EQ(visits_of(equal, 8, 4096, 64, groups),
             Counts(64, static_cast<std::int32_t>(std::lround(2048 * (1 - missed)))));
+}
+
+// What is worked out of the counts once serves any number of parts, in any order.
+TEST(VisitLaw, TellsOfAllPartsOfTheSameChoices) {
+  const Counts counts = {40, 25, 9, 33, 21, 60, 2, 15, 30, 41, 17, 7};
+  for (const GateGroups& groups : {GateGroups{}, GateGroups{3, 2}}) {
+    VisitLaw law(12, 3, groups, {});
+    const Counts others(12, 25);
+    law.choose(others, 100);
+    Counts visits;
+    law.visits(4, visits);
+    law.choose(counts, 100);
+    for (const int parts : {12, 2, 4, 1, 3, 2, 6}) {
+      law.visits(parts, visits);
+      EXPECT_EQ(visits, visits_of(counts, 3, 100, parts, groups)) << parts;
+    }
+  }
 }
 
 // Against the sum over all sets of experts, each as often as groups that hold it can be drawn.

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "sim/program/group_loads.hpp"
+#include "sim/program/visit_law.hpp"
 #include "tests/unit/sim/program/program_testing.hpp"
 
 namespace moesim {
@@ -93,6 +94,44 @@ TEST(Visits, AreWorkedOutOnce) {
   const auto copy = std::make_shared<const RoutedLoads>(std::move(other));
   EXPECT_NE(once->visits, with_visits(copy, {4, 2}, {}, {})->visits);
   EXPECT_EQ(with_visits(loads, {1, 1}, {}, {}), loads);
+}
+
+// Rows that repeat, of other layers, micro-batches or sources, have the same visits, unless other experts stand in their slots.
+TEST(Visits, RepeatWithTheirCounts) {
+  RoutedLoads loads;
+  loads.moe_layers = 2;
+  loads.variants = 2;
+  loads.sources = 2;
+  loads.experts = 4;
+  loads.top_k = 2;
+  loads.tokens_per_source = 10;
+  loads.balanced = false;
+  const std::vector<std::int32_t> a = {5, 5, 5, 5}, b = {8, 6, 4, 2};
+  for (const auto* row : {&a, &b, &a, &a, &b, &b, &b, &a})
+    loads.counts.insert(loads.counts.end(), row->begin(), row->end());
+  const GateGroups groups{2, 1};
+  const ExpertSlots mixed{{{0, 1, 2, 3}, {0, 2, 1, 3}}};
+  for (const ExpertSlots& slots : {ExpertSlots{}, mixed}) {
+    const VisitTable table(loads, {4, 2}, groups, slots);
+    for (int row = 0; row < 8; ++row) {
+      const int layer = row / 4;
+      const bool second = !slots.in_order() && layer == 1;
+      VisitLaw law(4, 2, groups,
+                   second ? std::span<const std::int32_t>(mixed.expert_at[1]) : std::span<const std::int32_t>());
+      std::vector<std::int32_t> expected;
+      law.choose(loads.row(layer, row / 2 % 2, row % 2), 10);
+      const auto found = [](std::span<const std::int32_t> visits) {
+        return std::vector<std::int32_t>(visits.begin(), visits.end());
+      };
+      law.visits(4, expected);
+      EXPECT_EQ(found(table.of_members(layer, row / 2 % 2, row % 2)), expected) << row;
+      law.visits(2, expected);
+      EXPECT_EQ(found(table.of_nodes(layer, row / 2 % 2, row % 2)), expected) << row;
+    }
+  }
+  // Five tokens take each group: in order a node is one, else all tokens visit it.
+  EXPECT_EQ(VisitTable(loads, {4, 2}, groups, {}).of_nodes(1, 1, 1)[0], 5);
+  EXPECT_EQ(VisitTable(loads, {4, 2}, groups, mixed).of_nodes(1, 1, 1)[0], 10);
 }
 
 std::int64_t total(const Matrix& values) { return std::accumulate(values.begin(), values.end(), std::int64_t{0}); }

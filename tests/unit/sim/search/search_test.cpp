@@ -38,6 +38,14 @@ SearchSpace small_space(const ModelShape& model, const ClusterView& view) {
   return space;
 }
 
+// 16 nodes of 8 have 128 ranks.
+TEST(DefaultSpace, HasFewMoeSchedulesWhereEachTakesLong) {
+  const ModelShape model = small_model();
+  EXPECT_EQ(default_space(model, cluster(16), 2048, 1024).moe_schedule.size(), moe_schedules().size());
+  EXPECT_EQ(default_space(model, cluster(17), 2048, 1024).moe_schedule,
+            (std::vector<std::string>{"megatron-a2a", "deepep"}));
+}
+
 // Every plan that the search replays, best first: a list longer than the space.
 RankResult rank_all(const ModelShape& model, const CostModel& costs, const SearchSpace& space, int top) {
   SearchOptions options;
@@ -129,6 +137,34 @@ TEST(Search, NumbersOfPiecesAreADimension) {
   EXPECT_EQ(
       std::accumulate(certificate.pruned.begin(), certificate.pruned.end(), std::int64_t{0}) + certificate.replayed,
       certificate.considered);
+}
+
+TEST(Search, NumbersOfPiecesOfBackwardPassesAreADimensionWhereNamed) {
+  const ModelShape model = small_model();
+  const ClusterView view = cluster(1);
+  const CostModel costs(view);
+  SearchSpace space = small_space(model, view);
+  space.pp = {1};
+  space.ep = {8};
+  space.esp = {1};
+  space.moe_schedule = {"pipemoe"};
+  space.moe_degree = {1, 2};
+  space.moe_backward_degree = {1, 2};
+  std::set<std::pair<int, int>> found;
+  const RankResult result = rank_all(model, costs, space, 1'000'000);
+  for (const RankedPlan& ranked : result.plans) {
+    found.emplace(ranked.plan.moe_degree, ranked.plan.moe_backward_degree);
+    EXPECT_LE(ranked.bound.value(), ranked.metrics.step_time.value() * (1 + 1e-9)) << run_name(ranked.plan);
+  }
+  EXPECT_EQ(found, (std::set<std::pair<int, int>>{{1, 0}, {1, 2}, {2, 0}, {2, 1}}));
+  // Four times as many combinations as of one number, each counted once.
+  const Certificate& certificate = result.certificate;
+  EXPECT_EQ(
+      std::accumulate(certificate.pruned.begin(), certificate.pruned.end(), std::int64_t{0}) + certificate.replayed,
+      certificate.considered);
+  space.moe_degree = {1};
+  space.moe_backward_degree = {};
+  EXPECT_EQ(rank_all(model, costs, space, 1).certificate.considered * 4, certificate.considered);
 }
 
 // Half of all copies go to the first two of 64 experts.

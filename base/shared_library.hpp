@@ -9,7 +9,7 @@
 
 namespace moesim {
 
-// Stays loaded: CUDA's libraries do not bear being unloaded.
+// Stays loaded: neither CUDA's libraries nor GLib bear being unloaded.
 class SharedLibrary {
  public:
   // The first of `names` that the system's loader finds; an error (ErrorKind::kNoDevice) that names `library` where it finds none.

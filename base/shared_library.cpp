@@ -1,4 +1,4 @@
-#include "exec/cuda/shared_library.hpp"
+#include "base/shared_library.hpp"
 
 #include <dlfcn.h>
 #include <fmt/format.h>
