@@ -86,6 +86,13 @@ TEST(Bf16, ChangesGradientsALittle) {
   EXPECT_LT(one_rank().of_loss, 1e-3 * one_rank().wide.losses[0]);
 }
 
+TEST(Bf16, GuestsRoundLikeOneRank) {
+  Plan plan = tiny_plan({.dp = 4, .ep = 2, .edp = 2});
+  plan.zero_expert = ZeroStage::kOptimizer;
+  plan.expert_slots.expert_at.assign(3, {0, 1, 2, 2, 3, 0});
+  expect_as_close_as_one_rank(plan);
+}
+
 // Each size of each dimension with each recompute policy and each ZeRO stage somewhere.
 TEST(Bf16, LayoutsRoundLikeOneRank) {
   const std::vector<ParallelSizes> layouts = {

@@ -220,7 +220,7 @@ TEST(ExpertGuests, CapacityIsThatOfTheExpert) {
     }
 }
 
-// In BF16 a guest's weights are its home's, rounded from the same masters.
+// The bytes sent are those of homes alone.
 TEST(ExpertGuests, ComeAndGoInTheMiddleOfARun) {
   ExpertSlots empty;
   for (int layer = 0; layer < 3; ++layer)
@@ -233,7 +233,7 @@ TEST(ExpertGuests, ComeAndGoInTheMiddleOfARun) {
     plan.expert_slots = empty;
     const std::vector<SlotChange> there_and_back = {{1, guests}, {2, empty}};
     EXPECT_EQ(expect_as_in_order(plan, there_and_back), predicted(plan, there_and_back));
-    // Five homes on one device take more memory than four.
+    // Three homes on one device take more memory than two.
     const Result<Trained> crowded = train_all(plan, tiny_moe(), 2, {}, {{1, on_four()}});
     ASSERT_FALSE(crowded.has_value());
     EXPECT_THAT(crowded.error().what, testing::HasSubstr("MoE layer 1 keeps an optimizer's state in 2 slots"));

@@ -16,7 +16,8 @@ using testing::ElementsAre;
 TEST(LayerSlots, HomeIsTheSlotNearestToTheFront) {
   const LayerSlots slots({{{0, 1, 3, 2, 3, 0}}}, 0, 4, 2);
   EXPECT_EQ(slots.per_device(), 3);
-  for (const auto& [expert, home] : {std::pair{0, 0}, {1, 1}, {2, 3}, {3, 4}}) EXPECT_EQ(slots.home(expert), home);
+  for (const auto& [expert, home] : {std::pair{0, 0}, std::pair{1, 1}, std::pair{2, 3}, std::pair{3, 4}})
+    EXPECT_EQ(slots.home(expert), home);
   for (const int slot : {0, 1, 3, 4}) EXPECT_FALSE(slots.is_guest(slot));
   for (const int slot : {2, 5}) EXPECT_TRUE(slots.is_guest(slot));
   EXPECT_EQ(slots.places_with_state(), 2);
