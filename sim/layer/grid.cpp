@@ -11,6 +11,7 @@
 #include "embedded/layer_grid_files.hpp"
 #include "models/precision.hpp"
 #include "models/shape/model_shape.hpp"
+#include "sim/lower/moe_schedule.hpp"
 #include "sim/plan/layout.hpp"
 
 namespace moesim {
@@ -152,6 +153,10 @@ Result<LayerGrid> parse_grid(std::string_view text, const std::string& name) {
   LayerGrid grid;
   grid.name = name;
   MOESIM_ASSIGN(grid.note, root.string_or("note", ""));
+  MOESIM_ASSIGN(grid.baseline, root.string_or("baseline", ""));
+  if (!grid.baseline.empty())
+    if (const auto schedule = find_moe_schedule(grid.baseline); !schedule)
+      return root.error_at("baseline", schedule.error().what, schedule.error().hint);
   MOESIM_ASSIGN(grid.precision, root.string_or("precision", "bf16"));
   if (const auto recipe = find_precision(grid.precision); !recipe)
     return root.error_at("precision", recipe.error().what, recipe.error().hint);

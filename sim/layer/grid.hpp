@@ -26,6 +26,7 @@ struct GridCluster {
 struct LayerGrid {
   std::string name;
   std::string note;
+  std::string baseline;  // schedule that others are compared with; empty: the first listed
   std::vector<GridCluster> clusters;
   std::vector<std::string> profiles;
   std::string precision = "bf16";

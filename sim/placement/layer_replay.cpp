@@ -95,6 +95,7 @@ void LayerReplay::watch(PolicyReplay& result, ReplayStep& step) {
     if (!account_.may_return(back.price)) return;
     account_.come_back();
     carry_out(std::move(back), result, step);
+    wanted_ = real_;  // whose homes are others than on paper
   }
 }
 

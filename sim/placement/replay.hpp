@@ -96,8 +96,7 @@ struct PolicyReplay {
 
 // What the trace allows, whatever the policy.
 struct ReplayBounds {
-  // [step], of one iteration (oracle.hpp); of a dispatcher that sends a token once per node the computation alone: where all experts of
-  // a token can stand on its own device nothing need be sent.
+  // [step], of one iteration (oracle.hpp)
   std::vector<Seconds> oracle;
   Seconds mean_oracle;
   double hot_expert = 1;  // least max/mean of a permutation (counts.hpp), mean over steps and layers

@@ -198,7 +198,7 @@ MetricTable rule_record(const RuleSummary& rule) {
 
 RunResult run_layer_grid(Session& session, const LayerGridRequest& request) {
   MOESIM_ASSIGN(const LayerGrid grid, load_grid(request.grid));
-  MOESIM_ASSIGN(const std::size_t baseline, grid_baseline(request.baseline));
+  MOESIM_ASSIGN(const std::size_t baseline, grid_baseline(request.baseline.empty() ? grid.baseline : request.baseline));
   MOESIM_ASSIGN(const GridHardware hardware, load_hardware(grid, request.profiles));
   const int threads =
       request.jobs > 0 ? request.jobs : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));

@@ -33,6 +33,20 @@ TEST(Equivalence, BackwardPassesInPiecesOfTheirOwn) {
   EXPECT_GT(executed, 100U);
 }
 
+// Slots of guests are cut again as those of homes are.
+TEST(Equivalence, BackwardPiecesOfExpertsInSeveralSlots) {
+  for (const auto& [moe_schedule, forward, backward] :
+       {std::tuple("pipemoe", 2, 4), std::tuple("fastermoe", 2, 1), std::tuple("fsmoe", 4, 1)}) {
+    const int shards = moe_schedule == std::string_view("fsmoe") ? 2 : 1;
+    Plan plan = tiny_plan({.tp = 2, .dp = 2, .ep = 2, .esp = shards, .edp = 2 / shards});
+    plan.expert_slots.expert_at.assign(3, {3, 0, 7, 2, 5, 5, 1, 6, 4, 3});
+    plan.moe_schedule = moe_schedule;
+    plan.moe_degree = forward;
+    plan.moe_backward_degree = backward;
+    expect_same_training(plan, tiny_moe());
+  }
+}
+
 TEST(Equivalence, BackwardPiecesUnderEveryPipelineSchedule) {
   for (const PipelineSchedule* schedule : pipeline_schedules())
     for (const auto& [moe_schedule, shadows, forward, backward] :

@@ -64,6 +64,7 @@ TEST(LayerGrid, RefusesWhatItCannotMean) {
   refused("\"expert_width\": [1024]", "\"expert_width\": [1024], \"width_multiple\": [2]", "both");
   refused("\"expert_width\": [1024],", "", "neither");
   refused("\"precision\": \"fp32\"", "\"precision\": \"fp31\"", "/precision");
+  refused("\"top_k\": [2]", "\"top_k\": [2], \"baseline\": \"deepspeed\"", "/baseline");
   refused("\"gated\": [false]", "\"gated\": [0]", "/gated/0");
   EXPECT_FALSE(parse_grid("[", "text").has_value());
   EXPECT_EQ(load_grid("builtin:parm").error().kind, ErrorKind::kUsage);
