@@ -37,6 +37,7 @@ const Trained& in_order(int global_batch) {
 void expect_alike(const Trained& one, const Trained& other) {
   for (std::size_t step = 0; step < one.losses.size(); ++step)
     EXPECT_NEAR(other.losses[step], one.losses[step], 2e-6 * one.losses[step]) << "step " << step;
+  EXPECT_NEAR(other.first_norm, one.first_norm, 1e-5 * one.first_norm) << "what guests had counts at home alone";
   const Difference gradients = difference(one.gradients, other.gradients);
   EXPECT_LT(gradients.largest, 2e-5) << "gradient of " << gradients.where;
   const Difference weights = difference(one.weights, other.weights);
