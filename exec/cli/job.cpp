@@ -77,7 +77,7 @@ Status load_gating(Job& job, const JobOptions& options) {
   RoutingSource source;
   source.trace = job.trace_source;
   source.step = options.trace_step;
-  source.model = job.model.shape.name;
+  source.model = &job.model.shape;
   MOESIM_ASSIGN(job.trace, load_routing(source, job.notes));
   return {};
 }

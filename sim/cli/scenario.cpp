@@ -30,7 +30,7 @@ Status add_routing(Scenario& scenario) {
     if (scenario.model.shape.first_moe() != nullptr) scenario.notes.emplace_back(kBalancedRoutingNote);
     return {};
   }
-  const RoutingSource source{sources.trace, sources.trace_step, sources.import, scenario.model.shape.name};
+  const RoutingSource source{sources.trace, sources.trace_step, sources.import, &scenario.model.shape};
   Result<LoadMapper> trace = load_routing(source, scenario.notes);
   if (!trace) return blame(trace.error(), sources, "trace");
   scenario.trace = std::move(*trace);

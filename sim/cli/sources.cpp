@@ -47,12 +47,17 @@ CLI::Option* add_cluster_source(CLI::App& command, Session& session, const std::
 
 CLI::Option* add_trace_source(CLI::App& command, Session& session, const std::string& name, std::string& target) {
   CLI::Option* option =
-      command.add_option(name, target, "A trace of any known format: a file, a folder, - or bundled:NAME")
+      command
+          .add_option(name, target,
+                      "A trace of any known format: a file, a folder, - or bundled:NAME; or prior:LAW[:NUMBER], a "
+                      "skew to be expected without one (docs/traces.md)")
           ->option_text("TRACE")
           ->check(check_named);
   std::vector<std::string> names;
   for (const BundledTrace& trace : bundled_traces()) names.emplace_back(trace.name);
-  session.suggest(option, prefixed(kBundledPrefix, names));
+  std::vector<std::string> sources = prefixed(kBundledPrefix, names);
+  for (const char* prior : {"prior:zipf:1", "prior:dirichlet:1", "prior:hot:0.3"}) sources.emplace_back(prior);
+  session.suggest(option, std::move(sources));
   return option;
 }
 

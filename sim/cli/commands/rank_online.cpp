@@ -103,8 +103,8 @@ Result<OnlineRecording> load_online(const Scenario& scenario, const OnlineReques
   MOESIM_ASSIGN(result.policy, find_placement_policy(request.policy));
   const ScenarioSources& sources = scenario.sources;
   std::vector<std::string> told;  // by the scenario, which has read it before
-  MOESIM_ASSIGN(result.trace, load_recording({sources.trace, -1, sources.import, scenario.model.shape.name}, told,
-                                             result.tokens.get()));
+  MOESIM_ASSIGN(result.trace,
+                load_recording({sources.trace, -1, sources.import, &scenario.model.shape}, told, result.tokens.get()));
   if (const Status good = check_tokens(*result.policy, !result.tokens->empty()); !good)
     return usage_error("--online: " + good.error().what, good.error().hint);
   if (result.trace.dims().steps < 2)

@@ -288,7 +288,7 @@ Result<ReplayScenario> load_replay_scenario(const ReplayRequest& request) {
   scenario.sources.trace = trace;
   std::erase(scenario.notes, kBalancedRoutingNote);  // what is played are the recording's counts
 
-  const RoutingSource source{trace, -1, request.layer.sources.import, scenario.model.shape.name};
+  const RoutingSource source{trace, -1, request.layer.sources.import, &scenario.model.shape};
   TokenSample tokens;
   MOESIM_ASSIGN(const SelectionTrace recording, load_recording(source, scenario.notes, &tokens));
   MOESIM_ASSIGN(result.policies, chosen_policies(request, !tokens.empty()));
