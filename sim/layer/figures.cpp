@@ -15,8 +15,9 @@ namespace {
 
 constexpr double kSheetWidth = 1000;
 constexpr double kMargin = 16;
-constexpr double kLabels = 150;  // left of the field
-constexpr double kField = kSheetWidth - kLabels - 2 * kMargin;
+constexpr double kLabels = 210;   // left of the field: "deepspeed-moe-ar", and the name of a lane
+constexpr double kTickRoom = 20;  // right of it: half of the last number
+constexpr double kField = kSheetWidth - kLabels - kTickRoom - 2 * kMargin;
 constexpr double kLane = 18;
 constexpr std::string_view kGrey = "#cccccc";
 constexpr std::string_view kDark = "#222222";

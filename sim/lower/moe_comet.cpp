@@ -48,7 +48,7 @@ class Comet final : public MoeSchedule {
   }
   std::vector<std::string> notes_of_execution(const Plan& plan) const override {
     if (moe_degree(*this, plan) == 1) return {};
-    return {"comet: its pieces run one by one here, in kernels of their own; the prediction is of fused kernels"};
+    return {"comet: its pieces run one by one here, in kernels of their own, and are predicted so"};
   }
 
   TensorId forward(MoeLayerBuilder& b, TensorId x) const override {

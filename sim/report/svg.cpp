@@ -77,8 +77,9 @@ std::string xml_escaped(std::string_view text) {
 }
 
 std::string_view figure_colour(std::size_t index) {
-  static constexpr std::array<std::string_view, 10> kColours = {"#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1",
-                                                                "#76b7b2", "#edc948", "#9c755f", "#ff9da7", "#8a8a8a"};
+  static constexpr std::array<std::string_view, 20> kColours = {
+      "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#edc948", "#9c755f", "#ff9da7", "#8a8a8a",
+      "#2c4766", "#9a5510", "#32602c", "#8f2b2d", "#6a4560", "#3f7571", "#9b7f16", "#5c4235", "#b34a58", "#4a4a4a"};
   return kColours[index % kColours.size()];
 }
 

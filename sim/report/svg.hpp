@@ -47,7 +47,7 @@ class SvgSheet {
 // "a < b" -> "a &lt; b"; what XML has no characters for becomes a question mark.
 [[nodiscard]] std::string xml_escaped(std::string_view text);
 
-// Colours that stay apart for most eyes, and again from the first after ten.
+// Ten colours that stay apart for most eyes, the same ten darker, and again from the first.
 [[nodiscard]] std::string_view figure_colour(std::size_t index);
 
 }  // namespace moesim

@@ -27,7 +27,8 @@ TEST(Svg, EscapesWhatXmlWouldMisread) {
 }
 
 TEST(Svg, ColoursRepeatAfterTen) {
-  EXPECT_EQ(figure_colour(3), figure_colour(13));
+  EXPECT_EQ(figure_colour(3), figure_colour(23));
+  EXPECT_NE(figure_colour(3), figure_colour(13));
   EXPECT_NE(figure_colour(3), figure_colour(4));
 }
 
