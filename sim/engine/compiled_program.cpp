@@ -71,11 +71,13 @@ class BlockCompiler {
 
   CompiledOp compile_op(const ReplayBlock& block, std::uint32_t index, const Places& issued) {
     const ReplayOp& op = block.ops[index];
+    const std::uint16_t meeting = op.meeting_category == ReplayOp::kOwnCategory ? op.category : op.meeting_category;
     CompiledOp compiled{.duration = op.duration,
                         .first_need = static_cast<std::uint32_t>(out_.needs.size()),
                         .port_use = op.port_use,
                         .op = index,
                         .category = op.category,
+                        .meeting_category = meeting,
                         .group = op.group,
                         .op_class = op.op_class,
                         .varies = op.varies,
@@ -93,7 +95,7 @@ class BlockCompiler {
       out_.needs.push_back({demand[stream], static_cast<std::uint8_t>(stream)});
       ++compiled.need_count;
     }
-    out_.categories = std::max(out_.categories, std::uint32_t{op.category} + 1);
+    out_.categories = std::max({out_.categories, std::uint32_t{op.category} + 1, std::uint32_t{meeting} + 1});
     return compiled;
   }
 

@@ -36,6 +36,7 @@ struct CompiledOp {
   std::uint32_t port_use = 0;
   std::uint32_t op = 0;  // index in ReplayBlock::ops
   std::uint16_t category = 0;
+  std::uint16_t meeting_category = 0;  // category where ReplayOp has none
   std::uint8_t need_count = 0;
   std::uint8_t group = 0;
   ReplayOpClass op_class = ReplayOpClass::kCompute;

@@ -168,10 +168,14 @@ void share_out(const JoinedProgram& joined, const std::vector<std::uint32_t>& ru
 
 JoinedProgram join_compute(const ReplayProgram& program) {
   JoinedProgram joined;
+  const auto behind = [&joined](std::uint16_t category) {
+    joined.first_category = std::max(joined.first_category, static_cast<std::uint16_t>(category + 1));
+  };
   for (const ReplayBlock& block : program.blocks)
-    for (const ReplayOp& op : block.ops)
-      joined.first_category =
-          std::max<std::uint16_t>(joined.first_category, static_cast<std::uint16_t>(op.category + 1));
+    for (const ReplayOp& op : block.ops) {
+      behind(op.category);
+      if (op.meeting_category != ReplayOp::kOwnCategory) behind(op.meeting_category);
+    }
   BlockJoiner joiner(joined);
   for (std::uint32_t i = 0; i < program.blocks.size(); ++i)
     joined.program.blocks.push_back(joiner.join(program.blocks[i], i));

@@ -60,6 +60,10 @@ class Pricer {
   [[nodiscard]] StageId stage_of(const Block& block) const {
     return program_.chunks[static_cast<std::size_t>(block.chunk)].stage;
   }
+  // Who comes to it first waits for another stage, as in any bubble.
+  [[nodiscard]] bool meets_other_stages(const Op& op) const {
+    return program_.plan.sizes().pp > 1 && (op.group == GroupKind::kWorld || op.group == GroupKind::kMirror);
+  }
   [[nodiscard]] int variants() const { return program_.loads ? program_.loads->variants : 1; }
 
   // Dependencies and table offsets; the same for all entities of a stage.
@@ -86,6 +90,7 @@ class Pricer {
           out.group = static_cast<std::uint8_t>(channel_slot(op, stage_of(block)));
         } else if (is_communication(op.kind)) {
           out.op_class = ReplayOpClass::kCollective;
+          if (meets_other_stages(op)) out.meeting_category = static_cast<std::uint16_t>(Category::kPpComm);
           out.group = static_cast<std::uint8_t>(op.group);
           const bool exchange = op.kind == OpKind::kDispatch || op.kind == OpKind::kCombine;
           out.holds_share = exchange && program_.plan.comm_sm_share > 0;

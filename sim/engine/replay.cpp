@@ -195,7 +195,7 @@ class Replayer {
     if (lane.stream == static_cast<std::uint8_t>(Stream::kCompute))
       account_idle(lane, lane.cause_category);
     else
-      account_compute_waiting_for(lane);
+      account_compute_waiting_for(lane, lane.cause_category);
     switch (lane.op->op_class) {
       case ReplayOpClass::kCompute: return start(id, duration(lane));
       case ReplayOpClass::kCollective: return join_group(id);
@@ -252,7 +252,10 @@ class Replayer {
       lane.start = state_.now;
       lane.cause = cause;
       shares |= lane.op->shares;
-      if (lane.stream == static_cast<std::uint8_t>(Stream::kCompute)) account_idle(lane, lane.op->category);
+      if (lane.stream == static_cast<std::uint8_t>(Stream::kCompute))
+        account_idle(lane, lane.op->category);
+      else if (lane.op->meeting_category != lane.op->category)
+        account_compute_waiting_for(lane, lane.op->meeting_category);
     }
     Lane& first = state_.lanes[leader];
     first.shares = shares && length > 0;
@@ -283,12 +286,12 @@ class Replayer {
   }
 
   // The compute stream waits for this operation, which had to wait itself: until now for what let it go on (a gather of
-  // a gradient that had to be received first), from here on for the operation.
-  void account_compute_waiting_for(const Lane& lane) {
+  // a gradient that had to be received first), from here on for the operation; or until now for other members of its group.
+  void account_compute_waiting_for(const Lane& lane, std::uint16_t category) {
     const Lane& compute = state_.lanes[lane.entity * kStreams];
     if (compute.state != LaneState::kBlocked || compute.next_need >= compute.op->need_count) return;
     if (compiled_.needs[compute.op->first_need + compute.next_need].stream != lane.stream) return;
-    account_idle(compute, lane.cause_category);
+    account_idle(compute, category);
   }
 
   ReplayResult take_result() {

@@ -72,6 +72,9 @@ struct ReplayOp {
   bool holds_compute = false;  // communication that takes compute units away
   bool holds_share = false;  // the same of an exchange that holds ReplayProgram::share_slowdown's part of them instead
   std::uint16_t category = 0;  // for the statistics; meaning belongs to the caller
+  // Of a collective: what it is to wait for it until all members have come; kOwnCategory: its category, as thereafter.
+  static constexpr std::uint16_t kOwnCategory = 0xFFFF;
+  std::uint16_t meeting_category = kOwnCategory;
   std::uint32_t port_use = 0;  // index into ReplayProgram::port_uses; 0: none
 };
 

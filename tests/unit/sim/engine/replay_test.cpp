@@ -133,6 +133,24 @@ TEST(Replay, ACollectiveWaitsForTheSlowest) {
   EXPECT_EQ(result.events, 6U);
 }
 
+// The same, where to wait for others has a category of its own: the first waits 15 for the slower one, then 8 for the collective.
+TEST(Replay, WaitingForOthersMayCountApart) {
+  ProgramBuilder b(2);
+  b.group({0, 1});
+  for (const std::uint32_t e : {0U, 1U}) {
+    const auto a = b.compute(e, {.duration = e == 0 ? 10 : 25, .category = 1});
+    const auto c = b.collective(e, 0, {.stream = Stream::kEp, .duration = 8, .deps = {a}, .category = 2});
+    b.compute(e, {.duration = 2, .deps = {c}, .category = 1});
+    b.program.blocks[e].ops[c].meeting_category = 3;
+  }
+  for (const bool timeline : {false, true}) {  // without one computation is joined
+    const ReplayResult result = replay(b.program, {.record_intervals = timeline});
+    EXPECT_EQ(result.end, 35);
+    EXPECT_THAT(result.entities[0].exposed_by_category, ElementsAre(0, 0, 8, 15));
+    EXPECT_THAT(result.entities[1].exposed_by_category, ElementsAre(0, 0, 8, 0));
+  }
+}
+
 // A group's collectives on different streams are different sequences.
 TEST(Replay, CollectivesMatchByGroupAndStream) {
   ProgramBuilder b(2);
