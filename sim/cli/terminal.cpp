@@ -30,11 +30,14 @@ std::int64_t monotonic_ms() {
 }
 
 extern "C" void on_interrupt(int signal_number) {
-  if (!interrupted.exchange(true)) {
-    interrupted_at_ms = monotonic_ms();
+  // One step for who is first and when, because two signals may be handled by two threads at once.
+  const std::int64_t now = monotonic_ms();
+  std::int64_t first = 0;
+  if (interrupted_at_ms.compare_exchange_strong(first, now)) {
+    interrupted = true;
     return;
   }
-  if (monotonic_ms() - interrupted_at_ms > kSameInterruptMs) ::_exit(128 + signal_number);
+  if (now - first > kSameInterruptMs) ::_exit(128 + signal_number);
 }
 
 std::string_view environment(const char* name) {
