@@ -110,7 +110,7 @@ void add_gate_options(CLI::App& command, Session& session, JobOptions& options) 
                   "Who chooses the experts: the model's gates, or --trace by force")
       ->capture_default_str()
       ->group(kGroup);
-  add_trace_source(command, session, "--trace", options.trace)->group(kGroup);
+  add_routing_source(command, session, "--trace", options.trace)->group(kGroup);
   command
       .add_option("--trace-step", options.trace_step,
                   "Index of one recorded step of the trace, instead of all together")

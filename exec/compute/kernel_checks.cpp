@@ -354,12 +354,12 @@ Status check_operands(const BuildRoutingArgs& args) {
 Status check_operands(const DealRowsArgs& args) {
   std::int64_t rows = 0;
   bool follow = true;
-  for (const MapRun& run : args.runs) {
+  for (const RowRun& run : args.runs) {
     follow = follow && run.from == rows && run.rows > 0;
     rows += run.rows;
   }
   const bool fit = std::all_of(args.runs.begin(), args.runs.end(),
-                               [&](const MapRun& run) { return run.to >= 0 && run.to + run.rows <= rows; });
+                               [&](const RowRun& run) { return run.to >= 0 && run.to + run.rows <= rows; });
   return Checks("deal_rows")
       .holds(follow, "the runs do not follow one another")
       .holds(fit && rows <= args.map.most_rows(), "a run is not inside the map")

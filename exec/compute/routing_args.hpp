@@ -108,17 +108,20 @@ struct BuildRoutingArgs {
   RoutingMap map;
 };
 
+// Rows that stand together and go together.
+struct RowRun {
+  std::int64_t from = 0, to = 0, rows = 0;
+  bool operator==(const RowRun&) const = default;
+};
+
 // Rows of a map take other places: rows [from, from + rows) begin at row `to` from now on. The runs, host memory, follow one another
 // in the order of `from` and take all rows that the map has to as many. So the rows of an expert that stands in several slots,
 // which the map has together, come to be those of its slots.
 // Worked: copies 0, 2, 3 for expert 0, which stands in slots 0 and 2, and 1 for expert 1 in slot 1 have the rows 0, 1, 2 and 3. Runs
 // {0, 0, 1}, {1, 2, 2}, {3, 1, 1}: row 1 is that of copy 1 and rows 2 and 3 those of 2 and 3.
-struct MapRun {
-  std::int64_t from = 0, to = 0, rows = 0;
-};
 struct DealRowsArgs {
   RoutingMap map;
-  std::span<const MapRun> runs;
+  std::span<const RowRun> runs;
 };
 
 // y [rows, columns]: the token of each copy; padding is zeros. weights FP32 [rows, 1]: its weight; 0 in padding.
@@ -168,10 +171,6 @@ struct SortRowsArgs {
 };
 
 // Rows [from, from + rows) of x become those of y from `to` on; what no run reaches in y stays as it is. Host memory.
-struct RowRun {
-  std::int64_t from = 0, to = 0, rows = 0;
-  bool operator==(const RowRun&) const = default;
-};
 struct MoveRowsArgs {
   std::span<const RowRun> runs;
   MatrixView x, y;

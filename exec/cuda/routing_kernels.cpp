@@ -55,6 +55,17 @@ std::vector<gpu::RowRun> runs_of(const SortRowsArgs& args) {
   return runs;
 }
 
+// Without empty ones.
+std::vector<gpu::RowRun> runs_of(std::span<const RowRun> given) {
+  std::vector<gpu::RowRun> runs;
+  std::int64_t first = 0;
+  for (const RowRun& run : given) {
+    if (run.rows > 0) runs.push_back({first, run.from, run.to, run.rows});
+    first += run.rows;
+  }
+  return runs;
+}
+
 Status move_runs(DeviceStream stream, const std::vector<gpu::RowRun>& runs, const MatrixView& x, const MatrixView& y) {
   if (runs.empty()) return {};
   Scratch scratch(stream.handle);
@@ -145,13 +156,9 @@ Status CudaBackend::build_routing(DeviceStream stream, const BuildRoutingArgs& a
 Status CudaBackend::deal_rows(DeviceStream stream, const DealRowsArgs& args) {
   MOESIM_TRY(check_operands(args));
   MOESIM_TRY(select());
-  std::vector<gpu::RowRun> runs;
-  std::int64_t rows = 0;
-  for (const MapRun& run : args.runs) {
-    runs.push_back({rows, run.from, run.to, run.rows});
-    rows += run.rows;
-  }
-  if (rows == 0) return {};
+  const std::vector<gpu::RowRun> runs = runs_of(args.runs);
+  if (runs.empty()) return {};
+  const std::int64_t rows = runs.back().first + runs.back().rows;
   Scratch scratch(stream.handle);
   const auto count = static_cast<std::int64_t>(runs.size());
   MOESIM_ASSIGN(gpu::RowRun* const on_device, scratch.take_copy(runs.data(), count));
@@ -202,13 +209,7 @@ Status CudaBackend::sort_rows(DeviceStream stream, const SortRowsArgs& args) {
 Status CudaBackend::move_rows(DeviceStream stream, const MoveRowsArgs& args) {
   MOESIM_TRY(check_operands(args));
   MOESIM_TRY(select());
-  std::vector<gpu::RowRun> runs;
-  std::int64_t first = 0;
-  for (const RowRun& run : args.runs) {
-    runs.push_back({first, run.from, run.to, run.rows});
-    first += run.rows;
-  }
-  MOESIM_TRY(move_runs(stream, runs, args.x, args.y));
+  MOESIM_TRY(move_runs(stream, runs_of(args.runs), args.x, args.y));
   return launched("move_rows");
 }
 

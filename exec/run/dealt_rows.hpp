@@ -11,7 +11,7 @@ namespace moesim {
 
 // Which rows of a map by expert become those of which slot, and how many each slot has.
 struct DealtRows {
-  std::vector<MapRun> runs;
+  std::vector<RowRun> runs;
   std::vector<std::int32_t> of_slot;
 };
 // Worked, slots {0 1 3 | 2 3 0} and 5, 1, 2 and 3 copies at turn 0: slots 0 and 5 get 2 and 3 of expert 0, slots 2 and 4 get 1 and 2 of

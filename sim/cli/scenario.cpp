@@ -59,7 +59,7 @@ void add_scenario_options(CLI::App& command, Session& session, ScenarioSources& 
   add_model_source(command, session, "--model", sources.model)->required(required)->group(kGroup);
   add_cluster_source(command, session, "--cluster", sources.cluster)->required(required)->group(kGroup);
   add_nodes(command, sources.nodes)->group(kGroup);
-  add_trace_source(command, session, "--trace", sources.trace)->group(kGroup);
+  add_routing_source(command, session, "--trace", sources.trace)->group(kGroup);
   command
       .add_option("--trace-step", sources.trace_step,
                   "Index of one recorded step of the trace, instead of all together")

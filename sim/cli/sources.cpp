@@ -45,20 +45,29 @@ CLI::Option* add_cluster_source(CLI::App& command, Session& session, const std::
   return option;
 }
 
-CLI::Option* add_trace_source(CLI::App& command, Session& session, const std::string& name, std::string& target) {
-  CLI::Option* option =
-      command
-          .add_option(name, target,
-                      "A trace of any known format: a file, a folder, - or bundled:NAME; or prior:LAW[:NUMBER], a "
-                      "skew to be expected without one (docs/traces.md)")
-          ->option_text("TRACE")
-          ->check(check_named);
-  std::vector<std::string> names;
-  for (const BundledTrace& trace : bundled_traces()) names.emplace_back(trace.name);
-  std::vector<std::string> sources = prefixed(kBundledPrefix, names);
-  for (const char* prior : {"prior:zipf:1", "prior:dirichlet:1", "prior:hot:0.3"}) sources.emplace_back(prior);
-  session.suggest(option, std::move(sources));
+namespace {
+
+CLI::Option* add_recording(CLI::App& command, Session& session, const std::string& name, std::string& target,
+                           const std::string& description, std::vector<std::string> further) {
+  CLI::Option* option = command.add_option(name, target, description)->option_text("TRACE")->check(check_named);
+  for (const BundledTrace& trace : bundled_traces()) further.push_back(fmt::format("{}{}", kBundledPrefix, trace.name));
+  session.suggest(option, std::move(further));
   return option;
+}
+
+constexpr const char* kTraceSources = "A trace of any known format: a file, a folder, - or bundled:NAME";
+
+}  // namespace
+
+CLI::Option* add_trace_source(CLI::App& command, Session& session, const std::string& name, std::string& target) {
+  return add_recording(command, session, name, target, kTraceSources, {});
+}
+
+CLI::Option* add_routing_source(CLI::App& command, Session& session, const std::string& name, std::string& target) {
+  return add_recording(
+      command, session, name, target,
+      fmt::format("{}; or prior:LAW[:NUMBER], a skew to be expected without one (docs/traces.md)", kTraceSources),
+      {"prior:zipf:1", "prior:dirichlet:1", "prior:hot:0.3"});
 }
 
 CLI::Option* add_profile_option(CLI::App& command, std::vector<std::string>& target) {

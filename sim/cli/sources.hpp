@@ -20,6 +20,8 @@ namespace moesim {
 CLI::Option* add_model_source(CLI::App& command, Session& session, const std::string& name, std::string& target);
 CLI::Option* add_cluster_source(CLI::App& command, Session& session, const std::string& name, std::string& target);
 CLI::Option* add_trace_source(CLI::App& command, Session& session, const std::string& name, std::string& target);
+// The same where routing is asked for, which a prior may tell as well (traces/prior.hpp).
+CLI::Option* add_routing_source(CLI::App& command, Session& session, const std::string& name, std::string& target);
 // --profile: measured parameters of the cost laws, before the shipped ones. The same in every command that predicts.
 CLI::Option* add_profile_option(CLI::App& command, std::vector<std::string>& target);
 // A positional argument: a profile file or shipped:NAME.

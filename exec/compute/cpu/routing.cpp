@@ -83,7 +83,7 @@ Status CpuBackend::deal_rows(DeviceStream, const DealRowsArgs& args) {
   MOESIM_TRY(check_operands(args));
   const RoutingMap& map = args.map;
   const std::vector<std::int32_t> copies(map.copy_of_row, map.copy_of_row + map.most_rows());
-  for (const MapRun& run : args.runs)
+  for (const RowRun& run : args.runs)
     for (std::int64_t i = 0; i < run.rows; ++i) {
       const std::int32_t copy = copies[static_cast<std::size_t>(run.from + i)];
       map.copy_of_row[run.to + i] = copy;

@@ -341,7 +341,7 @@ TEST_P(PermuteTest, MovesRunsOfRowsAndNothingElse) {
 TEST(DealRowsTest, ExampleOfTheHeader) {
   Routing r({{0, 1}, {0, 0}}, 2, 2, 0, CapacityPadding::kNone);
   EXPECT_EQ(r.row_of_copy(), (Int32s{0, 3, 1, 2}));
-  const MapRun runs[] = {{0, 0, 1}, {1, 2, 2}, {3, 1, 1}};
+  const RowRun runs[] = {{0, 0, 1}, {1, 2, 2}, {3, 1, 1}};
   expect_ok(backend().deal_rows(stream(), {r.map(), runs}));
   EXPECT_EQ(r.copy_of_row(), (Int32s{0, 1, 2, 3}));
   EXPECT_EQ(r.row_of_copy(), (Int32s{0, 1, 2, 3}));
@@ -351,13 +351,13 @@ TEST(DealRowsTest, ExampleOfTheHeader) {
 TEST(DealRowsTest, PaddingMovesToo) {
   const Routing r({{0, 1}, {0, 1}, {0, 1}}, 2, 2, 2, CapacityPadding::kFull);
   EXPECT_EQ(r.copy_of_row(), (Int32s{0, 2, 1, 3}));
-  const MapRun runs[] = {{0, 1, 1}, {1, 3, 1}, {2, 0, 1}, {3, 2, 1}};
+  const RowRun runs[] = {{0, 1, 1}, {1, 3, 1}, {2, 0, 1}, {3, 2, 1}};
   expect_ok(backend().deal_rows(stream(), {r.map(), runs}));
   EXPECT_EQ(r.copy_of_row(), (Int32s{1, 0, 3, 2}));
   EXPECT_EQ(r.row_of_copy(), (Int32s{1, 0, 3, 2, -1, -1}));
-  const MapRun gap[] = {{0, 0, 1}, {2, 1, 2}};
+  const RowRun gap[] = {{0, 0, 1}, {2, 1, 2}};
   EXPECT_THAT(refusal(backend().deal_rows(stream(), {r.map(), gap})), ::testing::HasSubstr("do not follow"));
-  const MapRun outside[] = {{0, 1, 4}};
+  const RowRun outside[] = {{0, 1, 4}};
   EXPECT_THAT(refusal(backend().deal_rows(stream(), {r.map(), outside})), ::testing::HasSubstr("not inside the map"));
 }
 
